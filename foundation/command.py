@@ -1,0 +1,67 @@
+"""How every command begins and ends: one-sentence errors, fixed exit codes, an interrupt that keeps the work."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import NoReturn
+
+from foundation.errors import InputError, LandscapeError
+
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one sentence and whose help shows defaults and an example.
+
+    Args:
+        module: The module that `python -m` runs, such as `"landscape.hessian"`.
+        description: One sentence on what the command does.
+        example: The arguments of a typical call.
+    """
+
+    def __init__(self, module: str, description: str, example: str) -> None:
+        super().__init__(
+            prog=f"python -m {module}",
+            description=description,
+            epilog=f"example: python -m {module} {example}",
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the command as every other bad input does: one sentence, exit code 2."""
+        self.exit(InputError.exit_code, f"error: {message} (see {self.prog} --help)\n")
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def run(main: Callable[[argparse.Namespace], None], parser: Parser, argv: Sequence[str] | None = None) -> NoReturn:
+    """Parses, runs `main` and exits: 0 done, 1 a failure, 2 bad input, 130 interrupted with the work kept.
+
+    SIGTERM (what a batch scheduler sends before SIGKILL) counts as an interrupt.
+
+    Args:
+        main: The command's work; it prints to stdout and raises `LandscapeError` for what a user should read.
+        parser: Its arguments.
+        argv: Arguments instead of `sys.argv[1:]`, for tests.
+    """
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        main(arguments)
+    except LandscapeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted: the work so far is kept, the same command continues it", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # `… | head` closed our output: nothing is left to say to anyone
+        sys.stderr.close()
+        sys.exit(1)
+    sys.exit(0)
