@@ -74,7 +74,9 @@ def require_writable_folder(folder: Path, option: str) -> None:
             pass
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"{option} {str(folder)!r} cannot be written ({reason}): name a folder you may write") from None
+        raise InputError(
+            f"{option} {str(folder)!r} cannot be written ({reason}): name a folder you may write"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -52,5 +52,5 @@ def group_classes(counts: Sequence[int]) -> Groups:
     medium = tuple(c for c in range(len(counts)) if FEW_BELOW <= counts[c] <= MANY_ABOVE)
     if len(counts) > 10 or (many and medium and few):
         return Groups(many, medium, few, "counts")
-    thirds = [tuple(sorted(int(c) for c in part)) for part in np.array_split(order, 3)]
-    return Groups(*thirds, "rank thirds")
+    many, medium, few = (tuple(sorted(int(c) for c in part)) for part in np.array_split(order, 3))
+    return Groups(many, medium, few, "rank thirds")

@@ -234,18 +234,18 @@ def recording(
                     return
                 previous = found
         resumed = False
-        if partial.exists() and overwrite:
-            partial.unlink()
         if partial.exists():
             with _opened(partial) as opened:
                 kept = opened[f"{analysis}/{name}"]
-                if kept.attrs["identity"] != identity:
+                if kept.attrs["identity"] != identity and not overwrite:
                     theirs = json.loads(kept.attrs["config"])
                     raise InputError(f"{str(partial)!r} is unfinished with {_difference(theirs, config)}: {again}")
-                resumed = json.loads(kept.attrs["extent"]) == dict(extent) and list(
-                    kept["subset"].asstr()[()]
-                ) == [s.name for s in subsets]  # fmt: skip
-                if not resumed:
+                same = kept.attrs["identity"] == identity
+                names = [str(n) for n in kept["subset"].asstr()[()]]
+                resumed = (
+                    same and json.loads(kept.attrs["extent"]) == dict(extent) and names == [s.name for s in subsets]
+                )
+                if same and not resumed:
                     previous = previous or _read_measurement(kept, analysis, name, complete=False)
         if not resumed:
             # Made whole under a temporary name: a kill while the first datasets are laid out leaves no broken file.
@@ -296,6 +296,8 @@ def read_landscape(path: Path, *, unfinished: bool = True) -> Landscape:
     for source in [*([path] if path.exists() else []), *partials]:
         with _opened(source) as file:
             head = head or (file.attrs["checkpoint_sha256"], json.loads(file.attrs["provenance"]))
+            if file.attrs["checkpoint_sha256"] != head[0]:
+                continue  # left behind by an earlier checkpoint of the same folder
             for analysis in file:
                 for name in file[analysis]:
                     group = file[analysis][name]
