@@ -1,0 +1,265 @@
+"""The registry of methods: names like `ldam-drw+bgp+sam`, put together from parts.
+
+A name is a sum of parts, `base[+drw][+bgp][+optimizer]`, in any order: one main loss (cross-entropy unless named),
+class weights, penalties, one perturbing optimizer, one mixing, one sampler, one later stage. A `-drw` at the end of a
+part is `+drw`, and a few usual names stand for sums.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foundation.errors import InputError, one_of
+from training.losses import adjustment, bgp, cross_entropy, weighting
+from training.losses.base import (
+    BatchTerm,
+    Moment,
+    Outputs,
+    PerClass,
+    SampleTerm,
+    Term,
+    check_counts,
+    evaluate,
+)
+from training.losses.parts import Head, Loss, Mixing, Perturbation, Sampling, Stage, Weights
+
+Piece = Loss | Weights | SampleTerm | BatchTerm | Perturbation | Mixing | Sampling | Stage
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a method's name.
+
+    Attributes:
+        make: `(class_counts, *, …) -> piece`; its keyword-only arguments are the part's settings.
+        summary: One line on what it does.
+        paper: Where it comes from.
+    """
+
+    make: Callable[..., Piece]
+    summary: str
+    paper: str
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Its settings and their default values."""
+        parameters = inspect.signature(self.make).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def _perturbation(name: str, **defaults: Any) -> Callable[..., Perturbation]:
+    """A part that sets a perturbing optimizer with these settings."""
+
+    def make(class_counts: Sequence[int], **kwargs: Any) -> Perturbation:
+        return Perturbation(name, {**defaults, **kwargs})
+
+    settings = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=d) for key, d in defaults.items()]
+    make.__signature__ = inspect.Signature(settings)  # type: ignore[attr-defined]
+    return make
+
+
+LOSSES: dict[str, Part] = {
+    "ce": Part(cross_entropy.ce, "cross-entropy", "-"),
+    "balanced-softmax": Part(adjustment.balanced_softmax, "cross-entropy of z + log n", "Ren et al., NeurIPS 2020"),
+}
+WEIGHTS: dict[str, Part] = {
+    "cb": Part(weighting.cb, "class-balanced weights", "Cui et al., CVPR 2019"),
+    "drw": Part(weighting.drw, "class-balanced weights late in training", "Cao et al., NeurIPS 2019"),
+}
+PENALTIES: dict[str, Part] = {
+    "bgp": Part(bgp.bgp, f"balanced gradient penalty, a {bgp.NOTE}", "Wang et al., ACM MM 2022"),
+    "unbalanced-penalty": Part(bgp.unbalanced_penalty, "BGP without its balance", "ablation of BGP"),
+    "batch-balanced-ce": Part(cross_entropy.batch_balanced_ce, "plus class-mean CE of the batch", "ablation of BGP"),
+    "mae": Part(cross_entropy.mae, "plus mean absolute error", "Ghosh et al., AAAI 2017"),
+}
+OPTIMIZERS: dict[str, Part] = {
+    "sam": Part(_perturbation("sam", rho=0.05), "sharpness-aware minimization", "Foret et al., ICLR 2021"),
+}
+PARTS = {**LOSSES, **WEIGHTS, **PENALTIES, **OPTIMIZERS}
+"""Every part by its name."""
+
+SHORTHANDS = {"ce-mae": "ce+mae", "cb-ce": "ce+cb", "cb-focal": "focal+cb"}
+"""Usual names that stand for a sum of parts."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a network is trained: what it minimises, and with which sampler, mixing, optimizer and later stages.
+
+    Attributes:
+        terms: The parts of the objective, the main loss first.
+        class_counts: Training samples of each class, (C,).
+        head: The classifier the method is made for.
+        scale: The scale of a cosine classifier's logits, None with a linear one.
+        sampler: None, `"class-balanced"`, `"square-root"` or `"progressive"`.
+        mixing: None or how images are mixed.
+        optimizer: None or the perturbing optimizer (`training.optimizers.build_stepper` makes it).
+        stages: What follows the main training.
+        record: `{"name", "kwargs", "note"}` in plain types; `build_method(name, counts, **kwargs)` makes it again.
+    """
+
+    terms: tuple[Term, ...]
+    class_counts: tuple[int, ...]
+    head: Head
+    scale: float | None
+    sampler: str | None
+    mixing: Mixing | None
+    optimizer: Perturbation | None
+    stages: tuple[Stage, ...]
+    record: dict[str, Any]
+
+    def objective(
+        self,
+        outputs: Outputs,
+        labels: Tensor,
+        *,
+        progress: float,
+        epoch: int,
+        epochs: int,
+        mix: tuple[Tensor, float | Tensor] | None = None,
+    ) -> Tensor:
+        """The objective of a batch, the number to call `backward` on.
+
+        Computed in float32 or wider, whatever autocast says. In a process group it is the objective of the global
+        batch, the same on every rank; all ranks call it together, and with gradients averaged over ranks (as DDP does)
+        the step is exactly the single-process one.
+
+        Args:
+            outputs: What the network says about the batch.
+            labels: (B,) int64.
+            progress: Share of all optimizer steps that are done, 0 to 1.
+            epoch: The running epoch, from 0.
+            epochs: Epochs in all.
+            mix: For mixed images the other labels (B,) and the share of the first ones: each label's objective,
+                penalties included, counts by its share.
+
+        Returns:
+            A scalar.
+        """
+        return _mixed(self.terms, outputs, labels, Moment(progress, epoch, epochs), mix, None)
+
+    def emphasising(self, factors: Sequence[float] | Tensor) -> Callable[..., Tensor]:
+        """The objective with each sample's share times a factor of its class, denominators left alone.
+
+        Args:
+            factors: (C,); 1 for the tail classes and 0 for the others gives the tail's part of the objective.
+
+        Returns:
+            A function like `objective`. It raises InputError where a term has no per-sample shares.
+        """
+        emphasis = PerClass(factors)
+
+        def emphasised(
+            outputs: Outputs,
+            labels: Tensor,
+            *,
+            progress: float,
+            epoch: int,
+            epochs: int,
+            mix: tuple[Tensor, float | Tensor] | None = None,
+        ) -> Tensor:
+            return _mixed(self.terms, outputs, labels, Moment(progress, epoch, epochs), mix, emphasis)
+
+        return emphasised
+
+
+def _mixed(
+    terms: Sequence[Term],
+    outputs: Outputs,
+    labels: Tensor,
+    moment: Moment,
+    mix: tuple[Tensor, float | Tensor] | None,
+    emphasis: PerClass | None,
+) -> Tensor:
+    with torch.autocast(outputs.logits.device.type, enabled=False):
+        wide = outputs.widened()
+        value = evaluate(terms, wide, labels, moment, emphasis=emphasis)
+        if mix is None:
+            return value
+        other, share = mix
+        return share * value + (1 - share) * evaluate(terms, wide, other, moment, emphasis=emphasis)
+
+
+def build_method(name: str, class_counts: Sequence[int], **kwargs: Any) -> Method:
+    """Makes a method from its name.
+
+    Args:
+        name: A sum of parts such as `"ldam-drw+bgp"`.
+        class_counts: Training samples of each class, (C,), each at least 1.
+        **kwargs: Settings of the parts; `part.setting` (`**{"focal.gamma": 2.0}`) where two parts share a name.
+
+    Returns:
+        The method.
+
+    Raises:
+        InputError: An unknown part, setting or value, parts that exclude each other, or a class without samples.
+    """
+    counts = check_counts(class_counts)
+    names = _parse(name)
+    settings = _resolve(names, kwargs)
+    pieces = {part: PARTS[part].make(counts, **settings[part]) for part in names}
+
+    def only(kind: type[Any], what: str) -> Any:
+        found = {part: piece for part, piece in pieces.items() if isinstance(piece, kind)}
+        if len(found) > 1:
+            raise InputError(f"method {name!r} has more than one {what} ({', '.join(found)}): keep one of them")
+        return next(iter(found.values()), None)
+
+    loss: Loss = only(Loss, "main loss")
+    weights = only(Weights, "class weighting")
+    main = SampleTerm(loss.losses, weights.at if weights else lambda moment: None, reads=loss.reads)
+    sampling = only(Sampling, "sampler")
+    stage = only(Stage, "later stage")
+    return Method(
+        terms=(main, *(piece for piece in pieces.values() if isinstance(piece, Term))),
+        class_counts=counts,
+        head=loss.head,
+        scale=loss.scale,
+        sampler=sampling.name if sampling else None,
+        mixing=only(Mixing, "mixing"),
+        optimizer=only(Perturbation, "perturbing optimizer"),
+        stages=(stage,) if stage else (),
+        record={
+            "name": name,
+            "kwargs": {f"{part}.{key}": value for part in names for key, value in settings[part].items()},
+            "note": f"bgp: {bgp.NOTE}" if "bgp" in names else "",
+        },
+    )
+
+
+def _parse(name: str) -> tuple[str, ...]:
+    parts: list[str] = []
+    for given in name.split("+"):
+        word = given
+        deferred = word.endswith("-drw")
+        if deferred:
+            word = word.removesuffix("-drw")
+        parts += SHORTHANDS.get(word, word).split("+")
+        parts += ["drw"] if deferred else []
+    for part in parts:
+        if part not in PARTS:
+            raise one_of("method", part, {*PARTS, *SHORTHANDS})
+    if not any(part in LOSSES for part in parts):
+        parts.insert(0, "ce")
+    return tuple(dict.fromkeys(parts))
+
+
+def _resolve(names: Sequence[str], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every part's settings, defaults filled in."""
+    settings = {part: PARTS[part].defaults for part in names}
+    for key, value in given.items():
+        part, _, setting = key.rpartition(".")
+        owners = [p for p in names if setting in settings[p] and part in ("", p)]
+        if not owners:
+            known = ", ".join(f"{p}.{s}" for p in names for s in settings[p]) or "none"
+            raise InputError(f"method {'+'.join(names)!r} has no setting {key!r}: it knows {known}")
+        if len(owners) > 1:
+            raise InputError(f"setting {key!r} is known to {' and '.join(owners)}: write {owners[0]}.{setting}")
+        settings[owners[0]][setting] = value
+    return settings
