@@ -28,7 +28,7 @@ class Groups:
     few: tuple[int, ...]
     rule: str
 
-    def items(self) -> list[tuple[str, tuple[int, ...]]]:
+    def named(self) -> list[tuple[str, tuple[int, ...]]]:
         """The three groups by name, head first; an empty group is listed too."""
         return [(name, getattr(self, name)) for name in NAMES]
 

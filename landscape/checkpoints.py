@@ -118,7 +118,7 @@ def open_checkpoint(
         "model": checkpoint.model["name"],
         "method": checkpoint.method["name"],
         "epoch": checkpoint.epoch,
-        "groups": {**{name: list(members) for name, members in subject.groups.items()}, "rule": subject.groups.rule},
+        "groups": {**{name: list(members) for name, members in subject.groups.named()}, "rule": subject.groups.rule},
     }
     return Opened(path, sha256_of(path), checkpoint, subject, config)
 

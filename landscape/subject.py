@@ -314,7 +314,7 @@ class Subject:
         if abs(sides[0][0] - sides[1][0]) > 1e-3 * scale:
             raise LandscapeError(
                 f"uᵀHv = {sides[0][0]:.6g} but vᵀHu = {sides[1][0]:.6g}: the Hessian is not symmetric, so the network "
-                "or its loss has a hand-written or detached gradient"
+                "or its loss has a hand-written gradient (a custom backward or a hook) that is not its derivative"
             )
 
     def _select(self, params: Sequence[str] | None) -> dict[str, nn.Parameter]:
@@ -349,7 +349,7 @@ class Subject:
 
         every = range(self.classes)
         table = [subset("all", "all", "all", every), subset("balanced", "balanced", "balanced", every)]
-        table += [subset(name, name, "group", members) for name, members in self.groups.items()]
+        table += [subset(name, name, "group", members) for name, members in self.groups.named()]
         return table + [subset(f"class:{c}", class_names[c], "class", [c]) for c in self._head_to_tail]
 
 

@@ -1,0 +1,42 @@
+# make demo: set-up and the main job.  make test: set-up and tests.  Both make .venv themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint bench figures clean
+
+demo: .venv/.installed
+	$(BIN)/python -m analyses.quickstart
+
+test: .venv/.test-installed
+	$(BIN)/python -m pytest
+
+lint: .venv/.test-installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/.bench-installed
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.hessian
+	$(BIN)/python -m benchmarks.surface
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: .venv/bin/python pyproject.toml constraints.txt
+	@echo "installing the package and PyTorch into .venv (once)"
+	$(INSTALL) --editable .
+	@touch $@
+
+.venv/.test-installed: .venv/.installed
+	$(INSTALL) --editable '.[test]'
+	@touch $@
+
+.venv/.bench-installed: .venv/.test-installed
+	$(INSTALL) --editable '.[test,bench]'
+	@touch $@

@@ -1,0 +1,59 @@
+import os
+import signal
+
+import pytest
+
+from foundation.command import Parser, run
+from foundation.errors import InputError, LandscapeError
+
+
+def ending(main, argv=()):
+    parser = Parser("package.command", "Does a thing.", "--count 3")
+    parser.add_argument("--count", type=int, default=1, help="how many")
+    with pytest.raises(SystemExit) as ended:
+        run(main, parser, list(argv))
+    return ended.value.code
+
+
+@pytest.fixture(autouse=True)
+def _restore_sigterm():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def raising(error):
+    def main(_):
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(InputError("bad"), 2), (LandscapeError("failed"), 1), (KeyboardInterrupt(), 130)]
+)
+def test_each_ending_has_its_code_and_one_line(error, code, capsys):
+    assert ending(raising(error)) == code
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "Traceback" not in said
+
+
+def test_success_is_zero():
+    assert ending(lambda _: None) == 0
+
+
+def test_a_bad_option_is_one_sentence_with_code_2(capsys):
+    assert ending(lambda _: None, ["--count", "many"]) == 2
+    said = capsys.readouterr().err
+    assert "--count" in said and "many" in said and said.count("\n") == 1
+
+
+def test_sigterm_ends_like_an_interrupt():
+    assert ending(lambda _: os.kill(os.getpid(), signal.SIGTERM)) == 130
+
+
+def test_help_shows_defaults_and_an_example(capsys):
+    assert ending(lambda _: None, ["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "(default: 1)" in shown and "python -m package.command --count 3" in shown
