@@ -261,6 +261,12 @@ class Subject:
         parts = torch.split(vector, [p.numel() for p in self.parameters.values()])
         return {n: v.view_as(p) for (n, p), v in zip(self.parameters.items(), parts, strict=True)}
 
+    def with_loss(self, loss: LossFunction) -> Subject:
+        """The same subject, sharing network and data, measured by another loss."""
+        other = copy.copy(self)
+        other.loss = loss
+        return other
+
     def recalibrate(self, samples: Samples, size: int = 500) -> None:
         """Sets the BatchNorm statistics of the private copy to those of `samples` at the present weights."""
         order = torch.arange(len(samples.labels))
