@@ -1,0 +1,118 @@
+"""Checkpoints: one file of tensors and plain types that cannot run code when it is read."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foundation.errors import InputError
+from foundation.files import replacing
+
+FORMAT = "landscape-checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and all that is needed to rebuild it and its data. The fields are the file's keys.
+
+    Attributes:
+        model: `{"name", "kwargs"}` for `training.models.build_model`.
+        data: The record for `training.data.open_split`.
+        method: `{"name", "kwargs", "note"}`.
+        state_dict: The weights and buffers, on the CPU.
+        epoch: How many epochs were trained.
+        metrics: The last line of `metrics.jsonl` at that epoch.
+        config: The resolved configuration of the run.
+        provenance: Versions, device, command, times.
+    """
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    method: dict[str, Any]
+    state_dict: dict[str, Tensor] = field(repr=False)
+    epoch: int
+    metrics: dict[str, Any] = field(repr=False)
+    config: dict[str, Any] = field(repr=False)
+    provenance: dict[str, Any] = field(repr=False)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint in one step: the file is whole or the old one stays.
+
+    Args:
+        path: The file to write.
+        checkpoint: What to write.
+    """
+    # Not `asdict`: it would copy every tensor.
+    content = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
+    save_tensors(path, {"format": FORMAT, "version": VERSION, **content})
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint without running any code that a file might hold.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The checkpoint, its tensors on the CPU.
+
+    Raises:
+        InputError: The file is missing, corrupt, of another kind or version, or would run code.
+    """
+    content = load_tensors(path, "checkpoint")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path} is no checkpoint of training.run: name the checkpoint.pt or best.pt of a run")
+    if content.get("version") != VERSION:
+        raise InputError(
+            f"{path} has checkpoint version {content.get('version')}, this package reads {VERSION}: "
+            "use the package version that wrote it"
+        )
+    missing = [name for name in Checkpoint.__dataclass_fields__ if name not in content]
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(missing)}: train it again")
+    return Checkpoint(**{name: content[name] for name in Checkpoint.__dataclass_fields__})
+
+
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Writes tensors and plain types to `path` in one step."""
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_tensors(path: Path, kind: str) -> Any:
+    """Reads what `save_tensors` wrote, and nothing that would run code.
+
+    Args:
+        path: The file.
+        kind: What it is, for the sentence.
+
+    Returns:
+        The content, tensors on the CPU.
+
+    Raises:
+        InputError: The file is missing, corrupt, or holds more than tensors and plain types.
+    """
+    if not path.is_file():
+        raise InputError(f"{kind} {str(path)!r} does not exist: name a file that training.run wrote")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "weights_only" in str(error).lower():
+            raise InputError(
+                f"{kind} {str(path)!r} is refused: it holds more than tensors and plain types and could run code "
+                "when opened; only open files that training.run wrote"
+            ) from None
+        raise InputError(f"{kind} {str(path)!r} is corrupt ({_first_line(error)}): copy or train it again") from None
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise InputError(f"{kind} {str(path)!r} is corrupt ({_first_line(error)}): copy or train it again") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

@@ -1,0 +1,98 @@
+"""What a training run is made of."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import InputError, one_of
+
+PRECISIONS = ("float32", "bfloat16", "float64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A training run, whole: the same configuration on the same machine gives the same tensors.
+
+    Attributes:
+        out: The run folder.
+        data: A key of `training.data.SOURCES`.
+        data_kwargs: The set's own options.
+        data_dir: Where the set lies.
+        imbalance: Largest class over smallest; None keeps every image of the set.
+        imbalance_type: `"exp"` or `"step"`.
+        data_seed: Which images are kept and held out.
+        validation: Images a class to hold out; None for the set's habit, 0 for none.
+        model: A key of `training.models.MODELS`.
+        model_kwargs: The network's own options.
+        method: What `training.methods.build_method` knows, such as `"balanced-softmax+bgp"`.
+        method_kwargs: The method's own options.
+        epochs: Passes over the training split.
+        batch_size: Images a step.
+        lr: Base learning rate of SGD with momentum.
+        momentum: Of SGD.
+        weight_decay: Of SGD, on every parameter; None for the method's own.
+        schedule: `"cosine"` or `"step"`.
+        warmup: Epochs of linear warm-up.
+        seed: Of initial weights, order and augmentation.
+        device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …
+        precision: `"float32"`, `"bfloat16"` (autocast) or `"float64"`.
+        channels_last: Keep images and weights in NHWC order.
+        evaluate_every: Epochs between evaluations of the training and test splits; the last one always counts.
+        snapshots: How many checkpoints along the way to keep, evenly spaced.
+    """
+
+    out: Path
+    data: str = "fashion-mini"
+    data_kwargs: dict[str, Any] = field(default_factory=dict)
+    data_dir: Path | None = None
+    imbalance: float | None = 100.0
+    imbalance_type: str = "exp"
+    data_seed: int = 0
+    validation: int | None = None
+    model: str = "cnn"
+    model_kwargs: dict[str, Any] = field(default_factory=dict)
+    method: str = "ce"
+    method_kwargs: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 30
+    batch_size: int = 64
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float | None = None
+    schedule: str = "cosine"
+    warmup: float = 1.0
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "float32"
+    channels_last: bool = True
+    evaluate_every: int = 10
+    snapshots: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name.replace('_', '-')} {getattr(self, name)} is below 1: give at least 1")
+        for name in ("lr", "momentum", "warmup", "snapshots", "weight_decay"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise InputError(f"{name.replace('_', '-')} {value:g} is below 0: give 0 or more")
+        if self.precision not in PRECISIONS:
+            raise one_of("precision", self.precision, PRECISIONS)
+
+    def plain(self) -> dict[str, Any]:
+        """The configuration as plain JSON types."""
+        values = asdict(self)
+        for name in ("out", "data_dir"):
+            values[name] = None if values[name] is None else str(values[name])
+        return values
+
+
+# What may change between the halves of an interrupted run: where things lie and how often they are looked at.
+FREE_TO_CHANGE = frozenset({"out", "data_dir", "device"})
+
+
+def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """The first setting, by name, that makes two configurations different runs; None when none does."""
+    names = [name for name in {**old, **new} if name not in FREE_TO_CHANGE]
+    return next((name for name in names if old.get(name) != new.get(name)), None)

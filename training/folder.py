@@ -1,0 +1,124 @@
+"""A run folder: what training writes and what it continues from.
+
+config.json      the resolved configuration
+metrics.jsonl    one line an epoch
+checkpoint.pt    the last epoch;  best.pt: the best by the validation split
+resume.pt        weights, optimizer, epoch: what an interrupted run continues from
+snapshots/       checkpoints along the way
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import InputError
+from foundation.files import locked, require_writable_folder, write_json, write_text
+from training.checkpoint import Checkpoint, load_tensors, save_checkpoint, save_tensors
+from training.config import Config, first_difference
+
+
+class RunFolder:
+    """The files of one run.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoint.pt"
+        self.best = path / "best.pt"
+        self.metrics = path / "metrics.jsonl"
+        self._config = path / "config.json"
+        self._resume = path / "resume.pt"
+
+    @contextlib.contextmanager
+    def claimed(self, config: Config) -> Iterator[dict[str, Any] | None]:
+        """Holds the folder for this process and this configuration.
+
+        Args:
+            config: The run that wants it, resolved.
+
+        Yields:
+            What an interrupted run of the same configuration left in `resume.pt`, or None for a fresh start.
+
+        Raises:
+            InputError: The folder cannot be written, another process is training in it, or it holds another run.
+        """
+        existing = read_config(self.path) if self._config.is_file() else None
+        if existing is not None and (name := first_difference(existing, config.plain())):
+            raise InputError(
+                f"{self.path} holds a run with {name} {existing.get(name)!r}, not {config.plain().get(name)!r}: "
+                "name another --out or give the settings of its config.json"
+            )
+        require_writable_folder(self.path, "--out")
+        with locked(
+            self.path / ".lock", f"another process is training in {self.path}: wait for it or name another --out"
+        ):
+            if existing is None:
+                write_json(self._config, config.plain())
+            yield load_tensors(self._resume, "resume file") if self._resume.is_file() else None
+
+    def cut_metrics(self, epoch: int) -> list[dict[str, Any]]:
+        """Drops what was written after the epoch that a run continues from.
+
+        Args:
+            epoch: Epochs done.
+
+        Returns:
+            The lines that stay.
+        """
+        lines = self.metrics.read_text(encoding="utf-8").splitlines()[:epoch] if self.metrics.is_file() else []
+        write_text(self.metrics, "".join(line + "\n" for line in lines))
+        return [json.loads(line) for line in lines]
+
+    def record(
+        self, row: dict[str, Any], checkpoint: Checkpoint, resume: dict[str, Any], *, best: bool, snapshot: bool
+    ) -> None:
+        """Writes an epoch; `resume.pt` last, so that a process killed in between repeats the epoch.
+
+        Args:
+            row: The line for `metrics.jsonl`.
+            checkpoint: The network now.
+            resume: What continuing needs.
+            best: Whether it is the best so far on the validation split.
+            snapshot: Whether to keep it among the snapshots.
+        """
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        if snapshot:
+            snapshots = self.path / "snapshots"
+            snapshots.mkdir(exist_ok=True)
+            save_checkpoint(snapshots / f"epoch-{checkpoint.epoch:04d}.pt", checkpoint)
+        if best:
+            save_checkpoint(self.best, checkpoint)
+        save_checkpoint(self.checkpoint, checkpoint)
+        save_tensors(self._resume, resume)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The resolved configuration of a run.
+
+    Args:
+        path: The run folder.
+
+    Returns:
+        What its `config.json` says.
+
+    Raises:
+        InputError: There is none, or it is not JSON.
+    """
+    file = path / "config.json"
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} holds no run to resume: leave --resume out to start one") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read ({error}): name another --out") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{file} is no configuration of a run: name another --out")
+    return values

@@ -1,0 +1,105 @@
+"""`python -m training.run`: trains one network."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from foundation.command import Parser, run
+from foundation.errors import InputError
+from training.config import PRECISIONS, Config
+from training.data.longtail import KINDS
+from training.folder import read_config
+from training.loop import train
+from training.schedules import SCHEDULES
+
+
+class TrainingParser(Parser):
+    """The command's arguments. `--resume` takes the configuration of the run as defaults; flags override."""
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parses once for `--resume`, then again over what it found."""
+        first = super().parse_args(args, namespace)
+        try:
+            if first.resume:
+                self.set_defaults(**{name: value for name, value in read_config(first.out).items() if name != "out"})
+        except InputError as error:
+            self.exit(error.exit_code, f"error: {error}\n")
+        return super().parse_args(args, namespace)
+
+
+def _imbalance(text: str) -> float | None:
+    return None if text == "natural" else float(text)
+
+
+def _settings(text: str) -> dict[str, Any]:
+    values = {}
+    for item in text.split(","):
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise argparse.ArgumentTypeError(f"{item!r} is not name=value")
+        try:
+            values[name.strip()] = json.loads(value)
+        except ValueError:
+            values[name.strip()] = value
+    return values
+
+
+def build_parser() -> TrainingParser:
+    """The arguments, one for each field of `Config`."""
+    parser = TrainingParser(
+        "training.run",
+        "Trains one network on a long-tailed data set and writes its checkpoints.",
+        "--data fashion-mini --imbalance 100 --method bgp --model cnn --epochs 30 --seed 0 --out runs/bgp",
+    )
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="run folder; an interrupted run in it continues")
+    add("--resume", action="store_true", help="continue the run in --out with its own settings")
+    add("--data", default=Config.data, help="data set")
+    add("--data-dir", type=Path, help="folder that holds the data set")
+    add("--data-kwargs", type=_settings, default={}, metavar="NAME=VALUE,…", help="options of the data set")
+    add("--imbalance", type=_imbalance, default=Config.imbalance, help="largest class over smallest; natural: as it is")
+    add("--imbalance-type", default=Config.imbalance_type, choices=KINDS, help="shape of the tail")
+    add("--data-seed", type=int, default=Config.data_seed, help="which images are kept and held out")
+    add("--validation", type=int, default=None, help="images a class to hold out (none given: the data set's habit)")
+    add("--model", default=Config.model, help="network")
+    add("--model-kwargs", type=_settings, default={}, metavar="NAME=VALUE,…", help="options of the network")
+    add("--method", default=Config.method, help="loss, penalty and optimizer, such as balanced-softmax+bgp")
+    add("--method-kwargs", type=_settings, default={}, metavar="NAME=VALUE,…", help="options of the method")
+    add("--epochs", type=int, default=Config.epochs, help="passes over the training images")
+    add("--batch-size", type=int, default=Config.batch_size, help="images a step")
+    add("--lr", type=float, default=Config.lr, help="base learning rate")
+    add("--momentum", type=float, default=Config.momentum, help="of SGD")
+    add("--weight-decay", type=float, default=None, help="of SGD (none given: the method's)")
+    add("--schedule", default=Config.schedule, choices=SCHEDULES, help="learning rate over time")
+    add("--warmup", type=float, default=Config.warmup, help="epochs of linear warm-up")
+    add("--seed", type=int, default=Config.seed, help="initial weights, order, augmentation")
+    add("--device", default=Config.device, help="auto, cpu, cuda, mps")
+    add("--precision", default=Config.precision, choices=PRECISIONS, help="bfloat16 is mixed precision")
+    add("--channels-last", action=argparse.BooleanOptionalAction, default=Config.channels_last, help="NHWC layout")
+    add("--evaluate-every", type=int, default=Config.evaluate_every, help="epochs between test evaluations")
+    add("--snapshots", type=int, default=Config.snapshots, help="checkpoints along the way")
+    return parser
+
+
+def _main(arguments: argparse.Namespace) -> None:
+    settings = vars(arguments)
+    settings.pop("resume")
+    result = train(Config(**settings), say=lambda line: print(line, flush=True))
+    print(f"wrote {result.checkpoint}")
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command.
+
+    Args:
+        argv: Arguments instead of the process's own.
+    """
+    run(_main, build_parser(), argv)
+
+
+if __name__ == "__main__":
+    main()
