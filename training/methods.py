@@ -7,7 +7,6 @@ part is `+drw`, and a few usual names stand for sums.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,76 +15,12 @@ import torch
 from torch import Tensor
 
 from foundation.errors import InputError, one_of
-from training.losses import adjustment, bgp, cross_entropy, weighting
-from training.losses.base import (
-    BatchTerm,
-    Moment,
-    Outputs,
-    PerClass,
-    SampleTerm,
-    Term,
-    check_counts,
-    evaluate,
-)
-from training.losses.parts import Head, Loss, Mixing, Perturbation, Sampling, Stage, Weights
+from training.losses.base import Moment, Outputs, PerClass, SampleTerm, Term, check_counts, evaluate
+from training.losses.bgp import NOTE
+from training.losses.parts import Head, Loss, Mixing, Perturbation, Sampling, Stage, Transform, Weights
+from training.losses.registry import LOSSES, PARTS, SHORTHANDS
 
-Piece = Loss | Weights | SampleTerm | BatchTerm | Perturbation | Mixing | Sampling | Stage
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of a method's name.
-
-    Attributes:
-        make: `(class_counts, *, …) -> piece`; its keyword-only arguments are the part's settings.
-        summary: One line on what it does.
-        paper: Where it comes from.
-    """
-
-    make: Callable[..., Piece]
-    summary: str
-    paper: str
-
-    @property
-    def defaults(self) -> dict[str, Any]:
-        """Its settings and their default values."""
-        parameters = inspect.signature(self.make).parameters.values()
-        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-
-
-def _perturbation(name: str, **defaults: Any) -> Callable[..., Perturbation]:
-    """A part that sets a perturbing optimizer with these settings."""
-
-    def make(class_counts: Sequence[int], **kwargs: Any) -> Perturbation:
-        return Perturbation(name, {**defaults, **kwargs})
-
-    settings = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=d) for key, d in defaults.items()]
-    make.__signature__ = inspect.Signature(settings)  # type: ignore[attr-defined]
-    return make
-
-
-LOSSES: dict[str, Part] = {
-    "ce": Part(cross_entropy.ce, "cross-entropy", "-"),
-    "balanced-softmax": Part(adjustment.balanced_softmax, "cross-entropy of z + log n", "Ren et al., NeurIPS 2020"),
-}
-WEIGHTS: dict[str, Part] = {
-    "cb": Part(weighting.cb, "class-balanced weights", "Cui et al., CVPR 2019"),
-    "drw": Part(weighting.drw, "class-balanced weights late in training", "Cao et al., NeurIPS 2019"),
-}
-PENALTIES: dict[str, Part] = {
-    "bgp": Part(bgp.bgp, f"balanced gradient penalty, a {bgp.NOTE}", "Wang et al., ACM MM 2022"),
-    "unbalanced-penalty": Part(bgp.unbalanced_penalty, "BGP without its balance", "ablation of BGP"),
-    "batch-balanced-ce": Part(cross_entropy.batch_balanced_ce, "plus class-mean CE of the batch", "ablation of BGP"),
-    "mae": Part(cross_entropy.mae, "plus mean absolute error", "Ghosh et al., AAAI 2017"),
-}
-OPTIMIZERS: dict[str, Part] = {
-    "sam": Part(_perturbation("sam", rho=0.05), "sharpness-aware minimization", "Foret et al., ICLR 2021"),
-}
-PARTS = {**LOSSES, **WEIGHTS, **PENALTIES, **OPTIMIZERS}
-"""Every part by its name."""
-
-SHORTHANDS = {"ce-mae": "ce+mae", "cb-ce": "ce+cb", "cb-focal": "focal+cb"}
-"""Usual names that stand for a sum of parts."""
+Objective = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -142,17 +77,41 @@ class Method:
         Returns:
             A scalar.
         """
-        return _mixed(self.terms, outputs, labels, Moment(progress, epoch, epochs), mix, None)
+        return _mixed(self.terms, outputs, labels, Moment(progress, epoch, epochs), mix)
 
-    def emphasising(self, factors: Sequence[float] | Tensor) -> Callable[..., Tensor]:
+    def class_balanced(
+        self,
+        outputs: Outputs,
+        labels: Tensor,
+        *,
+        progress: float,
+        epoch: int,
+        epochs: int,
+        mix: tuple[Tensor, float | Tensor] | None = None,
+    ) -> Tensor:
+        """The mean over the classes present of the class means of the main loss, without penalties; see `objective`."""
+        main = self.terms[0]
+        assert isinstance(main, SampleTerm)
+        balanced = SampleTerm(main.losses, "balanced", reads=main.reads)
+        return _mixed([balanced], outputs, labels, Moment(progress, epoch, epochs), mix)
+
+    def emphasising(self, factors: Sequence[float] | Tensor) -> Objective:
         """The objective with each sample's share times a factor of its class, denominators left alone.
 
         Args:
             factors: (C,); 1 for the tail classes and 0 for the others gives the tail's part of the objective.
 
         Returns:
-            A function like `objective`. It raises InputError where a term has no per-sample shares.
+            A function like `objective`.
+
+        Raises:
+            InputError: A term has no per-sample shares.
         """
+        for term in self.terms:
+            if not isinstance(term, SampleTerm):
+                raise InputError(
+                    f"{term.name} cannot be split by class, as {self.record['name']!r} asks: use bgp's logit"
+                )
         emphasis = PerClass(factors)
 
         def emphasised(
@@ -175,7 +134,7 @@ def _mixed(
     labels: Tensor,
     moment: Moment,
     mix: tuple[Tensor, float | Tensor] | None,
-    emphasis: PerClass | None,
+    emphasis: PerClass | None = None,
 ) -> Tensor:
     with torch.autocast(outputs.logits.device.type, enabled=False):
         wide = outputs.widened()
@@ -212,10 +171,13 @@ def build_method(name: str, class_counts: Sequence[int], **kwargs: Any) -> Metho
         return next(iter(found.values()), None)
 
     loss: Loss = only(Loss, "main loss")
-    weights = only(Weights, "class weighting")
+    transform: Transform | None = only(Transform, "change of the main loss")
+    if transform is not None:
+        loss = transform.apply(loss)
+    weights: Weights | None = only(Weights, "class weighting")
+    sampling: Sampling | None = only(Sampling, "sampler")
     main = SampleTerm(loss.losses, weights.at if weights else lambda moment: None, reads=loss.reads)
-    sampling = only(Sampling, "sampler")
-    stage = only(Stage, "later stage")
+    later = [stage for stage in (transform and transform.stage, only(Stage, "later stage")) if stage]
     return Method(
         terms=(main, *(piece for piece in pieces.values() if isinstance(piece, Term))),
         class_counts=counts,
@@ -224,11 +186,11 @@ def build_method(name: str, class_counts: Sequence[int], **kwargs: Any) -> Metho
         sampler=sampling.name if sampling else None,
         mixing=only(Mixing, "mixing"),
         optimizer=only(Perturbation, "perturbing optimizer"),
-        stages=(stage,) if stage else (),
+        stages=tuple(later),
         record={
             "name": name,
             "kwargs": {f"{part}.{key}": value for part in names for key, value in settings[part].items()},
-            "note": f"bgp: {bgp.NOTE}" if "bgp" in names else "",
+            "note": f"bgp: {NOTE}" if "bgp" in names else "",
         },
     )
 
@@ -252,7 +214,7 @@ def _parse(name: str) -> tuple[str, ...]:
 
 def _resolve(names: Sequence[str], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Every part's settings, defaults filled in."""
-    settings = {part: PARTS[part].defaults for part in names}
+    settings = {part: dict(PARTS[part].defaults) for part in names}
     for key, value in given.items():
         part, _, setting = key.rpartition(".")
         owners = [p for p in names if setting in settings[p] and part in ("", p)]
@@ -261,5 +223,27 @@ def _resolve(names: Sequence[str], given: dict[str, Any]) -> dict[str, dict[str,
             raise InputError(f"method {'+'.join(names)!r} has no setting {key!r}: it knows {known}")
         if len(owners) > 1:
             raise InputError(f"setting {key!r} is known to {' and '.join(owners)}: write {owners[0]}.{setting}")
-        settings[owners[0]][setting] = value
+        settings[owners[0]][setting] = _checked(f"{owners[0]}.{setting}", settings[owners[0]][setting], value)
     return settings
+
+
+def _checked(setting: str, default: Any, value: Any) -> Any:
+    """The value, if it is of its default's type; a default of None stands for a number."""
+    if isinstance(default, bool | str):
+        fits, wanted = isinstance(value, type(default)), "true or false" if isinstance(default, bool) else "a word"
+    else:
+        fits, wanted = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+        if setting.endswith(".rho"):
+            wanted = "a number or steps [[from, length], ...] that begin at 0"
+            fits = fits or _are_steps(value)
+        fits = fits or (default is None and value is None)
+    if not fits:
+        raise InputError(f"setting {setting} is {value!r}: give {wanted}")
+    return value
+
+
+def _are_steps(value: Any) -> bool:
+    pairs = (
+        isinstance(value, list | tuple) and value and all(isinstance(p, list | tuple) and len(p) == 2 for p in value)
+    )
+    return bool(pairs) and value[0][0] == 0 and all(isinstance(n, int | float) for pair in value for n in pair)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from foundation.errors import InputError
+from training.losses.class_means import count_classes
 from training.losses.ranks import global_sum
 
 
@@ -81,13 +82,6 @@ class PerClass:
         if key not in self._placed:
             self._placed[key] = self._values.to(*key)
         return self._placed[key]
-
-
-def count_classes(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """How often each class occurs in the batch of all ranks, (C,), in `dtype`."""
-    ones = torch.ones(labels.shape, dtype=dtype, device=labels.device)
-    counts = torch.zeros(classes, dtype=dtype, device=labels.device).index_add_(0, labels, ones)
-    return global_sum(counts)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -171,13 +165,10 @@ def evaluate(
         labels: (B,) int64.
         moment: Where training stands.
         emphasis: A factor for each class's share of the per-sample means, leaving their denominators alone: an
-            indicator of the tail classes gives the tail's part of the objective.
+            indicator of the tail classes gives the tail's part of the objective. For objectives of `SampleTerm`s only.
 
     Returns:
         A scalar.
-
-    Raises:
-        InputError: An emphasis is asked of an objective that has no per-sample shares.
     """
     counts = count_classes(labels, outputs.logits.shape[1], outputs.logits.dtype)
     local = outputs.logits.new_zeros(())
@@ -188,12 +179,8 @@ def evaluate(
             if emphasis is not None:
                 shares = shares * emphasis.like(counts)[labels]
             local = local + term.coefficient(moment) * (shares * term.losses(outputs, labels, moment)).sum()
-        elif emphasis is None:
-            whole = whole + term.coefficient(moment) * term.value(outputs, labels, counts)
         else:
-            raise InputError(
-                f"{term.name} belongs to a whole batch and cannot be split by class: use the logit member of bgp"
-            )
+            whole = whole + term.coefficient(moment) * term.value(outputs, labels, counts)
     return global_sum(local) + whole
 
 

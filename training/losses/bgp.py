@@ -22,6 +22,7 @@ from torch import Tensor
 
 from foundation.errors import InputError, one_of
 from training.losses.base import BatchTerm, Moment, Outputs, SampleTerm, errors_of
+from training.losses.class_means import squared_mean_norms
 from training.losses.parts import Perturbation
 from training.losses.ranks import gather_rows, global_sum
 
@@ -137,7 +138,7 @@ def _mean_logits(outputs: Outputs, labels: Tensor, counts: Tensor) -> Tensor:
 
 def _class_mean(outputs: Outputs, labels: Tensor, counts: Tensor) -> Tensor:
     errors, labels = gather_rows(errors_of(outputs.logits, labels), labels)
-    return _squared_norms(errors @ errors.T, labels, counts).sum() / (counts > 0).sum()
+    return squared_mean_norms(errors @ errors.T, labels, counts).sum() / (counts > 0).sum()
 
 
 def _classifier_squared(outputs: Outputs, labels: Tensor, counts: Tensor) -> Tensor:
@@ -146,24 +147,13 @@ def _classifier_squared(outputs: Outputs, labels: Tensor, counts: Tensor) -> Ten
 
 def _classifier_plain(outputs: Outputs, labels: Tensor, counts: Tensor) -> Tensor:
     squared = _classifier_norms(outputs, labels, counts)
-    # Rounding can leave a zero norm slightly negative, and the root has no slope at zero: such classes add nothing.
-    positive = squared > 0
+    positive = squared > 0  # the root has no slope at zero: a class without a gradient adds nothing
     return torch.where(positive, squared, 1).sqrt().mul(positive).sum() / (counts > 0).sum()
 
 
 def _classifier_norms(outputs: Outputs, labels: Tensor, counts: Tensor) -> Tensor:
-    errors = errors_of(outputs.logits, labels)
-    together, labels = gather_rows(torch.cat([errors, outputs.features], 1), labels)
-    errors, features = together.split([errors.shape[1], outputs.features.shape[1]], 1)
-    return _squared_norms((errors @ errors.T) * (features @ features.T), labels, counts)
-
-
-def _squared_norms(gram: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
-    """‖mean_{i∈c} v_i‖² of each class from the products v_iᵀv_j of its samples, (C,), 0 for absent classes.
-
-    B x B products instead of a C x C x d tensor of class gradients: of 1000 classes and 2048 features that would be
-    8 GB.
-    """
-    within = gram * (labels[:, None] == labels[None, :])
-    sums = torch.zeros_like(counts).index_add_(0, labels.clamp(min=0), within.sum(1))
-    return sums / counts.clamp(min=1).square()
+    """‖G_c‖_F², (C,), from (d_iᵀd_j)(h_iᵀh_j)."""
+    classes = outputs.logits.shape[1]
+    rows, labels = gather_rows(torch.cat([errors_of(outputs.logits, labels), outputs.features], 1), labels)
+    errors, features = rows[:, :classes], rows[:, classes:]
+    return squared_mean_norms((errors @ errors.T) * (features @ features.T), labels, counts)

@@ -83,13 +83,29 @@ class Stage:
     """What follows the main training, with the backbone frozen.
 
     Attributes:
-        name: `"crt"` (a new classifier), `"lws"` (one scale a class), `"tau-norm"` or `"post-hoc-la"` (no training).
+        name: `"crt"` (the classifier is trained anew), `"lws"` (one scale a class), `"tau-norm"` or `"post-hoc-la"`
+            (nothing is trained).
         share: Epochs of the stage as a share of the main training's; 0 where nothing is trained.
         sampler: The stage's sampler, None for the plain one.
-        kwargs: Its other arguments.
+        method: The method that trains it.
+        kwargs: That method's settings, or the stage's own where nothing is trained.
     """
 
-    name: str
+    name: Literal["crt", "lws", "tau-norm", "post-hoc-la"]
     share: float
     sampler: str | None
+    method: str
     kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """What a method does to the main loss, whichever it is.
+
+    Attributes:
+        apply: The loss to the changed loss; raises InputError where it does not go with it.
+        stage: The later stage that belongs to it, or None.
+    """
+
+    apply: Callable[[Loss], Loss]
+    stage: Stage | None = None

@@ -27,7 +27,7 @@ class _GlobalSum(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return gradient * world_size()
 
@@ -43,7 +43,7 @@ def global_sum(local: Tensor) -> Tensor:
     """
     if world_size() == 1:
         return local
-    total: Tensor = _GlobalSum.apply(local)  # type: ignore[no-untyped-call]
+    total: Tensor = _GlobalSum.apply(local)
     return total
 
 
@@ -59,7 +59,7 @@ class _GatherRows(torch.autograd.Function):
         return everyone
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient[ctx.start : ctx.start + ctx.local] * world_size(), None
 
@@ -81,6 +81,6 @@ def gather_rows(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     longest = torch.tensor(labels.shape[0], device=labels.device)
     distributed.all_reduce(longest, distributed.ReduceOp.MAX)
     rows = int(longest)
-    everyone: Tensor = _GatherRows.apply(values, rows)  # type: ignore[no-untyped-call]
-    shifted: Tensor = _GatherRows.apply(labels + 1, rows)  # type: ignore[no-untyped-call]
+    everyone: Tensor = _GatherRows.apply(values, rows)
+    shifted: Tensor = _GatherRows.apply(labels + 1, rows)
     return everyone, shifted - 1

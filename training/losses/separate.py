@@ -37,8 +37,10 @@ def sample_losses(method: Mapping[str, Any], class_counts: Sequence[int]) -> Cal
     reason = None
     if built.mixing is not None:
         reason = f"is trained on mixed images ({built.mixing.name})"
-    elif built.sampler is not None or built.stages:
-        reason = "changes how samples are drawn"
+    elif built.sampler is not None:
+        reason = f"draws samples by a sampler of its own ({built.sampler})"
+    elif built.stages:
+        reason = f"is followed by a later stage ({built.stages[0].name})"
     elif built.optimizer is not None and built.optimizer.name == "bgp-parameters":
         reason = "penalises the gradient in all parameters"
     for term in built.terms:

@@ -12,7 +12,7 @@ from training.losses.parts import Weights
 
 
 def cb(class_counts: Sequence[int], *, beta: float = 0.9999) -> Weights:
-    """Class-balanced weights w_c ∝ (1 - β) / (1 - β^{n_c}) (Cui et al., CVPR 2019, eq. 8), summing to C.
+    """Class-balanced weights w_c ∝ (1 - β) / (1 - β^{n_c}) (Cui et al., CVPR 2019), summing to C.
 
     Args:
         class_counts: Training samples of each class, (C,).

@@ -8,11 +8,21 @@ from torch.optim import Optimizer
 
 from training.methods import Method
 from training.optimizers.base import Losses, Perturbing, Plain, Stepper
-from training.optimizers.sam import SAM
+from training.optimizers.penalty import GNP, BGPParameters
+from training.optimizers.sam import ASAM, GSAM, SAM
+from training.optimizers.tail import FocalSAM, ImbSAM
 
 __all__ = ["Losses", "Plain", "Stepper", "build_stepper"]
 
-PERTURBING: dict[str, type[Perturbing]] = {"sam": SAM}
+PERTURBING: dict[str, type[Perturbing]] = {
+    "sam": SAM,
+    "asam": ASAM,
+    "gsam": GSAM,
+    "gnp": GNP,
+    "imbsam": ImbSAM,
+    "focal-sam": FocalSAM,
+    "bgp-parameters": BGPParameters,
+}
 
 
 def build_stepper(
@@ -31,4 +41,4 @@ def build_stepper(
     """
     if method.optimizer is None:
         return Plain(optimizer, scaler=scaler)
-    return PERTURBING[method.optimizer.name](optimizer, network, scaler=scaler, **method.optimizer.kwargs)
+    return PERTURBING[method.optimizer.name](method, optimizer, network, scaler=scaler, **method.optimizer.kwargs)

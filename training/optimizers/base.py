@@ -30,9 +30,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from training.losses.ranks import world_size
+from training.methods import Method
 
 Losses = Callable[..., Iterator[tuple[Tensor, ...]]]
 Gradients = list[Tensor]
+Radius = float | Sequence[Sequence[float]]
 
 
 class Stepper(Protocol):
@@ -76,6 +78,7 @@ class Perturbing:
     """What perturbing optimizers share: gradients of objectives, weights moved and put back, the final step.
 
     Args:
+        method: What is trained.
         optimizer: The base optimizer; its parameters that require gradients are perturbed.
         network: The network that `losses` runs, wrapped in `DistributedDataParallel` or not.
         scaler: The loss scaler of float16 training, or None.
@@ -86,6 +89,7 @@ class Perturbing:
 
     def __init__(
         self,
+        method: Method,
         optimizer: Optimizer,
         network: nn.Module,
         *,
@@ -93,7 +97,8 @@ class Perturbing:
         synchronised: bool = False,
         update_bn: bool = False,
     ) -> None:
-        self._optimizer, self._network, self._scaler = optimizer, network, scaler
+        self.method, self.optimizer = method, optimizer
+        self._network, self._scaler = network, scaler
         self._synchronised = synchronised
         self._norms = [] if update_bn else [m for m in network.modules() if isinstance(m, _BatchNorm)]
         self.parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
@@ -105,7 +110,7 @@ class Perturbing:
             value, gradients = self.gradient(losses, progress)
         for parameter, gradient in zip(self.parameters, averaged(gradients), strict=True):
             parameter.grad = gradient
-        take(self._optimizer, self._scaler)
+        take(self.optimizer, self._scaler)
         return value
 
     def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
@@ -128,7 +133,7 @@ class Perturbing:
             *objectives: What to differentiate, the method's own objective when none is named.
 
         Returns:
-            The first objective's value and, for each objective, its gradient; times the loss scale, if there is one.
+            The objectives' values, (k,) detached, and each objective's gradient, times the loss scale if there is one.
         """
         total: list[Gradients] = []
         values = []
@@ -149,8 +154,8 @@ class Perturbing:
                     torch._foreach_add_(sums, part)
             else:
                 total = parts
-            values.append(yielded[0].detach())
-        return torch.stack(values).sum(), total
+            values.append(torch.stack([loss.detach() for loss in yielded]))
+        return torch.stack(values).sum(0), total
 
     def direction(self, gradients: Gradients) -> Gradients:
         """What to perturb along: this rank's gradient, or that of the global batch if synchronised."""
@@ -194,16 +199,47 @@ def averaged(gradients: Gradients) -> Gradients:
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     distributed.all_reduce(flat)
     flat /= world_size()
-    parts = flat.split([gradient.numel() for gradient in gradients])
+    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
     return [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
 
 
 def norm(tensors: Sequence[Tensor]) -> Tensor:
     """The Euclidean norm of all numbers together, a scalar tensor (no wait for the GPU)."""
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
+    total: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
+    return total
 
 
 def toward(tensors: Gradients, length: float | Tensor) -> Gradients:
     """The tensors together rescaled to a Euclidean length; zeros stay zeros."""
     size = norm(tensors)
-    return list(torch._foreach_mul(tensors, length / size.clamp(min=torch.finfo(size.dtype).tiny)))
+    return times(tensors, length / size.clamp(min=torch.finfo(size.dtype).tiny))
+
+
+def times(tensors: Sequence[Tensor], factor: float | Tensor) -> Gradients:
+    """Each tensor times a number."""
+    return list(torch._foreach_mul(list(tensors), factor))
+
+
+def plus(tensors: Sequence[Tensor], others: Sequence[Tensor], factor: float = 1.0) -> Gradients:
+    """The tensors, plus a number times the others."""
+    return list(torch._foreach_add(list(tensors), list(others), alpha=factor))
+
+
+def inner(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    """The inner product over all numbers, a scalar tensor."""
+    return torch.stack([(a * b).sum() for a, b in zip(tensors, others, strict=True)]).sum()
+
+
+def radius_at(rho: Radius, progress: float) -> float:
+    """The perturbation's length at this point of training.
+
+    Args:
+        rho: A number, or steps `[[from, length], ...]` in ascending shares of the training, the first from 0.
+        progress: Share of all steps that are done.
+
+    Returns:
+        The length.
+    """
+    if isinstance(rho, int | float):
+        return float(rho)
+    return float([length for start, length in rho if start <= progress][-1])
