@@ -52,5 +52,6 @@ class Resident:
         Yields:
             Normalised images and labels, some hundred at a time.
         """
-        for indices in torch.arange(len(self), device=self.labels.device).split(EVALUATION_BATCH):
-            yield self.batch(indices)
+        everything = torch.arange(len(self), device=self.labels.device)
+        for start in range(0, len(self), EVALUATION_BATCH):
+            yield self.batch(everything[start : start + EVALUATION_BATCH])

@@ -12,14 +12,11 @@ from torch import Tensor
 
 
 class Pool(Protocol):
-    """Labelled images in a fixed order.
-
-    Attributes:
-        labels: (N,) int64 on the CPU.
-    """
+    """Labelled images in a fixed order."""
 
     @property
-    def labels(self) -> Tensor: ...
+    def labels(self) -> Tensor:
+        """(N,) int64 on the CPU."""
 
     def pixels(self, indices: Tensor) -> Tensor:
         """Images as a network is evaluated on them (resized and cropped, not yet normalised).

@@ -5,6 +5,7 @@ Every network has `features(x) -> (B, d)`, a `classifier` with `.weight` (C, d),
 """
 
 from training.models.heads import Classifier, Cosine
-from training.models.registry import MODELS, Network, build_model
+from training.models.network import Network
+from training.models.registry import MODELS, build_model
 
 __all__ = ["MODELS", "Classifier", "Cosine", "Network", "build_model"]

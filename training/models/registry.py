@@ -5,23 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
-
-from torch import Tensor, nn
+from typing import Any
 
 from foundation.errors import InputError, one_of
-from training.models.cnn import CNN
-from training.models.heads import Classifier
-from training.models.resnet import CifarResNet
-
-
-class Network(Protocol):
-    """What training asks of a network, besides being an `nn.Module`."""
-
-    classifier: Classifier
-
-    def features(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) images to (B, d) features."""
+from training.models.cnn import cnn
+from training.models.network import Network
+from training.models.resnet import cifar_resnet
 
 
 @dataclass(frozen=True)
@@ -34,7 +23,7 @@ class Entry:
         paper: Where it comes from.
     """
 
-    build: Callable[..., nn.Module]
+    build: Callable[..., Network]
     about: str
     paper: str
 
@@ -42,12 +31,12 @@ class Entry:
 HE = "He et al., CVPR 2016"
 
 MODELS = {
-    "cnn": Entry(CNN, "three conv–BN–ReLU blocks, 53 k parameters", "this project"),
-    "resnet32": Entry(partial(CifarResNet, depth=32), "CIFAR ResNet, option-A shortcuts, 0.46 M parameters", HE),
+    "cnn": Entry(cnn, "three conv–BN–ReLU blocks, 53 k parameters", "this project"),
+    "resnet32": Entry(partial(cifar_resnet, depth=32), "CIFAR ResNet, option-A shortcuts, 0.46 M parameters", HE),
 }
 
 
-def build_model(name: str, **kwargs: Any) -> nn.Module:
+def build_model(name: str, **kwargs: Any) -> Network:
     """Builds a network.
 
     Args:

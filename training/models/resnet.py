@@ -6,10 +6,13 @@ subsampled by two and padded with zero channels. ResNet-32 has 0.46 M parameters
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.models.heads import classifier
+from training.models.network import Network
+from training.models.pooling import GlobalAverage
 
 
 class Block(nn.Module):
@@ -33,55 +36,38 @@ class Block(nn.Module):
         """(B, before, H, W) to (B, width, H/stride, W/stride)."""
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
-        if self.stride > 1 or self.added:
+        if self.added:
             half = self.added // 2
             x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, half, self.added - half))
         return F.relu(out + x)
 
 
-class CifarResNet(nn.Module):
-    """A ResNet of 6n+2 layers for small images.
+def cifar_resnet(*, depth: int, in_channels: int = 3, classes: int = 10, width: int = 16, **head: Any) -> Network:
+    """A ResNet for small images.
 
     Args:
-        depth: 20, 32, 44, 56, …: 6n+2.
+        depth: Layers: 6n+2.
         in_channels: Channels of the images.
         classes: C.
         width: Channels of the first stage; the last has four times as many, d.
-        head: `"linear"` or `"cosine"`.
-        scale: s of the cosine classifier.
+        **head: `head` and `scale` of the classifier.
+
+    Returns:
+        The network.
     """
-
-    def __init__(
-        self,
-        *,
-        depth: int = 32,
-        in_channels: int = 3,
-        classes: int = 10,
-        width: int = 16,
-        head: str = "linear",
-        scale: float = 30.0,
-    ) -> None:
-        super().__init__()
-        blocks = (depth - 2) // 6
-        self.conv = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
-        self.bn = nn.BatchNorm2d(width)
-        stages: list[nn.Module] = []
-        before = width
-        for stage in range(3):
-            after = width * 2**stage
-            for block in range(blocks):
-                stages.append(Block(before, after, stride=2 if stage and not block else 1))
-                before = after
-        self.stages = nn.Sequential(*stages)
-        self.classifier = classifier(head, before, classes, scale=scale)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight)  # He et al., ICCV 2015, as the paper's section 4.2 says
-
-    def features(self, images: Tensor) -> Tensor:
-        """(B, in_channels, H, W) images to (B, d) features."""
-        return self.stages(F.relu(self.bn(self.conv(images)))).mean(dim=(2, 3))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, in_channels, H, W) images to (B, C) inference logits."""
-        return self.classifier(self.features(images))
+    layers: list[nn.Module] = [
+        nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    ]
+    before = width
+    for stage in range(3):
+        after = width * 2**stage
+        for block in range((depth - 2) // 6):
+            layers.append(Block(before, after, stride=2 if stage and not block else 1))
+            before = after
+    body = nn.Sequential(*layers, GlobalAverage())
+    for module in body.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)  # He et al., ICCV 2015, as the paper's section 4.2 says
+    return Network(body, before, classes, **head)
