@@ -1,0 +1,32 @@
+"""`python -m landscape.report A.h5 B.h5 --out report.html`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from foundation.command import Parser, run
+from landscape.report.words import count
+from landscape.report.write import write_report
+
+
+def parser() -> Parser:
+    """The command's arguments."""
+    made = Parser(
+        "landscape.report",
+        "Writes one self-contained page, readable offline, that compares landscape files class by class.",
+        "runs/ce/landscape.h5 runs/bgp/landscape.h5 --out report.html",
+    )
+    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files, the reference run first")
+    made.add_argument("--out", type=Path, default=Path("report.html"), help="the page to write")
+    return made
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Writes the page and says where it is."""
+    report = write_report(arguments.files, arguments.out)
+    print(f"{report.path}: {count(len(report.runs), 'run')}, {count(len(report.caveats), 'caveat')}, {report.size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run(main, parser())

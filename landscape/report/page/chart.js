@@ -1,0 +1,74 @@
+// A Plotly panel: drawn when it comes into sight, redrawn when what it depends on changes, one panel after another.
+
+const panels = [];
+let working = false;
+
+// `build()` returns {data, layout, caption, label, after} or {empty}; `numbers()` the lines of its CSV.
+function chart(id, keys, build, numbers) {
+  const section = document.getElementById(id);
+  const panel = { id, section, body: section.querySelector(".body"), build, dirty: true, seen: false, drawn: null };
+  section.querySelector(".controls").append(exportMenu(id, () => panel.drawn, numbers));
+  panels.push(panel);
+  whenever([...keys, "theme"], () => { panel.dirty = true; if (panel.seen) panel.body.classList.add("busy"); work(); });
+  sight.observe(panel.body);
+  return panel;
+}
+
+const sight = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    const panel = panels.find((candidate) => candidate.body === entry.target);
+    panel.seen = entry.isIntersecting;
+    if (panel.seen) work();
+  }
+}, { rootMargin: "300px" });
+
+// Draws what is dirty and in sight, letting the browser paint in between.
+async function work() {
+  if (working) return;
+  working = true;
+  try {
+    for (let panel = next(); panel; panel = next()) {
+      await new Promise((resume) => requestAnimationFrame(() => setTimeout(resume)));
+      await draw(panel);
+    }
+  } finally {
+    working = false;
+  }
+}
+
+const next = () => panels.find((panel) => panel.dirty && panel.seen);
+
+async function draw(panel) {
+  panel.dirty = false;
+  const { section, body } = panel;
+  const built = panel.build(body.clientWidth || 800);
+  section.querySelector(".caption").textContent = built.caption || "";
+  if (built.empty) {
+    if (panel.drawn) Plotly.purge(panel.drawn);
+    panel.drawn = null;
+    body.replaceChildren(element("p", { class: "empty" }, built.empty));
+  } else {
+    const fresh = !panel.drawn;
+    if (fresh) {
+      panel.drawn = element("div", { role: "img" });
+      body.replaceChildren(panel.drawn);
+    }
+    panel.drawn.setAttribute("aria-label", built.label);
+    await Plotly.react(panel.drawn, built.data, built.layout, { displayModeBar: false, responsive: false, scrollZoom: false, doubleClick: "reset" });
+    if (fresh && panel.bind) panel.bind(panel.drawn);
+  }
+  body.classList.remove("busy");
+  section.dataset.drawn = String(Number(section.dataset.drawn || 0) + 1);
+}
+
+function redrawAll() {
+  for (const panel of panels) panel.dirty = true;
+  work();
+}
+
+let width = window.innerWidth;
+window.addEventListener("resize", () => {
+  if (window.innerWidth === width) return;
+  width = window.innerWidth;
+  redrawAll();
+});

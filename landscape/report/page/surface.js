@@ -1,0 +1,175 @@
+// Loss surfaces of the chosen (and the pinned) subset, every run side by side on one colour scale, flat or in 3-D.
+
+const MOST_COLUMNS = 4;
+const CAMERA = { eye: { x: 1.35, y: -1.35, z: 0.95 }, center: { x: 0, y: 0, z: -0.14 } };
+let camera = CAMERA;
+
+function buildSurface() {
+  const quantities = Object.entries(QUANTITIES).filter(([key]) => page.surfaces.flat().some((plane) => key === "loss" || key === "rise" || plane[key]));
+  const controls = controlsOf("surface");
+  if (planeNames.length > 1) controls.append(select("Plane", "plane", [["", [["", "of the split"], ...planeNames.map((name) => [name, name])]]]));
+  controls.append(select("Quantity", "quantity", [["", quantities.map(([key, { title }]) => [key, title])]]), segments("Form", "form", [["contour", "Contour"], ["3d", "3-D"]]), tick("Log", "log"));
+  if (page.runs.length > 1) controls.append(tick("Difference", "difference"));
+  if (page.surfaces.flat().some((plane) => plane.status && unpack(plane.status).some((code) => code === 4))) controls.append(tick("Points", "points"));
+  if (page.surfaces.flat().some((plane) => plane.path)) controls.append(tick("Path", "path"));
+  controls.append(slider("Clip", "clip", 50, 100));
+  const keys = ["view", "row", "pin", "hidden", "plane", "form", "quantity", "log", "clip", "points", "path", "difference"];
+  const panel = chart("surface", keys, drawSurface, surfaceNumbers);
+  panel.bind = linkCameras;
+}
+
+function surfaceGrids() {
+  const shown = comparedRows().map((row) => shownRuns().map((run) => gridOf(run, row)).filter(Boolean)).filter((line) => line.length);
+  if (!state.difference) return { lines: shown, differs: false };
+  const lines = shown.map(([first, ...others]) => others.map((other) => ({ ...differenceOf(first, other), first: first.run })).filter((grid) => grid.values));
+  return { lines: lines.filter((line) => line.length), differs: true };
+}
+
+function drawSurface(width) {
+  const { lines, differs } = surfaceGrids();
+  if (!lines.length) return { empty: emptySurface(differs) };
+  const grids = lines.flat();
+  const scale = heightScale(grids, differs);
+  const range = rangeOf(grids, scale, differs);
+  if (!range) return { empty: "No point of this surface is finite." };
+  const flat = state.form === "contour";
+  const columns = Math.min(MOST_COLUMNS, Math.max(...lines.map((line) => line.length)));
+  const places = lines.flatMap((line, band) => line.map((grid, i) => ({ grid, column: i % columns, line: band * Math.ceil(line.length / columns) + Math.floor(i / columns) })));
+  const count = Math.max(...places.map(({ line }) => line)) + 1;
+  const frame = frameOf(width, columns, count, flat);
+  const data = [];
+  const layout = baseLayout({
+    width, height: frame.height, margin: frame.margin, uirevision: `${state.form}`, annotations: [],
+    coloraxis: { colorscale: differs ? diverging() : sequential(), cmin: range[0], cmax: range[1], colorbar: colourBar(scale, range, differs) },
+  });
+  places.forEach(({ grid, column, line }, i) => {
+    const [x0, x1] = [(column * (frame.cell + frame.gap)) / frame.inner, (column * (frame.cell + frame.gap) + frame.cell) / frame.inner];
+    const top = 1 - (line * (frame.cellHeight + frame.rowGap)) / frame.innerHeight;
+    const domain = { x: [x0, x1], y: [Math.max(0, top - frame.cellHeight / frame.innerHeight), top] };
+    layout.annotations.push(titleOf(grid, domain));
+    data.push(...(flat ? flatTraces(grid, scale, range, i, layout, domain) : spatialTraces(grid, scale, range, i, layout, domain)));
+  });
+  return { data, layout, caption: surfaceCaption(grids, differs), label: `${QUANTITIES[state.quantity].title} surfaces of ${comparedRows().map((row) => rows[row].title).join(" and ")} for ${grids.map((grid) => page.runs[grid.run]).join(", ")}` };
+}
+
+function emptySurface(differs) {
+  const name = cut(rows[state.row].title, 60);
+  if (differs && shownRuns().length < 2) return "A difference needs two runs in sight.";
+  if (differs && shownRuns().every((run) => gridOf(run, state.row))) return "These runs were measured on different coordinates, so their difference is not defined.";
+  return page.surfaces.flat().length ? `No ${QUANTITIES[state.quantity].title} surface of “${name}” is on this page.` : "No surface was measured; add one with python -m landscape.surface.";
+}
+
+// Sizes in pixels: square cells side by side, a colour bar at the right.
+function frameOf(width, columns, lines, flat) {
+  const margin = { l: flat ? 48 : 8, r: 96, t: 34, b: flat ? 40 : 8 };
+  const gap = flat ? 58 : 12;
+  const inner = width - margin.l - margin.r;
+  const cell = (inner - gap * (columns - 1)) / columns;
+  const cellHeight = Math.min(cell, Math.max(300, window.innerHeight * 0.62));
+  const rowGap = flat ? 74 : 36;
+  const innerHeight = lines * cellHeight + (lines - 1) * rowGap;
+  return { margin, gap, inner, cell, cellHeight, rowGap, innerHeight, height: innerHeight + margin.t + margin.b };
+}
+
+function colourBar(scale, [low, high], differs) {
+  const { title } = QUANTITIES[state.quantity];
+  return {
+    title: { text: differs ? `difference<br>in ${title}` : title.replace(" above", "<br>above").replace(" of ", "<br>of "), side: "top", font: { size: 0.76 * rem(), color: ink("soft") } },
+    thickness: 12, len: 1, outlinewidth: 0, x: 1.015, xpad: 4, ypad: 0, tickfont: { size: 0.74 * rem(), color: ink("soft") }, ...ticksOf(scale, low, high),
+    ...(QUANTITIES[state.quantity].percent ? { tickformat: ".0%" } : {}),
+  };
+}
+
+function titleOf(grid, { x, y }) {
+  const other = grid.first === undefined ? "" : ` − ${shownName(page.runs[grid.first], 20)}`;
+  return {
+    xref: "paper", yref: "paper", x: x[0], y: y[1], xanchor: "left", yanchor: "bottom", yshift: 4, showarrow: false, align: "left",
+    text: `<b>${SIGNS[grid.run % 8]} ${shownName(page.runs[grid.run], 20)}${other}</b>  ${shownName(rows[grid.row].title, 24)}`, font: { color: runColour(grid.run), size: 0.84 * rem() },
+  };
+}
+
+function hoverGrid(grid) {
+  const { percent: share } = QUANTITIES[state.quantity];
+  const told = { 0: " (not measured)", 2: " (not finite)", 3: " (failed)", 4: " (interpolated)" };
+  return Array.from({ length: grid.b.length }, (_, i) => Array.from(grid.a, (_a, j) => {
+    const at = i * grid.a.length + j;
+    return `${share ? percent(grid.values[at]) : figure(grid.values[at])}${grid.status ? told[grid.status[at]] ?? "" : ""}`;
+  }));
+}
+
+function flatTraces(grid, scale, range, i, layout, { x, y }) {
+  const id = i ? i + 1 : "";
+  layout[`xaxis${id}`] = axis({ domain: x, anchor: `y${id}`, title: i ? "" : "a", showgrid: false, constrain: "domain" });
+  layout[`yaxis${id}`] = axis({ domain: y, anchor: `x${id}`, title: i ? "" : "b", showgrid: false, scaleanchor: `x${id}`, constrain: "domain" });
+  const on = { xaxis: `x${id}`, yaxis: `y${id}` };
+  const traces = [{
+    type: "contour", ...on, x: Array.from(grid.a), y: Array.from(grid.b), z: heightsOf(grid, scale), text: hoverGrid(grid), coloraxis: "coloraxis", connectgaps: false,
+    contours: { coloring: "heatmap", start: range[0], end: range[1], size: (range[1] - range[0]) / 14 }, line: { width: 0.6, color: "rgba(255,255,255,0.55)", smoothing: 0.6 },
+    hovertemplate: `${shownName(page.runs[grid.run])}<br>a %{x:.3g}, b %{y:.3g}<br>${QUANTITIES[state.quantity].title} %{text}<extra></extra>`,
+  }];
+  const dots = (cells, marker) => { if (cells.x.length) traces.push({ type: "scatter", mode: "markers", ...on, ...cells, marker, hoverinfo: "skip", cliponaxis: false }); };
+  dots(cellsWhere(grid, (status, value) => status === 2 || status === 3 || (status !== 0 && !Number.isFinite(value))), { symbol: "x-thin-open", size: 5, color: ink("serious") });
+  if (state.points && grid.status) dots(cellsWhere(grid, (status) => status === 1), { symbol: "circle", size: 2.6, color: "rgba(255,255,255,0.85)", line: { width: 0.5, color: "rgba(0,0,0,0.6)" } });
+  if (state.path && grid.plane.path) traces.push(...pathTraces(grid.plane.path, on));
+  traces.push({ type: "scatter", mode: "markers", ...on, x: [0], y: [0], marker: { symbol: "cross-thin-open", size: 11, color: "#ffffff", line: { width: 2 } }, hoverinfo: "text", text: "the measured network" });
+  return traces;
+}
+
+// The trajectory's shadow in the plane; the fainter a point, the more of its distance the plane does not show.
+function pathTraces(path, on) {
+  const [x, y, hidden] = [Array.from(unpack(path.a)), Array.from(unpack(path.b)), path.hidden ? unpack(path.hidden) : null];
+  return [{
+    type: "scatter", mode: "lines+markers", ...on, x, y, line: { color: "rgba(255,255,255,0.9)", width: 1.6 },
+    marker: { size: 7, color: x.map((_, i) => `rgba(255,255,255,${hidden ? (1 - 0.85 * hidden[i]).toFixed(2) : 1})`), line: { width: 1, color: "#101317" } }, hoverinfo: "text",
+    text: x.map((_, i) => `point ${i + 1} of ${x.length}${hidden ? `<br>${percent(hidden[i])} of its distance is not shown` : ""}`),
+  }];
+}
+
+function spatialTraces(grid, scale, range, i, layout, domain) {
+  const id = i ? `scene${i + 1}` : "scene";
+  const side = (title, more = {}) => ({ title: { text: title, font: { size: 0.76 * rem(), color: ink("soft") } }, tickfont: { size: 0.66 * rem(), color: ink("soft") }, gridcolor: ink("line"), zerolinecolor: ink("line"), showbackground: false, showspikes: false, nticks: 5, ...more });
+  layout[id] = {
+    domain, camera, aspectmode: "manual", aspectratio: { x: 1, y: 1, z: 0.75 }, xaxis: side("a"), yaxis: side("b"), bgcolor: "rgba(0,0,0,0)",
+    zaxis: side("", { range, ...ticksOf(scale, range[0], range[1]), ...(QUANTITIES[state.quantity].percent ? { tickformat: ".0%" } : {}) }),
+  };
+  return [{
+    type: "surface", scene: id, x: Array.from(grid.a), y: Array.from(grid.b), z: heightsOf(grid, scale, range[1]), text: hoverGrid(grid), coloraxis: "coloraxis", connectgaps: false,
+    hovertemplate: `a %{x:.3g}, b %{y:.3g}<br>${QUANTITIES[state.quantity].title} %{text}<extra></extra>`, contours: { x: { highlight: false }, y: { highlight: false }, z: { highlight: false } },
+    lighting: { ambient: 0.75, diffuse: 0.5, specular: 0.05, roughness: 0.9 },
+  }];
+}
+
+// Turning one scene turns all.
+function linkCameras(plot) {
+  let turning = false;
+  const turn = async (changes) => {
+    const [key] = Object.keys(changes).filter((name) => /^scene\d*\.camera$/.test(name));
+    if (!key || turning) return;
+    turning = true;
+    camera = changes[key];
+    const others = Object.keys(plot.layout).filter((name) => /^scene\d*$/.test(name) && `${name}.camera` !== key);
+    await Plotly.relayout(plot, Object.fromEntries(others.map((name) => [`${name}.camera`, camera])));
+    turning = false;
+  };
+  plot.on("plotly_relayout", turn);
+  plot.on("plotly_relayouting", turn);
+}
+
+function surfaceCaption(grids, differs) {
+  const { words } = QUANTITIES[state.quantity];
+  const { plane } = grids[0];
+  const what = differs ? `Difference in ${words}: each run minus ${page.runs[grids[0].first]}; blue is lower` : `The ${words}`;
+  const shared = grids.length > 1 && !differs ? " on one colour scale" : "";
+  const clip = state.clip < 100 ? ` The highest ${100 - state.clip} % ${state.form === "contour" ? "share one colour" : "are cut off"}.` : "";
+  const path = state.path && plane.path && plane.path.hidden ? ` White line: the training path; at its worst point ${percent(unpack(plane.path.hidden).reduce((p, q) => Math.max(p, q), 0))} of the distance lies outside this plane.` : "";
+  const marks = grids.some((grid) => cellsWhere(grid, (status, value) => status !== 0 && !Number.isFinite(value)).x.length) ? " ✕: not finite." : "";
+  const dots = state.points ? " Dots: measured; the rest is interpolated." : "";
+  return `${what}${shared}, in a ${plane.plane} plane (${plane.name}); the cross is the measured network.${clip}${path}${marks}${dots}`;
+}
+
+function surfaceNumbers() {
+  const grids = comparedRows().flatMap((row) => shownRuns().map((run) => gridOf(run, row)).filter(Boolean));
+  return [["subset", "run", "plane", "a", "b", state.quantity, "status"], ...grids.flatMap((grid) => Array.from(grid.values, (value, i) => [
+    rows[grid.row].name, page.runs[grid.run], grid.plane.name, grid.a[i % grid.a.length], grid.b[Math.floor(i / grid.a.length)], value, grid.status ? grid.status[i] : "",
+  ]))];
+}

@@ -1,0 +1,55 @@
+"""The page's colour maps: viridis for what only grows, blue to orange through neutral for what has a zero."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib as mpl
+import numpy as np
+
+STOPS = 33
+
+
+def sequential() -> list[str]:
+    """Viridis (van der Walt and Smith, 2015): even steps in perceived lightness, safe for colour-blind readers."""
+    return [mpl.colors.to_hex(colour) for colour in mpl.colormaps["viridis"](np.linspace(0, 1, STOPS))]
+
+
+def diverging(*, dark: bool) -> list[str]:
+    """Blue, neutral, orange in even steps of Oklab lightness (Ottosson, 2020); the middle is the page's own ground.
+
+    Blue against orange stays apart under every common colour blindness.
+
+    Args:
+        dark: Whether the neutral middle is dark (ends are light) or light (ends are dark).
+
+    Returns:
+        `STOPS` hexadecimal colours, the middle one neutral.
+    """
+    middle, end = (0.24, 0.80) if dark else (0.97, 0.45)
+    colours = []
+    for step in np.linspace(-1, 1, STOPS):
+        strength = abs(step)
+        hue = math.radians(252 if step < 0 else 52)
+        chroma = 0.13 * math.sin(strength * math.pi / 2)
+        lightness = middle + (end - middle) * strength
+        colours.append(_oklch(lightness, chroma, hue))
+    return colours
+
+
+def _oklch(lightness: float, chroma: float, hue: float) -> str:
+    """Oklab polar coordinates to sRGB, clipped to the gamut (matrices of Ottosson, "A perceptual color space", 2020)."""
+    lab = np.array([lightness, chroma * math.cos(hue), chroma * math.sin(hue)])
+    cones = np.array(
+        [[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.2914855480]]
+    )
+    linear = np.array(
+        [
+            [4.0767416621, -3.3077115913, 0.2309699292],
+            [-1.2684380046, 2.6097574011, -0.3413193965],
+            [-0.0041960863, -0.7034186147, 1.7076147010],
+        ]
+    ) @ (cones @ lab) ** 3
+    linear = np.clip(linear, 0, 1)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return str(mpl.colors.to_hex(encoded))

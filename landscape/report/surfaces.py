@@ -1,0 +1,136 @@
+"""Loss surfaces for the page: every subset's grid in 16-bit codes, within a budget of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from landscape.report.densities import POINTS
+from landscape.report.packing import bytes_, codes, floats
+from landscape.report.runs import Run
+from landscape.report.subsets import Row, keys_of
+from landscape.store import FAILED, INTERPOLATED, NON_FINITE, TODO, Measurement
+
+BUDGET = 9_000_000
+"""Bytes of base64 all surfaces and densities may take: with plotly.js (4.8 MB) a page stays well below 20 MB."""
+_STORED = ("loss", "accuracy", "loss_se")
+EXTREMES = 20
+"""How many of the sharpest and of the flattest classes stay when not all fit."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """How the cells of one surface came to be.
+
+    Attributes:
+        total: Cells of the grid.
+        todo: Not measured yet.
+        non_finite: Measured, and not a finite number.
+        failed: Could not be measured.
+        interpolated: Filled in between measured ones.
+        error: Largest stated error of an interpolated cell over all subsets; NaN when none is stated.
+    """
+
+    total: int
+    todo: int
+    non_finite: int
+    failed: int
+    interpolated: int
+    error: float
+
+
+def cells_of(measurement: Measurement) -> Cells:
+    """Counts the cells of a surface by status."""
+    status = measurement.data.get("status", np.empty(0))
+    error = measurement.data.get("error")
+    inside = error[..., status == INTERPOLATED] if error is not None and error.shape[-2:] == status.shape else None
+    known = inside[np.isfinite(inside)] if inside is not None else np.empty(0)
+    return Cells(
+        int(status.size),
+        *(int(np.count_nonzero(status == code)) for code in (TODO, NON_FINITE, FAILED, INTERPOLATED)),
+        float(known.max()) if known.size else float("nan"),
+    )
+
+
+def planes_of(run: Run) -> list[Measurement]:
+    """The run's two-dimensional surfaces, in name order with the split's own first."""
+    planes = [m for m in run.of("surface").values() if "loss" in m.data and m.data["loss"].ndim == 3]
+    return sorted(planes, key=lambda m: ({"train": 0, "test": 1}.get(m.name, 2), m.name))
+
+
+def lines_of(run: Run) -> list[Measurement]:
+    """The run's one-dimensional surfaces: lines, such as those between two checkpoints."""
+    return [m for m in run.of("surface").values() if "loss" in m.data and m.data["loss"].ndim == 2]
+
+
+def choose_rows(runs: Sequence[Run], rows: Sequence[Row], sharpness: np.ndarray) -> frozenset[int]:
+    """Which rows get curves and surfaces: all when they fit, else the groups and the extremes.
+
+    Args:
+        runs: The page's runs.
+        rows: The page's subsets.
+        sharpness: What the extremes are extremes of, one a row; NaN where unknown.
+
+    Returns:
+        Indices of rows.
+    """
+    everything = frozenset(range(len(rows)))
+    cells = sum(m.data[key].size for run in runs for m in (*planes_of(run), *lines_of(run)) for key in _STORED if key in m.data)
+    densities = sum(POINTS * len(m.subset) for run in runs for m in run.of("hessian").values() if "density" in m.data)
+    if (cells + densities) * 8 // 3 <= BUDGET:
+        return everything
+    classes = [i for i, row in enumerate(rows) if row.kind == "class"]
+    order = sorted(classes, key=lambda i: (np.isnan(sharpness[i]), -sharpness[i], i))
+    known = [i for i in order if np.isfinite(sharpness[i])] or order
+    return everything - set(classes) | set(known[:EXTREMES]) | set(known[-EXTREMES:])
+
+
+def pack_surfaces(run: Run, rows: Sequence[Row], kept: frozenset[int]) -> list[dict[str, Any]]:
+    """A run's planes as JSON.
+
+    Args:
+        run: The run.
+        rows: The page's subsets.
+        kept: Rows whose surfaces the page has room for.
+
+    Returns:
+        One entry a plane: `a`, `b`, `rows`, a packed grid (b by a) a row for `loss` and, where stored, `accuracy` and
+        `se`; the cells' `status`; the `path` of a trajectory.
+    """
+    index = {(row.name, row.label): i for i, row in enumerate(rows)}
+    return [_plane(measurement, index, kept) for measurement in planes_of(run)]
+
+
+def _plane(measurement: Measurement, index: dict[tuple[str, str], int], kept: frozenset[int]) -> dict[str, Any]:
+    data = measurement.data
+    positions = [(p, index[key]) for p, key in enumerate(keys_of(measurement)) if index[key] in kept]
+    height, width = data["loss"].shape[1:]
+    packed: dict[str, Any] = {
+        "name": measurement.name,
+        "plane": str(measurement.config.get("plane", "random")),
+        "a": floats(data.get("a", np.arange(width))),
+        "b": floats(data.get("b", np.arange(height))),
+        "rows": [row for _, row in positions],
+        "loss": [codes(data["loss"][p]) for p, _ in positions],
+        "status": bytes_(data["status"]) if "status" in data else None,
+        "path": _path(data),
+    }
+    for key, name in (("accuracy", "accuracy"), ("se", "loss_se")):
+        if name in data:
+            packed[key] = [codes(data[name][p]) for p, _ in positions]
+    return packed
+
+
+def _path(data: Any) -> dict[str, Any] | None:
+    coordinates = data.get("trajectory/coordinates")
+    if coordinates is None or np.ndim(coordinates) != 2 or len(coordinates) == 0:
+        return None
+    hidden = next((data[key] for key in data if key.startswith("trajectory/") and "share" in key), None)
+    return {
+        "a": floats(coordinates[:, 0]),
+        "b": floats(coordinates[:, 1]),
+        "hidden": None if hidden is None else floats(np.broadcast_to(hidden, (len(coordinates),))),
+    }

@@ -1,0 +1,73 @@
+"""Landscape files in, one page out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foundation.errors import InputError
+from foundation.files import require_writable_folder, write_text
+from landscape.report.caveats import caveats_of
+from landscape.report.measures import tabulate
+from landscape.report.page import render
+from landscape.report.runs import open_runs
+from landscape.report.subsets import rows_of
+from landscape.report.surfaces import choose_rows
+
+
+@dataclass(frozen=True)
+class Report:
+    """A written page.
+
+    Attributes:
+        path: The HTML file.
+        size: Its bytes.
+        runs: What the page calls the runs, the reference first.
+        caveats: Its warnings, the serious first.
+        left_out: Subsets whose surfaces and densities did not fit.
+    """
+
+    path: Path
+    size: int
+    runs: tuple[str, ...]
+    caveats: tuple[str, ...]
+    left_out: int
+
+
+def write_report(paths: Sequence[Path], out: Path) -> Report:
+    """Writes one self-contained page that compares landscape files.
+
+    Args:
+        paths: Landscape files; the first is the reference the others are compared with.
+        out: The HTML file; replaced in one step when it exists.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: A file is missing, damaged, empty or given twice, or `out` cannot be written.
+    """
+    out = Path(out)
+    if out.is_dir():
+        raise InputError(f"--out {str(out)!r} is a folder: name a file such as report.html")
+    runs = open_runs(paths)
+    for run in runs:
+        if not run.landscape.measurements:
+            raise InputError(f"{str(run.landscape.path)!r} holds no measurement: run python -m landscape.hessian first")
+    require_writable_folder(out.parent, "--out")
+    rows = rows_of(runs)
+    table = tabulate(runs, rows)
+    sharpness = np.full(len(rows), np.nan)
+    if table.views and "top" in table.views[0].columns[0]:
+        sharpness = table.views[0].columns[0]["top"].value
+    kept = choose_rows(runs, rows, sharpness)
+    left_out = len(rows) - len(kept)
+    caveats = caveats_of(runs, rows, table, left_out)
+    html = render(runs, rows, table, caveats, kept)
+    write_text(out, html)
+    return Report(
+        out, len(html.encode()), tuple(run.name for run in runs), tuple(caveat.text for caveat in caveats), left_out
+    )

@@ -1,0 +1,156 @@
+"""Landscape files made up in the contract's form, with every property a test needs and no network behind them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from foundation.groups import group_classes
+from landscape.store import INTERPOLATED, MEASURED, Recording, recording
+from landscape.subject import Subset
+
+COUNTS = (600, 359, 215, 129, 77, 46, 27, 16, 10, 6)
+NAMES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+PROVENANCE = {"version": "0.1.0", "device": "cpu", "command": "made up", "seed": 0}
+
+
+def subsets_of(counts: Sequence[int], names: Sequence[str], measured: Sequence[int] | None = None) -> list[Subset]:
+    measured = list(measured or counts)
+    everything = tuple(range(len(counts)))
+    made = [
+        Subset("all", "all", "all", everything, sum(counts), sum(measured)),
+        Subset("balanced", "balanced", "balanced", everything, sum(counts), sum(measured)),
+    ]
+    for name, members in group_classes(list(counts)).named():
+        if members:
+            sizes = sum(counts[c] for c in members), sum(measured[c] for c in members)
+            made.append(Subset(name, name, "group", members, *sizes))
+    made += [Subset(f"class:{c}", names[c], "class", (c,), counts[c], measured[c]) for c in everything]
+    return made
+
+
+def open_recording(file: Path, analysis: str, name: str, subsets: Sequence[Subset], **config: object):
+    return recording(
+        file, analysis, name, subsets=subsets, config={"split": name, **config}, extent={},
+        checkpoint_sha256=f"{abs(hash(str(file))):064x}", provenance=PROVENANCE,
+    )  # fmt: skip
+
+
+def put(record: Recording, name: str, values: object, dims: Sequence[str]) -> None:
+    array = np.asarray(values)
+    if array.dtype.kind in "OU":
+        record.create(name, dims=dims, shape=array.shape, dtype="S16", fill=b"")  # type: ignore[arg-type]
+        array = array.astype("S16")
+    else:
+        record.create(name, dims=dims, shape=array.shape, dtype=array.dtype.str)
+    record.write(name, ..., array)
+
+
+def write_run(
+    file: Path,
+    *,
+    counts: Sequence[int] = COUNTS,
+    names: Sequence[str] = NAMES,
+    sharpness: float = 1.0,
+    splits: Sequence[str] = ("train", "test"),
+    points: int = 21,
+    surface: Sequence[str] = ("train",),
+    seed: int = 0,
+    spoil: bool = False,
+    history: bool = True,
+    parts: Sequence[str] = ("evaluation", "hessian", "sharpness", "surface"),
+) -> Path:
+    """A run whose rarer classes are sharper, `sharpness` times a base; `spoil` puts NaN and interpolated cells in."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for split in splits:
+        subsets = subsets_of(counts, names, None if split == "train" else [100] * len(counts))
+        rng = np.random.default_rng(seed)
+        size = np.array([s.train_count / max(1, len(s.classes)) for s in subsets], dtype=float)
+        rare = (max(counts) / np.maximum(size, 1)) ** 0.5
+        top = sharpness * 4 * rare * np.exp(0.25 * rng.standard_normal(len(subsets))) * (1 if split == "train" else 3)
+        loss = 0.02 / sharpness * rare ** (1.0 if split == "test" else -0.3) * (1 if split == "train" else 20)
+        if "evaluation" in parts:
+            with open_recording(file, "evaluation", split, subsets) as record:
+                put(record, "loss", loss, ("subset",))
+                put(record, "accuracy", np.clip(1 - 0.05 * rare / (2 - sharpness), 0, 1) if split == "test" else np.ones(len(subsets)), ("subset",))
+                record.finish()
+        if "hessian" in parts:
+            with open_recording(file, "hessian", split, subsets) as record:
+                _hessian(record, rng, top, loss)
+                record.finish()
+        if "sharpness" in parts:
+            with open_recording(file, "sharpness", split, subsets) as record:
+                radius = np.array([0.05, 0.1, 0.2])
+                record.scale("radius", radius)
+                for key, share in (("sam", 0.5), ("sam_steps", 0.6), ("adaptive", 0.3), ("average", 0.01)):
+                    put(record, key, share * top[:, None] * radius**2, ("subset", "radius"))
+                put(record, "average_se", 0.001 * top[:, None] * radius**2, ("subset", "radius"))
+                record.finish()
+        if "surface" in parts and split in surface:
+            with open_recording(file, "surface", split, subsets, plane="random") as record:
+                _surface(record, rng, top, loss, points, spoil)
+                record.finish()
+    if history:
+        _history(file.with_name("metrics.jsonl"), len(counts), sharpness)
+    return file
+
+
+def _hessian(record: Recording, rng: np.random.Generator, top: np.ndarray, loss: np.ndarray) -> None:
+    ranks = np.array([1, 0.6, 0.45, 0.3, 0.2])
+    bottom = -0.08 * top * rng.uniform(0.0, 1.5, len(top))
+    verdict = np.where(bottom < -0.05 * top, "negative", np.where(bottom < -0.02 * top, "none-found", "undecided"))
+    put(record, "top", top[:, None] * ranks, ("subset", "rank"))
+    put(record, "top_residual", 5e-4 * top[:, None] * ranks, ("subset", "rank"))
+    put(record, "bottom", bottom[:, None], ("subset", "bottom_rank"))
+    put(record, "bottom_residual", 0.001 * top[:, None], ("subset", "bottom_rank"))
+    put(record, "trace", 6 * top, ("subset",))
+    put(record, "trace_se", 0.3 * top, ("subset",))
+    put(record, "top_scaled", 0.1 * top, ("subset",))
+    put(record, "loss", loss, ("subset",))
+    put(record, "gradient_norm", 0.3 * loss, ("subset",))
+    put(record, "noise_floor", 1e-5 * top, ("subset",))
+    put(record, "verdict", verdict, ("subset",))
+    put(record, "status", np.full(len(top), MEASURED, dtype="i1"), ("subset",))
+    share = np.linspace(-0.2, 1.1, 256)
+    bulk = np.exp(-0.5 * (share / 0.012) ** 2) * 30
+    peaks = sum(0.02 / (1 + i) * np.exp(-0.5 * ((share - r) / 0.01) ** 2) for i, r in enumerate(ranks))
+    tail = 0.05 * np.exp(-np.abs(share) / 0.08)
+    put(record, "density_grid", top[:, None] * share, ("subset", "grid"))
+    put(record, "density", (bulk + peaks + tail) / top[:, None], ("subset", "grid"))
+
+
+def _surface(record: Recording, rng: np.random.Generator, top: np.ndarray, loss: np.ndarray, points: int, spoil: bool) -> None:
+    ticks = np.linspace(-1, 1, points)
+    a, b = np.meshgrid(ticks, ticks)
+    height = 0.5 * a**2 + 0.3 * b**2 + 0.25 * a * b + 0.08 * np.sin(3 * a) * np.cos(2.5 * b) + 0.05 * a**3
+    wobble = 1 + 0.15 * np.sin(2 * a[None] + rng.uniform(0, 6, len(top))[:, None, None])
+    values = loss[:, None, None] + top[:, None, None] * np.maximum(height, 0) ** 1.2 * wobble * 0.6
+    status = np.full(a.shape, MEASURED, dtype="i1")
+    error = np.zeros(values.shape)
+    if spoil:
+        status[::2, 1::2] = INTERPOLATED
+        error[:, ::2, 1::2] = 0.01
+        values[:, 0, 0] = np.nan
+        values[:, 0, 1] = np.inf
+        status[0, :2] = 2
+    record.scale("a", ticks)
+    record.scale("b", ticks)
+    put(record, "loss", values, ("subset", "b", "a"))
+    put(record, "accuracy", np.exp(-0.2 * np.nan_to_num(values, posinf=50)), ("subset", "b", "a"))
+    put(record, "status", status, ("b", "a"))
+    put(record, "error", error, ("subset", "b", "a"))
+
+
+def _history(file: Path, classes: int, sharpness: float) -> None:
+    lines = []
+    for epoch in range(1, 31):
+        good = 1 - np.exp(-epoch / 8)
+        by_class = [float(good * (0.95 - 0.5 * c / classes / (2 - sharpness))) for c in range(classes)]
+        means = {"all": float(np.mean(by_class)), "balanced": float(np.mean(by_class)), "few": by_class[-1], "many": by_class[0], "medium": by_class[classes // 2]}
+        table = {"accuracy": {**means, "classes": by_class}, "loss": {k: 2 - 1.9 * v for k, v in means.items()} | {"classes": [2 - 1.9 * v for v in by_class]}}
+        line = {"epoch": epoch, "objective": 1.0, "validation": table}
+        lines.append(json.dumps(line | ({"test": table, "train": table} if epoch == 30 else {})))
+    file.write_text("\n".join(lines) + "\n")
