@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import InputError, one_of
+from training.schedules import SCHEDULES
 
 PRECISIONS = ("float32", "bfloat16", "float64")
 
@@ -77,8 +78,12 @@ class Config:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise InputError(f"{name.replace('_', '-')} {value:g} is below 0: give 0 or more")
-        if self.precision not in PRECISIONS:
-            raise one_of("precision", self.precision, PRECISIONS)
+        for kind, value, known in (
+            ("precision", self.precision, PRECISIONS),
+            ("schedule", self.schedule, SCHEDULES),
+        ):
+            if value not in known:
+                raise one_of(kind, value, known)
 
     def plain(self) -> dict[str, Any]:
         """The configuration as plain JSON types."""

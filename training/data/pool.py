@@ -71,7 +71,7 @@ def memory_pool(images: np.ndarray, labels: np.ndarray) -> MemoryPool:
         The pool, its images as (N, C, H, W).
     """
     channels_last = images[..., None] if images.ndim == 3 else images
-    tensor = torch.from_numpy(np.ascontiguousarray(channels_last.transpose(0, 3, 1, 2)))
+    tensor = torch.from_numpy(channels_last.transpose(0, 3, 1, 2).copy())
     return MemoryPool(tensor, torch.from_numpy(np.asarray(labels, dtype=np.int64)))
 
 

@@ -1,0 +1,87 @@
+"""Networks of the published sizes whose forward pass is the classifier on the features."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from foundation.errors import InputError
+from training.models import MODELS, build_model
+from training.models.resnet import Block
+
+
+def size(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "parameters"),
+    [("cnn", 1, 53362), ("resnet32", 3, 464154)],  # He et al. table 6: 0.46 M
+)
+def test_sizes(name, channels, parameters):
+    assert size(build_model(name, in_channels=channels, classes=10)) == parameters
+
+
+@pytest.mark.parametrize("head", ["linear", "cosine"])
+@pytest.mark.parametrize("name", ["cnn", "resnet32"])
+def test_forward_is_the_classifier_on_the_features(name, head):
+    torch.manual_seed(0)
+    network = build_model(name, in_channels=3, classes=7, head=head).eval()
+    images = torch.randn(4, 3, 16, 16)
+    features = network.features(images)
+    assert features.ndim == 2 and network.classifier.weight.shape == (7, features.shape[1])
+    assert torch.equal(network(images), network.classifier(features))
+
+
+def test_the_cosine_scale_is_in_the_inference_logits():
+    torch.manual_seed(0)
+    network = build_model("cnn", classes=5, head="cosine", scale=12.0).eval()
+    images = torch.randn(6, 1, 8, 8)
+    h, w = network.features(images), network.classifier.weight
+    torch.testing.assert_close(network(images), 12 * torch.cosine_similarity(h[:, None], w[None], dim=2))
+
+
+def test_a_cosine_classifier_survives_features_of_zero():
+    head = build_model("cnn", classes=5, head="cosine").classifier
+    features = torch.zeros(2, 96, requires_grad=True)
+    head(features).sum().backward()
+    assert torch.isfinite(features.grad).all() and torch.isfinite(head.weight.grad).all()
+
+
+def test_the_cnn_without_normalisation_and_with_gelu():
+    network = build_model("cnn", activation="gelu", batch_norm=False, widths=(4, 8))
+    kinds = [type(module) for module in network.body]
+    assert kinds == [nn.Conv2d, nn.GELU, nn.MaxPool2d, nn.Conv2d, nn.GELU, type(network.body[-1])]
+    assert not list(network.buffers())
+    assert network(torch.randn(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_the_option_a_shortcut_subsamples_and_pads_with_zero_channels():
+    torch.manual_seed(0)
+    block = Block(4, 8, stride=2).eval()
+    x = torch.randn(2, 4, 6, 6)
+    nn.init.zeros_(block.bn2.weight)  # leaves the shortcut alone
+    out = block(x)
+    assert torch.equal(out[:, 2:6], F.relu(x[:, :, ::2, ::2]))
+    assert not out[:, :2].any() and not out[:, 6:].any()
+
+
+def test_resnet32_has_31_convolutions_and_ends_at_a_quarter_of_the_size():
+    network = build_model("resnet32", in_channels=3, classes=10)
+    assert sum(isinstance(m, nn.Conv2d) for m in network.modules()) == 31
+    assert network.body[:-1](torch.randn(1, 3, 32, 32)).shape == (1, 64, 8, 8)
+
+
+def test_bad_names_and_options_are_refused():
+    with pytest.raises(InputError, match="'brain'.*cnn"):
+        build_model("brain")
+    with pytest.raises(InputError, match="depthh"):
+        build_model("cnn", depthh=3)
+    with pytest.raises(InputError, match="'swish'.*relu"):
+        build_model("cnn", activation="swish")
+    with pytest.raises(InputError, match="'round'.*cosine"):
+        build_model("cnn", head="round")
+
+
+def test_every_network_says_what_it_is():
+    assert all(entry.about and entry.paper for entry in MODELS.values())

@@ -1,0 +1,184 @@
+"""Runs: the same tensors however often they are interrupted, and folders that are never overwritten."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from foundation.errors import InputError, LandscapeError
+from training import Config, train
+from training.checkpoint import load_checkpoint
+from training.data import open_split
+from training.loop import is_snapshot
+from training.models import build_model
+
+
+def config(out, **changes):
+    small = {"data": "digits", "imbalance": 20.0, "model_kwargs": {"widths": [4, 8]}, "device": "cpu", "epochs": 4,
+             "evaluate_every": 2, "snapshots": 2}  # fmt: skip
+    return Config(out=out, **{**small, **changes})
+
+
+class Stop(Exception):
+    pass
+
+
+def stopping(after):
+    """A `say` that interrupts the run once it has heard `after` epochs."""
+    heard = []
+
+    def say(line):
+        heard.append(line)
+        if len(heard) == after:
+            raise Stop
+
+    return say
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a if key != "seconds")
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+@pytest.mark.parametrize("method", ["ce", "balanced-softmax+bgp", "sam"])
+def test_an_interrupted_run_ends_with_the_tensors_of_a_whole_one(tmp_path, method):
+    whole = train(config(tmp_path / "whole", method=method))
+    for after in (1, 2):
+        with pytest.raises(Stop):
+            train(config(tmp_path / "parts", method=method), say=stopping(after))
+    parts = train(config(tmp_path / "parts", method=method))
+    for name in ("checkpoint.pt", "best.pt", "snapshots/epoch-0002.pt"):
+        ours, theirs = (load_checkpoint(run.folder / name) for run in (parts, whole))
+        assert same(ours.state_dict, theirs.state_dict) and ours.epoch == theirs.epoch
+        assert same(ours.metrics, theirs.metrics) and ours.data == theirs.data
+    optimizers = (torch.load(run.folder / "resume.pt", weights_only=True)["optimizer"] for run in (parts, whole))
+    assert same(*optimizers)
+    assert same(list(parts.rows), list(whole.rows))
+    lines = (parts.folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_metrics_are_cut_back_to_what_was_kept(tmp_path):
+    with pytest.raises(Stop):
+        train(config(tmp_path), say=stopping(2))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3}\n{"epo')  # a line that never became a checkpoint, and half a line
+    run = train(config(tmp_path))
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [row["epoch"] for row in run.rows] == [1, 2, 3, 4]
+
+
+def test_a_finished_run_is_returned_and_left_alone(tmp_path):
+    first = train(config(tmp_path, epochs=1))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.suffix == ".pt"}
+    again = train(config(tmp_path, epochs=1))
+    assert again.rows == first.rows and again.class_counts == first.class_counts
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"lr": 0.2}, {"method": "bgp"}, {"model_kwargs": {"widths": [8, 8]}}])
+def test_another_configuration_is_refused_and_overwrites_nothing(tmp_path, change):
+    train(config(tmp_path, epochs=1))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(InputError, match=rf"holds a run with {next(iter(change))} "):
+        train(dataclasses.replace(config(tmp_path, epochs=1), **change))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_second_process_in_the_folder_is_refused(tmp_path):
+    def another(line):
+        with pytest.raises(InputError, match="another process is training"):
+            train(config(tmp_path, epochs=1))
+
+    train(config(tmp_path, epochs=1), say=another)
+
+
+def test_a_checkpoint_rebuilds_what_was_evaluated(tmp_path):
+    run = train(config(tmp_path, method="bgp", epochs=2))
+    checkpoint = load_checkpoint(run.checkpoint)
+    network = build_model(checkpoint.model["name"], **checkpoint.model["kwargs"])
+    network.load_state_dict(checkpoint.state_dict)
+    network.eval()
+    test = open_split(checkpoint.data, "test")
+    with torch.no_grad():
+        right = network(test.inputs(torch.arange(len(test)))).argmax(1) == test.labels
+    assert float(right.double().mean()) == pytest.approx(checkpoint.metrics["test"]["accuracy"]["all"])
+    assert checkpoint.data["class_counts"] == list(run.class_counts)
+    assert "reconstruction" in checkpoint.method["note"]
+    assert checkpoint.config["weight_decay"] is not None and checkpoint.provenance["seed"] == 0
+
+
+def test_best_is_chosen_by_validation_and_the_first_of_equals(tmp_path):
+    run = train(config(tmp_path, epochs=4))
+    scores = [row["validation"]["accuracy"]["balanced"] for row in run.rows]
+    assert load_checkpoint(run.best).epoch == 1 + scores.index(max(scores))
+
+
+def test_without_validation_there_is_no_best(tmp_path):
+    run = train(config(tmp_path, validation=0, epochs=1))
+    assert run.best is None and not (tmp_path / "best.pt").exists()
+    assert "validation" not in run.rows[0] and "test" in run.rows[0]
+
+
+def test_the_callers_random_numbers_are_left_alone(tmp_path):
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    train(config(tmp_path, epochs=1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_seeds_differ_and_repeat(tmp_path):
+    def weights(name, seed):
+        return load_checkpoint(train(config(tmp_path / name, seed=seed, epochs=1)).checkpoint).state_dict
+
+    first, again, other = weights("a", 0), weights("b", 0), weights("c", 1)
+    assert same(first, again) and not same(first, other)
+
+
+def test_divergence_is_said_and_not_saved(tmp_path):
+    with pytest.raises(LandscapeError, match=r"training diverged in epoch 1.*--lr"):
+        train(config(tmp_path, lr=1e30, warmup=0.0))
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float64"])
+def test_other_precisions_train(tmp_path, precision):
+    run = train(config(tmp_path, precision=precision, epochs=3, method="bgp"))
+    assert run.rows[-1]["objective"] < run.rows[0]["objective"]
+    kinds = {
+        tensor.dtype for tensor in load_checkpoint(run.checkpoint).state_dict.values() if tensor.is_floating_point()
+    }
+    assert kinds == {torch.float64 if precision == "float64" else torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"epochs": 0}, "epochs 0"),
+        ({"batch_size": 0}, "batch-size 0"),
+        ({"lr": -1.0}, "lr -1"),
+        ({"weight_decay": float("nan")}, "weight-decay nan"),
+        ({"precision": "int8"}, "int8"),
+        ({"schedule": "linear"}, "linear"),
+        ({"device": "cuda:99"}, "cuda:99"),
+        ({"method": "magic"}, "magic"),
+        ({"model_kwargs": {"depth": 3}}, "depth"),
+    ],
+)
+def test_unusable_settings_write_nothing(tmp_path, change, said):
+    with pytest.raises(InputError, match=said):
+        train(config(tmp_path / "run", **change))
+    assert not (tmp_path / "run").exists()
+
+
+def test_snapshots_are_evenly_spaced_and_end_with_the_last():
+    assert [epoch for epoch in range(1, 31) if is_snapshot(epoch, 30, 4)] == [8, 15, 23, 30]
+    assert [epoch for epoch in range(1, 4) if is_snapshot(epoch, 3, 10)] == [1, 2, 3]
+    assert not any(is_snapshot(epoch, 30, 0) for epoch in range(1, 31))
