@@ -97,7 +97,7 @@ def _different_losses(runs: Sequence[Run], rows: Sequence[Row], table: Table) ->
                 f"{quoted(runs[a].name)} and {quoted(runs[b].name)} differ in {view.name} loss by up to "
                 f"{times(float(np.exp(apart[worst])))} ({quoted(rows[worst].title)}: "
                 f"{figure(float(view.columns[a]['loss'].value[worst]))} against "
-                f"{figure(float(view.columns[b]['loss'].value[worst]))}), by more than {LOSS_RATIO:g} × on "
+                f"{figure(float(view.columns[b]['loss'].value[worst]))}), by more than {LOSS_RATIO:g}× on "
                 f"{len(far)} of {len(rows)} subsets. Curvature shrinks with the loss: compare at matched loss before "
                 "calling one flatter.",
                 tuple(far),
@@ -230,7 +230,8 @@ def _not_converged(runs: Sequence[Run], rows: Sequence[Row]) -> Iterator[Caveat]
                 values = data[end].reshape(len(where), -1)[:, 0].astype(float)
                 residual = data[f"{end}_residual"].reshape(len(where), -1)[:, 0].astype(float)
                 floor = np.nan_to_num(data.get("noise_floor", np.zeros(len(where))).astype(float))
-                scale = np.maximum(np.abs(values), 3 * floor)
+                top = np.nan_to_num(data["top"].reshape(len(where), -1)[:, 0].astype(float)) if "top" in data else 0.0
+                scale = np.maximum.reduce([np.abs(values), 3 * floor, 1e-4 * np.abs(top) + np.zeros(len(where))])
                 bad = np.flatnonzero(residual > TOLERANCE * 1.01 * scale)
                 if len(bad):
                     worst = bad[np.argmax(residual[bad] / scale[bad])]

@@ -83,12 +83,12 @@ BASIC = (
         "± the residual ‖Hv − λv‖: an eigenvalue lies within it",
     ),
     Measure(
-        "bottom", "Bottom eigenvalue λ_min", "λ_min", "signed", "Curvature",
+        "bottom", "Bottom eigenvalue λmin", "λmin", "signed", "Curvature",
         "smallest eigenvalue of the subset's Hessian: below 0 the loss falls away on both sides",
         "± the residual ‖Hv − λv‖: an eigenvalue lies within it",
     ),
     Measure(
-        "ratio", "Negativity |λ_min| / λ₁", "|λ_min|/λ₁", "log", "Curvature",
+        "ratio", "Negativity |λmin| / λ₁", "|λmin|/λ₁", "log", "Curvature",
         "depth of the most negative curvature as a share of the sharpest; free of the loss's scale",
     ),
     Measure(

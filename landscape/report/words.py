@@ -32,12 +32,12 @@ def percent(share: float) -> str:
 
 
 def factor(ratio: float) -> str:
-    """How many times, always told as a number above one: `÷ 8.0` or `× 1.3`; `=` within two per cent."""
+    """How many times, always told as a number above one: `÷8.0` or `×1.3`; `=` within two per cent."""
     if not math.isfinite(ratio) or ratio <= 0:
         return "no ratio"
     if 1 / 1.02 < ratio < 1.02:
         return "="
-    return f"× {_times(ratio)}" if ratio > 1 else f"÷ {_times(1 / ratio)}"
+    return f"×{_times(ratio)}" if ratio > 1 else f"÷{_times(1 / ratio)}"
 
 
 def _times(ratio: float) -> str:
@@ -45,8 +45,8 @@ def _times(ratio: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio above one in a sentence: `8.0 ×`."""
-    return f"{_times(ratio)} ×"
+    """A ratio above one in a sentence: `8.0×`."""
+    return f"{_times(ratio)}×"
 
 
 def listing(names: Sequence[str], most: int = 4) -> str:

@@ -7,7 +7,7 @@ let working = false;
 function chart(id, keys, build, numbers) {
   const section = document.getElementById(id);
   const panel = { id, section, body: section.querySelector(".body"), build, dirty: true, seen: false, drawn: null };
-  section.querySelector(".controls").append(exportMenu(id, () => panel.drawn, numbers));
+  section.querySelector(".save").append(exportMenu(id, () => panel.drawn, numbers));
   panels.push(panel);
   whenever([...keys, "theme"], () => { panel.dirty = true; if (panel.seen) panel.body.classList.add("busy"); work(); });
   sight.observe(panel.body);

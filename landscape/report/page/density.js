@@ -30,25 +30,26 @@ function drawDensity(width) {
   for (const { row, run, found } of lines) {
     const x = Array.from(found.x, scale.forward);
     const colour = runColour(run);
-    const above = (y) => (y > floor ? y : floor);
+    const above = (y) => Math.log10(Math.max(y, floor));
     if (found.se) traces.push(bandTrace(x, found, colour, above));
     traces.push({
-      type: "scatter", mode: "lines", x, y: Array.from(found.y, above), name: `${page.runs[run]}, ${rows[row].title}`,
+      type: "scatter", mode: "lines", x, y: Array.from(found.y, (y) => (y > floor ? Math.log10(y) : null)), name: `${page.runs[run]}, ${rows[row].title}`,
       line: { color: colour, width: row === state.row ? 2.2 : 1.4, dash: row === state.row ? "solid" : "dot" }, hoverinfo: "text",
       text: Array.from(found.x, (value, i) => `<b>${shownName(page.runs[run])}</b> · ${shownName(rows[row].title)}<br>density ${figure(found.y[i])} at λ = ${figure(value)}`),
     });
   }
   const [low, high] = padded(ends.map(scale.forward));
+  const heights = [Math.log10(floor) - 0.3, Math.log10(most) + 0.5];
   const layout = baseLayout({
     width, height: Math.max(360, Math.min(620, width * 0.62)), margin: { l: 60, r: 14, t: 34, b: 50 },
     xaxis: axis({ title: "eigenvalue λ", range: [low, high], ...ticksOf(scale, low, high) }),
-    yaxis: axis({ title: "spectral density", type: "log", range: [Math.log10(floor), Math.log10(most) + 0.4], exponentformat: "power", dtick: 2 }),
+    yaxis: axis({ title: "spectral density", range: heights, ...ticksOf(LOG, ...heights) }),
     shapes: rugOf(lines, scale), annotations: densityKey(lines),
   });
   const names = comparedRows().map((row) => `“${cut(rows[row].title, 40)}”`).join(" (solid) and ");
   return {
     data: traces, layout, label: `Spectral density of ${names}`,
-    caption: `Hessian spectrum of ${names}${comparedRows().length > 1 ? " (dotted)" : ""}, by stochastic Lanczos quadrature${lines.some((line) => line.found.se) ? "; bands: ± one standard error over its starts" : ""}. Ticks at the foot: λ_min and λ₁.`,
+    caption: `Hessian spectrum of ${names}${comparedRows().length > 1 ? " (dotted)" : ""}, by stochastic Lanczos quadrature${lines.some((line) => line.found.se) ? "; bands: ± one standard error over its starts" : ""}. Ticks at the foot: λmin and λ₁.`,
   };
 }
 

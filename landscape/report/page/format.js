@@ -27,7 +27,7 @@ function factor(ratio) {
   if (ratio > 1 / 1.02 && ratio < 1.02) return "=";
   const size = ratio > 1 ? ratio : 1 / ratio;
   const digits = size < 2 ? size.toFixed(2) : size < 10 ? size.toFixed(1) : figure(Number(size.toPrecision(2)));
-  return `${ratio > 1 ? "×" : "÷"} ${digits}`;
+  return `${ratio > 1 ? "×" : "÷"}${digits}`;
 }
 
 const cut = (name, most) => ([...name].length > most ? `${[...name].slice(0, most - 1).join("")}…` : name);

@@ -52,7 +52,7 @@ function buildStrip() {
   draw();
   whenever(["view", "hidden", "theme"], draw);
   whenever(["row"], () => (classes.length > MOST_TILES ? draw() : select_()));
-  controlsOf("verdicts").append(exportMenu("verdicts", null, verdictNumbers));
+  document.querySelector("#verdicts .save").append(exportMenu("verdicts", null, verdictNumbers));
 }
 
 function groupHeads(columns) {
@@ -90,7 +90,7 @@ function readableOn(colour) {
 function tile(run, row, shade, wordy, signs) {
   const value = valueOf("top", run, row.index);
   const verdict = verdictOf(run, row.index);
-  const told = `${row.title}, ${row.count} training samples, ${page.runs[run]}: λ₁ ${figure(value)}, λ_min ${figure(valueOf("bottom", run, row.index))}, ${verdict ? verdict.words : "no verdict"}`;
+  const told = `${row.title}, ${row.count} training samples, ${page.runs[run]}: λ₁ ${figure(value)}, λmin ${figure(valueOf("bottom", run, row.index))}, ${verdict ? verdict.words : "no verdict"}`;
   const button = element("button", { type: "button", class: wordy ? "tile" : "tile bare", "data-row": row.index, title: told, "aria-label": told });
   const colour = shade.colour(value);
   button.style.background = colour || ink("band");

@@ -30,8 +30,8 @@ function buildTable() {
   });
   controlsOf("summary").append(
     findBox(), segments("Lines", "list", [["groups", "Groups"], ["classes", "Classes"], ["all", "All"]]),
-    exportMenu("summary", null, () => summaryNumbers(keys)),
   );
+  document.querySelector("#summary .save").append(exportMenu("summary", null, () => summaryNumbers(keys)));
   draw();
   whenever(["view", "hidden", "sort", "list", "find", "theme"], draw);
   whenever(["row"], () => {
@@ -81,7 +81,7 @@ function headOf(keys) {
   const cell = (key, text, title) => {
     const sorted = state.sort.replace("-", "") === key && state.sort;
     const sign = !sorted ? "" : state.sort.startsWith("-") ? " ↓" : " ↑";
-    return element("th", { scope: "col", title, "aria-sort": sorted ? (sign === " ↓" ? "descending" : "ascending") : null }, element("button", { type: "button", "data-sort": key }, text + sign));
+    return element("th", { scope: "col", title, class: ["title", "run", "train_count"].includes(key) ? null : "figure", "aria-sort": sorted ? (sign === " ↓" ? "descending" : "ascending") : null }, element("button", { type: "button", "data-sort": key }, text + sign));
   };
   return element("thead", {}, element("tr", {}, cell("title", "Subset", "sort by name"), cell("run", "Run", "sort by run"), ...keys.map((key) => cell(key, measureOf.get(key).short, measureOf.get(key).words))));
 }
@@ -99,12 +99,13 @@ function lineOf({ row, run }, keys, first, bars, again) {
   const cells = keys.map((key) => {
     const measure = measureOf.get(key);
     const value = valueOf(key, run, row.index);
-    const cell = element("td", {}, key === "train_count" ? value.toLocaleString("en-US") : shownValue(measure, value));
-    if (key !== "train_count") cell.append(element("span", { class: "delta" }, run === first ? "" : deltaOf(measure, value, valueOf(key, first, row.index))));
+    if (key === "train_count") return element("td", {}, Number.isFinite(value) ? value.toLocaleString("en-US") : "–");
+    const cell = element("td", { class: "figure" }, shownValue(measure, value));
+    cell.append(element("span", { class: "delta" }, run === first ? "" : deltaOf(measure, value, valueOf(key, first, row.index))));
     if (bars.has(key) && value > 0) {
       const { low, high } = bars.get(key);
       const bar = element("span", { class: "bar" });
-      bar.style.width = `${(100 * (Math.log10(value) - low)) / (high - low)}%`;
+      bar.style.width = `calc((100% - 3.9rem) * ${((Math.log10(value) - low) / (high - low)).toFixed(3)})`;
       bar.style.background = `var(--run-${run % 8})`;
       cell.append(bar);
     }
@@ -118,7 +119,7 @@ function lineOf({ row, run }, keys, first, bars, again) {
 
 function deltaOf(measure, value, reference) {
   if (!Number.isFinite(value) || !Number.isFinite(reference)) return "";
-  if (measure.percent) return `${value >= reference ? "+" : "−"}${Math.abs(100 * (value - reference)).toFixed(1)}`;
+  if (measure.percent) return Math.abs(value - reference) < 5e-4 ? "=" : `${value > reference ? "+" : "−"}${Math.abs(100 * (value - reference)).toFixed(1)}`;
   return factor(value / reference);
 }
 

@@ -105,7 +105,7 @@ def _hessian(record: Recording, rng: np.random.Generator, top: np.ndarray, loss:
     put(record, "top", top[:, None] * ranks, ("subset", "rank"))
     put(record, "top_residual", 5e-4 * top[:, None] * ranks, ("subset", "rank"))
     put(record, "bottom", bottom[:, None], ("subset", "bottom_rank"))
-    put(record, "bottom_residual", 0.001 * top[:, None], ("subset", "bottom_rank"))
+    put(record, "bottom_residual", 5e-4 * np.abs(bottom)[:, None], ("subset", "bottom_rank"))
     put(record, "trace", 6 * top, ("subset",))
     put(record, "trace_se", 0.3 * top, ("subset",))
     put(record, "top_scaled", 0.1 * top, ("subset",))
@@ -125,9 +125,9 @@ def _hessian(record: Recording, rng: np.random.Generator, top: np.ndarray, loss:
 def _surface(record: Recording, rng: np.random.Generator, top: np.ndarray, loss: np.ndarray, points: int, spoil: bool) -> None:
     ticks = np.linspace(-1, 1, points)
     a, b = np.meshgrid(ticks, ticks)
-    height = 0.5 * a**2 + 0.3 * b**2 + 0.25 * a * b + 0.08 * np.sin(3 * a) * np.cos(2.5 * b) + 0.05 * a**3
+    height = 0.5 * a**2 + 0.3 * b**2 + 0.25 * a * b + 0.15 * (1 - np.cos(2 * a + b)) + 0.05 * a**3
     wobble = 1 + 0.15 * np.sin(2 * a[None] + rng.uniform(0, 6, len(top))[:, None, None])
-    values = loss[:, None, None] + top[:, None, None] * np.maximum(height, 0) ** 1.2 * wobble * 0.6
+    values = loss[:, None, None] + top[:, None, None] * (0.6 * np.abs(height) ** 1.2 * wobble)
     status = np.full(a.shape, MEASURED, dtype="i1")
     error = np.zeros(values.shape)
     if spoil:
