@@ -224,26 +224,33 @@ def _resolve(names: Sequence[str], given: dict[str, Any]) -> dict[str, dict[str,
         if len(owners) > 1:
             raise InputError(f"setting {key!r} is known to {' and '.join(owners)}: write {owners[0]}.{setting}")
         settings[owners[0]][setting] = _checked(f"{owners[0]}.{setting}", settings[owners[0]][setting], value)
-    return settings
+    return {part: PARTS[part].complete(chosen) for part, chosen in settings.items()}
 
 
 def _checked(setting: str, default: Any, value: Any) -> Any:
-    """The value, if it is of its default's type; a default of None stands for a number."""
-    if isinstance(default, bool | str):
-        fits, wanted = isinstance(value, type(default)), "true or false" if isinstance(default, bool) else "a word"
+    """The value, if it is of the kind its default is of."""
+    if value is None and default is None:
+        return None
+    if isinstance(default, bool):
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif isinstance(default, str):
+        fits, wanted = isinstance(value, str), "a word"
+    elif setting.endswith(".rho"):
+        fits = _is_size(value) or _are_steps(value)
+        wanted = "a number of at least 0, or steps [[from, number], ...] that begin at 0"
     else:
-        fits, wanted = isinstance(value, int | float) and not isinstance(value, bool), "a number"
-        if setting.endswith(".rho"):
-            wanted = "a number or steps [[from, length], ...] that begin at 0"
-            fits = fits or _are_steps(value)
-        fits = fits or (default is None and value is None)
+        fits, wanted = _is_size(value), "a number of at least 0"
     if not fits:
         raise InputError(f"setting {setting} is {value!r}: give {wanted}")
     return value
 
 
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
 def _are_steps(value: Any) -> bool:
-    pairs = (
-        isinstance(value, list | tuple) and value and all(isinstance(p, list | tuple) and len(p) == 2 for p in value)
-    )
-    return bool(pairs) and value[0][0] == 0 and all(isinstance(n, int | float) for pair in value for n in pair)
+    if not isinstance(value, list | tuple) or not all(isinstance(p, list | tuple) and len(p) == 2 for p in value):
+        return False
+    starts = [pair[0] for pair in value]
+    return all(_is_size(n) for pair in value for n in pair) and starts[:1] == [0] and starts == sorted(starts)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from foundation.errors import InputError
 from training.losses.base import Moment, Outputs, cross_entropy
 from training.losses.parts import Loss
 
@@ -24,12 +23,7 @@ def focal(class_counts: Sequence[int], *, gamma: float = 1.0) -> Loss:
 
     Returns:
         The loss.
-
-    Raises:
-        InputError: γ is negative.
     """
-    if gamma < 0:
-        raise InputError(f"gamma {gamma:g} of the focal loss must not be negative: the usual values are 1 and 2")
 
     def losses(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
         ce = cross_entropy(outputs.logits, labels)

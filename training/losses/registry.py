@@ -33,18 +33,20 @@ class Part:
         defaults: Its settings and their default values.
         summary: A few words on what it does.
         paper: Where it comes from.
+        complete: Fills settings in whose defaults depend on other settings.
     """
 
     make: Callable[..., Piece]
     defaults: dict[str, Any]
     summary: str
     paper: str
+    complete: Callable[[dict[str, Any]], dict[str, Any]] = dict
 
 
-def _made_by(make: Callable[..., Piece], summary: str, paper: str) -> Part:
+def _made_by(make: Callable[..., Piece], summary: str, paper: str, **options: Any) -> Part:
     """A part whose settings are the keyword-only arguments of the function that makes it."""
     parameters = inspect.signature(make).parameters.values()
-    return Part(make, {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}, summary, paper)
+    return Part(make, {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}, summary, paper, **options)
 
 
 def _perturbing(name: str, summary: str, paper: str, **defaults: Any) -> Part:
@@ -103,7 +105,9 @@ WEIGHTS = {
     "drw": _made_by(weighting.drw, "class-balanced weights late in training", "Cao et al., NeurIPS 2019"),
 }
 PENALTIES = {
-    "bgp": _made_by(bgp.bgp, f"balanced gradient penalty, a {bgp.NOTE}", "Wang et al., ACM MM 2022"),
+    "bgp": _made_by(
+        bgp.bgp, f"balanced gradient penalty, a {bgp.NOTE}", "Wang et al., ACM MM 2022", complete=bgp.complete
+    ),
     "unbalanced-penalty": _made_by(bgp.unbalanced_penalty, "BGP's penalty without its balance", "ablation of BGP"),
     "batch-balanced-ce": _made_by(cross_entropy.batch_balanced_ce, "plus the batch's class-mean CE", "ablation of BGP"),
     "mae": _made_by(cross_entropy.mae, "plus mean absolute error", "Ghosh et al., AAAI 2017"),

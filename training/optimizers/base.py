@@ -168,12 +168,14 @@ class Perturbing:
         kept = [value.clone() for value in values]
         tracking = [norm.track_running_stats for norm in self._norms]
         torch._foreach_add_(values, by)
+        torch.clear_autocast_cache()  # an autocast around the whole step would go on with its copies of the old weights
         for norm in self._norms:
             norm.track_running_stats = False
         try:
             yield
         finally:
             torch._foreach_copy_(values, kept)
+            torch.clear_autocast_cache()
             for norm, tracks in zip(self._norms, tracking, strict=True):
                 norm.track_running_stats = tracks
 

@@ -95,11 +95,14 @@ class GSAM(SAM):
     def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
         """The gradient ∇f_p - α g_⊥."""
         values, (here,) = self.gradients(losses)
-        along = self.direction(here)
+        here = self.direction(here)
         share = self.optimizer.param_groups[0]["lr"] / self.optimizer.defaults["lr"]
         rho = self.rho_min + (radius_at(self.rho, progress) - self.rho_min) * share
-        with self.moved(self.ascent(along, rho)):
+        with self.moved(self.ascent(here, rho)):
             _, (there,) = self.gradients(losses)
+        there = self.direction(
+            there
+        )  # the decomposition is not linear: it must see the global gradients, or the rank's
         size = norm(there).square().clamp(min=torch.finfo(here[0].dtype).tiny)
         across = plus(here, times(there, inner(here, there) / size), -1.0)
         return values[0], plus(there, across, -self.alpha)

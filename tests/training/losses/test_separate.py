@@ -1,0 +1,70 @@
+"""The trained loss as per-sample losses: its plain mean over all training samples is the objective."""
+
+import pytest
+import torch
+
+from foundation.errors import InputError
+from tests.training.losses import references as ref
+from training.losses import Outputs, sample_losses
+from training.methods import build_method
+
+COUNTS = [30, 7, 2, 1]
+SEPARABLE = [
+    "ce", "bgp", "ldam-drw+bgp", "balanced-softmax+bgp", "cb-focal", "la", "vs-drw", "abc-norm", "ce-mae",
+    "batch-balanced-ce", "unbalanced-penalty", "sam", "ldam-drw+bgp+focal-sam",
+]  # fmt: skip
+
+
+def full_set():
+    torch.manual_seed(0)
+    labels = torch.repeat_interleave(torch.arange(4), torch.tensor(COUNTS))
+    return 3 * torch.randn(len(labels), 4, dtype=torch.float64), labels
+
+
+@pytest.mark.parametrize("name", SEPARABLE)
+def test_mean_over_the_training_set_is_the_objective(name):
+    logits, labels = full_set()
+    losses = sample_losses(build_method(name, COUNTS).record, COUNTS)
+    expected = ref.objective(name, COUNTS, Outputs(logits, logits, logits), labels)
+    assert losses(logits, labels).shape == labels.shape
+    torch.testing.assert_close(losses(logits, labels).mean(), expected)
+
+
+def test_the_share_of_a_sample_is_written_out():
+    logits, labels = full_set()
+    losses = sample_losses({"name": "bgp", "kwargs": {"bgp.weight": 3.0}, "note": ""}, COUNTS)
+    i = 38  # in class 2
+    d = ref.softmax(logits[i].numpy()) - ref.one_hot(2, 4)
+    expected = ref.ce(logits[i].numpy(), 2) + 3.0 * 40 / (4 * 2) * (d**2).sum()
+    assert labels[i] == 2
+    assert losses(logits, labels)[i].item() == pytest.approx(expected)
+
+
+def test_a_sample_has_the_same_loss_in_any_batch():
+    logits, labels = full_set()
+    losses = sample_losses(build_method("ldam-drw+bgp", COUNTS).record, COUNTS)
+    torch.testing.assert_close(losses(logits[5:9], labels[5:9]), losses(logits, labels)[5:9])
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "why"),
+    [
+        ("bgp", {"member": "class-mean"}, "whole batch"),
+        ("bgp", {"member": "classifier"}, "whole batch"),
+        ("bgp", {"member": "logit-norm", "norm": "mean"}, "whole batch"),
+        ("bgp", {"member": "parameters"}, "all parameters"),
+        ("ib", {}, "features"),
+        ("cc-sam", {}, "features|later stage"),
+        ("mixup", {}, "mixed images"),
+        ("balanced-sampling", {}, "sampler"),
+        ("crt", {}, "later stage"),
+    ],
+)
+def test_what_is_no_sum_over_samples_says_so(name, kwargs, why):
+    with pytest.raises(InputError, match=rf"({why}).*--loss ce$"):
+        sample_losses(build_method(name, COUNTS, **kwargs).record, COUNTS)
+
+
+def test_an_unknown_record_says_so():
+    with pytest.raises(InputError, match="unknown method 'magic'"):
+        sample_losses({"name": "magic", "kwargs": {}}, COUNTS)

@@ -1,0 +1,76 @@
+"""Two gloo processes that take the same steps as one, in float64: run once, looked at by several tests."""
+
+import datetime
+
+import torch
+from torch import distributed, nn
+from torch.multiprocessing import spawn
+from torch.nn.parallel import DistributedDataParallel
+
+from training.losses import Outputs
+from training.methods import build_method
+from training.optimizers import build_stepper
+
+COUNTS = [40, 9, 2, 1]
+LABELS = [0, 0, 1, 0, 2, 0, 1, 3, 0, 0]  # class 3 is on the second rank alone, in either split
+EQUAL, UNEQUAL = (5, 5), (3, 7)
+STEPS = 10
+
+
+class Network(nn.Module):
+    """Logits and features of one forward pass, as the loop has them."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 8), nn.Tanh())
+        self.classifier = nn.Linear(8, 4)
+
+    def forward(self, inputs):
+        features = self.body(inputs)
+        return self.classifier(features), features
+
+
+def trained(name, kwargs, rows, wrap, steps=STEPS, accumulate=1):
+    """The parameters after some steps on these rows of the batch, flat."""
+    torch.manual_seed(3)
+    network = Network().double()
+    inputs, labels = torch.randn(len(LABELS), 6, dtype=torch.float64)[rows], torch.tensor(LABELS)[rows]
+    forward = wrap(network)
+    method = build_method(name, COUNTS, **kwargs)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
+    stepper = build_stepper(method, optimizer, forward)
+
+    def losses(*objectives):
+        for part in torch.arange(len(labels)).tensor_split(accumulate):
+            logits, features = forward(inputs[part])
+            outputs = Outputs(logits, features, network.classifier.weight)
+            moment = {"progress": 0.5, "epoch": 9, "epochs": 10}
+            yield tuple(o(outputs, labels[part], **moment) / accumulate for o in objectives or (method.objective,))
+
+    values = [float(stepper.step(losses, progress=0.5)) for _ in range(steps)]
+    return torch.cat([p.detach().reshape(-1) for p in network.parameters()]), values
+
+
+def alone(name, kwargs, **options):
+    """The same in this process, on the whole batch."""
+    return trained(name, kwargs, slice(None), lambda network: network, **options)
+
+
+def _worker(rank, folder, cases):
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=datetime.timedelta(seconds=60)
+    )
+    results = {}
+    for key, (name, kwargs, sizes) in cases.items():
+        rows = slice(0, sizes[0]) if rank == 0 else slice(sizes[0], None)
+        results[key] = trained(name, kwargs, rows, DistributedDataParallel)
+    torch.save(results, f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def together(folder, cases):
+    """`{key: (name, kwargs, shard sizes)}` to `{key: [(parameters, objectives) of rank 0, of rank 1]}`."""
+    spawn(_worker, args=(str(folder), cases), nprocs=2)
+    ranks = [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+    return {key: [rank[key] for rank in ranks] for key in cases}
