@@ -1,0 +1,55 @@
+"""Shared by all tests: ways to run a command as a user does, and one small trained run made once."""
+
+import contextlib
+import importlib
+import io
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = ("--data", "digits", "--imbalance", "20", "--model", "cnn", "--epochs", "3", "--seed", "0", "--device", "cpu")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_command(module: str, *arguments: object, check: bool = True) -> Ended:
+    """Runs `python -m module arguments…` inside this process: importing torch anew takes seconds."""
+    out, err = io.StringIO(), io.StringIO()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            importlib.import_module(module).main([str(argument) for argument in arguments])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    done = Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def run_process(module: str, *arguments: object, check: bool = True) -> Ended:
+    """Runs `python -m module arguments…` as its own process, for what kills it."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder: three epochs of the small network on scikit-learn's digits."""
+    out = tmp_path_factory.mktemp("runs") / "ce"
+    run_command("training.run", *SMALL, "--method", "ce", "--out", out)
+    return out
