@@ -35,17 +35,28 @@ def _imbalance(text: str) -> float | None:
     return None if text == "natural" else float(text)
 
 
-def _settings(text: str) -> dict[str, Any]:
-    values = {}
-    for item in text.split(","):
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise argparse.ArgumentTypeError(f"{item!r} is not name=value")
-        try:
-            values[name.strip()] = json.loads(value)
-        except ValueError:
-            values[name.strip()] = value
-    return values
+class Settings(argparse.Action):
+    """Collects `name=value …` into a dictionary; a value is JSON where it can be read as such, else text."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Reads the values of one option."""
+        settings = {}
+        for item in values:
+            name, equals, value = item.partition("=")
+            if not equals:
+                raise argparse.ArgumentError(self, f"{item!r} is not name=value")
+            settings[name] = json_or_text(value)
+        setattr(namespace, self.dest, settings)
+
+
+def json_or_text(text: str) -> Any:
+    """A value of the command line: JSON where it can be read as such, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def build_parser() -> TrainingParser:
@@ -56,19 +67,20 @@ def build_parser() -> TrainingParser:
         "--data fashion-mini --imbalance 100 --method bgp --model cnn --epochs 30 --seed 0 --out runs/bgp",
     )
     add = parser.add_argument
+    settings: dict[str, Any] = {"action": Settings, "nargs": "+", "default": {}, "metavar": "NAME=VALUE"}
     add("--out", type=Path, required=True, help="run folder; an interrupted run in it continues")
     add("--resume", action="store_true", help="continue the run in --out with its own settings")
     add("--data", default=Config.data, help="data set")
     add("--data-dir", type=Path, help="folder that holds the data set")
-    add("--data-kwargs", type=_settings, default={}, metavar="NAME=VALUE,…", help="options of the data set")
+    add("--data-kwargs", **settings, help="options of the data set")
     add("--imbalance", type=_imbalance, default=Config.imbalance, help="largest class over smallest; natural: as it is")
     add("--imbalance-type", default=Config.imbalance_type, choices=KINDS, help="shape of the tail")
     add("--data-seed", type=int, default=Config.data_seed, help="which images are kept and held out")
     add("--validation", type=int, default=None, help="images a class to hold out (none given: the data set's habit)")
     add("--model", default=Config.model, help="network")
-    add("--model-kwargs", type=_settings, default={}, metavar="NAME=VALUE,…", help="options of the network")
+    add("--model-kwargs", **settings, help="options of the network")
     add("--method", default=Config.method, help="loss, penalty and optimizer, such as balanced-softmax+bgp")
-    add("--method-kwargs", type=_settings, default={}, metavar="NAME=VALUE,…", help="options of the method")
+    add("--method-kwargs", **settings, help="options of the method")
     add("--epochs", type=int, default=Config.epochs, help="passes over the training images")
     add("--batch-size", type=int, default=Config.batch_size, help="images a step")
     add("--lr", type=float, default=Config.lr, help="base learning rate")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from foundation.files import write_text
 from foundation.progress import Progress
 from training.config import Config
 from training.loop import train
+from training.run import json_or_text
 
 GROUPS = ("balanced", "many", "medium", "few")
 
@@ -101,14 +101,7 @@ def _values(text: str) -> tuple[str, list[Any]]:
     name, equals, values = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not name=value,value,…")
-    return name, [_value(value) for value in values.split(",")]
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    return name, [json_or_text(value) for value in values.split(",")]
 
 
 def _main(arguments: argparse.Namespace) -> None:

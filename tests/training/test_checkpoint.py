@@ -1,5 +1,6 @@
 """Checkpoints are whole, plain, and refused when they are not."""
 
+import contextlib
 import pickle
 import zipfile
 
@@ -62,10 +63,8 @@ def test_flipped_bytes_never_escape_as_another_error(tmp_path):
         damaged = bytearray(content)
         damaged[position] ^= 0xFF
         path.write_bytes(damaged)
-        try:
+        with contextlib.suppress(InputError):
             load_checkpoint(path)
-        except InputError:
-            pass
 
 
 class Evil:
@@ -77,7 +76,7 @@ class Evil:
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, capsys, legacy):
     content = {"format": FORMAT, "version": VERSION, "model": Evil()}
     torch.save(content, tmp_path / "evil.pt", _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(InputError, match="refused.*could run code"):
+    with pytest.raises(InputError, match=r"refused.*could run code"):
         load_checkpoint(tmp_path / "evil.pt")
     assert "this ran" not in capsys.readouterr().out
 

@@ -26,5 +26,5 @@ def test_factors_stay_between_0_and_1(schedule, epochs, share, warm):
 
 
 def test_an_unknown_schedule_is_refused():
-    with pytest.raises(InputError, match="'linear'.*cosine, step"):
+    with pytest.raises(InputError, match=r"'linear'.*cosine, step"):
         learning_rate_factor("linear", 0, epochs=1, warmup=0)

@@ -117,7 +117,7 @@ def test_unusable_numbers_are_refused(change, said):
 
 
 def test_unknown_names_and_folders_are_refused(tmp_path):
-    with pytest.raises(InputError, match="'mnist-1d'.*fashion-mini"):
+    with pytest.raises(InputError, match=r"'mnist-1d'.*fashion-mini"):
         open_data("mnist-1d")
     with pytest.raises(InputError, match="is no folder"):
         open_data("digits", data_dir=tmp_path / "none")

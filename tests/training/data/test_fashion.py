@@ -94,7 +94,7 @@ def test_torchvisions_folder_is_found(tmp_path):
 
 
 def test_a_set_that_is_nowhere_is_one_sentence(tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="--data-dir.*fashion-mini"):
+    with pytest.raises(InputError, match=r"--data-dir.*fashion-mini"):
         open_data("fashion-mnist", data_dir=tmp_path)
 
     def offline(root, download):
@@ -115,11 +115,19 @@ def test_other_ranks_never_download(monkeypatch):
         open_data("fashion-mnist")
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:-40], lambda b: b"not gzip", lambda b: gzip.compress(b"\x00\x00\x0d\x01"),
-                                    lambda b: gzip.compress(gzip.decompress(b)[:-1]), lambda b: b""])  # fmt: skip
+DAMAGES = {
+    "cut": lambda content: content[:-40],
+    "no gzip": lambda content: b"not gzip",
+    "other type": lambda content: gzip.compress(b"\x00\x00\x0d\x01"),
+    "one byte short": lambda content: gzip.compress(gzip.decompress(content)[:-1]),
+    "empty": lambda content: b"",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_named(tmp_path, damage):
     write_set(tmp_path, 3)
     path = tmp_path / fashion.TEST[0]
-    path.write_bytes(damage(path.read_bytes()))
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
     with pytest.raises(InputError, match=r"t10k-images.*fetch the file again"):
         open_data("fashion-mnist", data_dir=tmp_path)

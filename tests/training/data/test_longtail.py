@@ -60,7 +60,7 @@ def test_an_imbalance_below_one_is_refused(imbalance):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(InputError, match="'linear'.*exp, step"):
+    with pytest.raises(InputError, match=r"'linear'.*exp, step"):
         class_counts(600, 10, 10, "linear")
 
 

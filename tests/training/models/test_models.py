@@ -73,13 +73,13 @@ def test_resnet32_has_31_convolutions_and_ends_at_a_quarter_of_the_size():
 
 
 def test_bad_names_and_options_are_refused():
-    with pytest.raises(InputError, match="'brain'.*cnn"):
+    with pytest.raises(InputError, match=r"'brain'.*cnn"):
         build_model("brain")
     with pytest.raises(InputError, match="depthh"):
         build_model("cnn", depthh=3)
-    with pytest.raises(InputError, match="'swish'.*relu"):
+    with pytest.raises(InputError, match=r"'swish'.*relu"):
         build_model("cnn", activation="swish")
-    with pytest.raises(InputError, match="'round'.*cosine"):
+    with pytest.raises(InputError, match=r"'round'.*cosine"):
         build_model("cnn", head="round")
 
 

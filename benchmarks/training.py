@@ -1,0 +1,88 @@
+"""`python -m benchmarks.training`: what a training step costs, as ratios measured in one run.
+
+The methods take turns, a few steps each, so that a slow moment of the machine falls on all of them; a ratio is the
+median over turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from foundation.command import Parser, run
+from foundation.devices import choose_device, describe_device
+from training.config import Config
+from training.data import DataSet, open_data
+from training.methods import build_method
+from training.session import Session
+
+METHODS = {"ce": "ce", "bgp": "bgp", "sam": "sam", "imbsam": "imbsam", "focalsam": "focal-sam"}
+STEPS_A_TURN = 4
+
+
+def step_times(
+    methods: Sequence[str], data: DataSet, *, model: str, device: torch.device, turns: int
+) -> dict[str, list[float]]:
+    """Seconds per step of each method, turn by turn.
+
+    Args:
+        methods: Names of methods.
+        data: What is trained on.
+        model: The network's name.
+        device: Where.
+        turns: How often each method gets its turn.
+
+    Returns:
+        By method, one number a turn.
+    """
+    sessions = {}
+    for name in methods:
+        config = Config(out=Path("unused"), method=name, model=model)
+        sessions[name] = Session(config, data, build_method(name, data.class_counts), device)
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
+    batches = order[: 64 * STEPS_A_TURN].tensor_split(STEPS_A_TURN)
+    times: dict[str, list[float]] = {name: [] for name in methods}
+    for turn in range(turns + 2):  # two turns to warm up
+        for name in methods if turn % 2 else reversed(methods):
+            _wait(device)
+            started = time.perf_counter()
+            for index, indices in enumerate(batches):
+                sessions[name].step(0, index, indices.to(device))
+            _wait(device)
+            if turn >= 2:
+                times[name].append((time.perf_counter() - started) / len(batches))
+    return times
+
+
+def ratio(times: dict[str, list[float]], name: str) -> float:
+    """The median over turns of a method's time over cross-entropy's."""
+    return statistics.median(a / b for a, b in zip(times[name], times["ce"], strict=True))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _main(arguments: argparse.Namespace) -> None:
+    device = choose_device(arguments.device)
+    data = open_data("fashion-mini", imbalance=100)
+    times = step_times(list(METHODS.values()), data, model=arguments.model, device=device, turns=arguments.turns)
+    print(f"{arguments.model}, batches of 64, {describe_device(device)}")
+    for name, seconds in times.items():
+        print(f"{name:>12} {1e3 * statistics.median(seconds):8.2f} ms a step {ratio(times, name):6.3f} × ce")
+    print(json.dumps({f"{key}_over_ce": round(ratio(times, name), 4) for key, name in METHODS.items() if key != "ce"}))
+
+
+if __name__ == "__main__":
+    parser = Parser("benchmarks.training", "Measures what a training step costs.", "--turns 40")
+    parser.add_argument("--turns", type=int, default=30, help="how often each method is timed")
+    parser.add_argument("--model", default="cnn", help="network")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    run(_main, parser)

@@ -1,0 +1,80 @@
+"""The command's arguments become a configuration."""
+
+import json
+
+import pytest
+
+from training.config import Config
+from training.folder import read_config
+from training.run import build_parser, main
+
+
+def configured(*arguments):
+    settings = vars(build_parser().parse_args([str(a) for a in arguments]))
+    settings.pop("resume")
+    return Config(**settings)
+
+
+def test_the_defaults_are_those_of_the_configuration(tmp_path):
+    assert configured("--out", tmp_path) == Config(out=tmp_path)
+
+
+def test_settings_are_typed(tmp_path):
+    kwargs = ("--model-kwargs", "widths=[4,8]", "activation=gelu", "--method-kwargs", "weight=0.5")
+    config = configured("--out", tmp_path, "--imbalance", "natural", *kwargs, "--no-channels-last", "--validation", "0")
+    assert config.imbalance is None and config.validation == 0 and not config.channels_last
+    assert config.model_kwargs == {"widths": [4, 8], "activation": "gelu"}
+    assert config.method_kwargs == {"weight": 0.5}
+
+
+def end(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    return stop.value.code, capsys.readouterr()
+
+
+SMALL = ("--data", "digits", "--imbalance", 10, "--model-kwargs", "widths=[4,8]", "--epochs", 2, "--device", "cpu")
+
+
+def test_a_run_then_resume_with_its_own_settings(tmp_path, capsys):
+    code, said = end(capsys, *SMALL, "--lr", 0.05, "--out", tmp_path / "run")
+    assert code == 0 and "epoch 2: objective" in said.out and "checkpoint.pt" in said.out
+    assert read_config(tmp_path / "run")["lr"] == 0.05
+    code, _ = end(capsys, "--resume", "--out", tmp_path / "run")
+    assert code == 0
+    code, said = end(capsys, "--resume", "--lr", 0.2, "--out", tmp_path / "run")
+    assert code == 2 and "lr 0.05, not 0.2" in said.err
+
+
+@pytest.mark.parametrize("content", [None, "{", "[1]"])
+def test_nothing_to_resume_is_one_sentence(tmp_path, capsys, content):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    code, said = end(capsys, "--resume", "--out", tmp_path)
+    assert code == 2 and said.err.startswith("error: ") and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--imbalance", "lots"), "--imbalance"),
+        (("--method-kwargs", "weight"), "'weight' is not name=value"),
+        (("--schedule", "linear"), "linear"),
+        (("--no-such",), "--no-such"),
+    ],
+)
+def test_arguments_that_cannot_be_read_are_one_sentence(tmp_path, capsys, arguments, said):
+    code, output = end(capsys, "--out", tmp_path / "run", *arguments)
+    assert code == 2 and said in output.err and output.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_setting_of_the_configuration_has_an_option():
+    options = {action.dest for action in build_parser()._actions}
+    assert set(Config.__dataclass_fields__) == options - {"help", "resume"}
+
+
+def test_config_json_holds_the_resolved_settings(tmp_path, capsys):
+    end(capsys, *SMALL, "--out", tmp_path / "run")
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert set(saved) == set(Config.__dataclass_fields__) and saved["weight_decay"] is not None
