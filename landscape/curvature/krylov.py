@@ -155,6 +155,22 @@ class KrylovSpace:
         """(k, P) combinations of the applied vectors, one for each column of `coefficients` (m, k)."""
         return torch.as_tensor(coefficients.T.copy()).to(self._basis) @ self.basis
 
+    def outside(self, product: Tensor, along: Array) -> float:
+        """‖(I − VVᵀ)H(I − VVᵀ)z‖² for a further product Hz, from the recurrence H V = V VᵀHV + pending parts.
+
+        Args:
+            product: Hz, (P,).
+            along: Vᵀz, (m,) in float64.
+
+        Returns:
+            The squared length.
+        """
+        held = self._basis[: self.total]
+        moved = torch.as_tensor(self._entries[: self.total, : self.applied] @ along).to(held)
+        rest = product.to(held.dtype) - moved @ held  # H(I − VVᵀ)z
+        rest -= (self.basis @ rest) @ self.basis
+        return _norm(rest) ** 2
+
     def compress(self, coefficients: Array) -> None:
         """Replaces the applied vectors by k orthonormal combinations of them (columns), keeping the pending ones.
 
@@ -260,7 +276,8 @@ class Goal:
 
     def limits(self, ritz: Ritz) -> Array:
         """(m,) the residuals at which pairs count as converged."""
-        return self.tol * np.maximum(np.abs(ritz.values), self.threshold * np.abs(ritz.values).max())
+        least = self.threshold * float(np.abs(ritz.values).max())
+        return np.asarray(self.tol * np.maximum(np.abs(ritz.values), least))
 
     def met(self, ritz: Ritz, size: int) -> bool:
         """Whether as many outermost pairs as asked for have converged, of a matrix with `size` rows."""

@@ -1,0 +1,107 @@
+"""The Hessians of a subject's subsets, computed by a plan."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from landscape.curvature.fused import fused
+from landscape.curvature.products import LossHessian
+from landscape.subject import Batch, Subject, Subset
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How products are computed; recorded with a measurement and used again when it is continued.
+
+    Attributes:
+        chunk: Samples in one graph, at most.
+        keep: Samples whose graphs are kept, at most.
+        fused: BatchNorm goes into the weights of the convolution before it.
+        channels_last: Images are laid out with channels innermost.
+        sample_bytes: What the graph of one sample holds.
+        sample_seconds: What one sample of one product took when the plan was made.
+    """
+
+    chunk: int
+    keep: int = 0
+    fused: bool = False
+    channels_last: bool = False
+    sample_bytes: int = 0
+    sample_seconds: float = 0.0
+
+
+class Hessians:
+    """Makes the Hessian of any subset of a subject.
+
+    Args:
+        subject: The network, its parameters, data and loss.
+        plan: How to compute.
+    """
+
+    def __init__(self, subject: Subject, plan: Plan) -> None:
+        self.subject, self.plan = subject, plan
+        self._parameters = list(subject.parameters.values())
+        self._forward = subject.network
+        if plan.fused:
+            self._forward = fused(subject.network, subject.inputs(slice(0, 1))) or subject.network
+        self._double: tuple[torch.nn.Module, list[torch.nn.Parameter]] | None = None
+
+    def of(self, subset: Subset) -> LossHessian:
+        """The Hessian of a subset's loss in the subject's dtype; it keeps graphs until it is dropped."""
+        batches = self._batches(self.subject.rows(subset), self.subject.weights(subset))
+        return LossHessian(self._forward, self._parameters, self.subject.loss, batches, keep=self.plan.keep)
+
+    def of_rows(self, rows: slice) -> LossHessian:
+        """The Hessian of the mean loss over a range of class-sorted rows."""
+        count = rows.stop - rows.start
+        weights = torch.full((count,), 1 / count, dtype=torch.float64, device=self.subject.device)
+        batches = self._batches(rows, weights)
+        return LossHessian(self._forward, self._parameters, self.subject.loss, batches, keep=self.plan.keep)
+
+    def reference(self, subset: Subset) -> LossHessian:
+        """The same Hessian in float64 through the network as it is, nothing fused: what products are judged by."""
+        if self._double is None:
+            network = copy.deepcopy(self.subject.network).double()
+            named = dict(network.named_parameters())
+            self._double = network, [named[name] for name in self.subject.parameters]
+        network, parameters = self._double
+        batches = self._batches(self.subject.rows(subset), self.subject.weights(subset), torch.float64)
+        return LossHessian(network, parameters, self.subject.loss, batches)
+
+    def _batches(self, rows: slice, weights: Tensor, dtype: torch.dtype | None = None) -> _Batches:
+        return _Batches(self.subject, rows, weights.to(dtype or self.subject.dtype), self.plan)
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """The rows in chunks of nearly equal size: a ragged last one would cost a launch for a few samples."""
+
+    subject: Subject
+    rows: slice
+    weights: Tensor
+    plan: Plan
+
+    def __call__(self) -> Iterator[Batch]:
+        count = self.rows.stop - self.rows.start
+        size = math.ceil(count / math.ceil(count / self.plan.chunk))
+        for begin in range(0, count, size):
+            part = slice(self.rows.start + begin, self.rows.start + min(begin + size, count))
+            inputs = self.subject.inputs(part)
+            if inputs.is_floating_point():
+                inputs = inputs.to(self.weights.dtype)
+            if self.plan.channels_last and inputs.dim() == 4:
+                inputs = _channels_last(inputs)
+            yield Batch(inputs, self.subject.labels[part], self.weights[begin : begin + size])
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    """(n, C, H, W) with channels innermost; the strides are spelt out, for those of a single channel are ambiguous."""
+    _, c, h, w = images.shape
+    packed = images.contiguous(memory_format=torch.channels_last)
+    return packed.as_strided(images.shape, (c * h * w, 1, w * c, c))

@@ -1,0 +1,263 @@
+"""Everything that is said of the curvature of one subset, and on what grounds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from landscape.curvature.density import POINTS, density
+from landscape.curvature.krylov import Ends, Goal, both_ends, random_signs
+from landscape.curvature.operators import Hessians
+from landscape.curvature.products import LossHessian
+from landscape.curvature.trace import estimate_trace, probe
+from landscape.subject import Subset
+
+Array = NDArray[np.float64]
+
+NEGATIVE, NONE_FOUND, UNDECIDED = "negative", "none-found", "undecided"
+FLOOR_FACTOR = 3.0
+"""A curvature counts as different from zero beyond this many noise floors …"""
+ZERO_SHARE = 1e-4
+"""… and beyond this share of the largest eigenvalue."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is asked of each subset.
+
+    Attributes:
+        top: k, how many of the largest eigenvalues.
+        bottom: k', how many of the smallest.
+        tol: A pair has converged when ‖Hv − λv‖ ≤ tol · max(|λ|, τ).
+        probes: Random probes of the trace, at least 2.
+        max_products: Most products of one Krylov run; pairs not converged by then keep their residuals.
+        nodes: Fewest steps of the run that the density comes from.
+        seed: Of all random vectors.
+    """
+
+    top: int = 5
+    bottom: int = 1
+    tol: float = 1e-3
+    probes: int = 8
+    max_products: int = 300
+    nodes: int = 16
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SubsetCurvature:
+    """The curvature of one subset's loss.
+
+    Attributes:
+        subset: Its name.
+        finite: False when a product held a NaN or an infinity; then every number is NaN.
+        loss: Mean loss.
+        gradient_norm: ‖∇L‖: at trained weights rarely zero for a class.
+        top: (k,) largest eigenvalues, descending; NaN beyond the number of parameters.
+        top_residual: (k,) ‖Hv − λv‖.
+        bottom: (k',) smallest eigenvalues, ascending.
+        bottom_residual: (k',) ‖Hv − λv‖.
+        top_scaled: Largest eigenvalue of diag|w| H diag|w|, comparable across heads and weight decay.
+        top_scaled_residual: Its residual.
+        trace: tr H.
+        trace_error: Standard error of the trace.
+        trace_half_width: Half-width of its 95 % interval.
+        nodes: (m,) quadrature nodes of the density.
+        weights: (m,) their weights.
+        density_grid: (G,) eigenvalues at which the density is given.
+        density: (G,) smoothed spectral density.
+        noise_floor: |vᵀ(H_measured − H_float64)v| at the bottom vector.
+        threshold: τ: curvature within ±τ counts as none.
+        verdict: `negative`, `none-found` or `undecided`.
+        converged: Every pair asked for met its tolerance.
+        products: Hessian-vector products of this subset's own that were spent, float64 ones included.
+    """
+
+    subset: str
+    finite: bool
+    loss: float
+    gradient_norm: float
+    top: Array
+    top_residual: Array
+    bottom: Array
+    bottom_residual: Array
+    top_scaled: float
+    top_scaled_residual: float
+    trace: float
+    trace_error: float
+    trace_half_width: float
+    nodes: Array
+    weights: Array
+    density_grid: Array
+    density: Array
+    noise_floor: float
+    threshold: float
+    verdict: str
+    converged: bool
+    products: int
+
+    @property
+    def trace_low(self) -> float:
+        """Lower end of the trace's 95 % interval."""
+        return self.trace - self.trace_half_width
+
+    @property
+    def trace_high(self) -> float:
+        """Upper end of the trace's 95 % interval."""
+        return self.trace + self.trace_half_width
+
+
+def measure_subset(
+    hessians: Hessians, subset: Subset, hessian: LossHessian, settings: Settings, probed: Sequence[Tensor] | None = None
+) -> SubsetCurvature:
+    """Measures one subset.
+
+    Args:
+        hessians: Where float64 references come from.
+        subset: The subset.
+        hessian: Its Hessian.
+        settings: How much to measure.
+        probed: H times the seed's probes, where they are known already.
+
+    Returns:
+        The curvature; all NaN, with `finite` false, when a product is not finite.
+    """
+    try:
+        return _measure(hessians, subset, hessian, settings, probed)
+    except FloatingPointError:
+        return _not_finite(subset, settings, hessian)
+
+
+def _measure(
+    hessians: Hessians, subset: Subset, hessian: LossHessian, settings: Settings, probed: Sequence[Tensor] | None
+) -> SubsetCurvature:
+    size, like = hessians.subject.size, hessians.subject.vector()
+    generator = _generator(settings.seed, "start", subset.name)
+    goal = Goal(
+        settings.top, settings.bottom, tol=settings.tol, threshold=ZERO_SHARE, at_least=min(settings.nodes, size),
+        max_products=settings.max_products,
+    )  # fmt: skip
+    ends = both_ends(hessian, random_signs(size, generator).to(like), goal, generator)
+    probes = [probe(size, settings.seed, index).to(like) for index in range(settings.probes)]
+    if ends.space.applied == size:
+        probes = []
+    elif probed is None:
+        probed = [hessian(z) for z in probes]
+    trace = estimate_trace(ends.space, probes, probed or [])
+    scaled = _scaled(hessian, like, ends, replace(goal, top=1, bottom=0, at_least=0), settings)
+    floor, threshold, verdict, accurate = _judge(hessians, subset, hessian, ends, goal, settings)
+    grid, curve = density(ends.nodes, ends.weights)
+    limits = settings.tol * np.maximum(np.abs(np.r_[ends.top, ends.bottom]), threshold)
+    return SubsetCurvature(
+        subset=subset.name,
+        finite=True,
+        loss=hessian.value,
+        gradient_norm=float(hessian.gradient.norm()),
+        top=_padded(ends.top, settings.top),
+        top_residual=_padded(ends.top_residual, settings.top),
+        bottom=_padded(ends.bottom, settings.bottom),
+        bottom_residual=_padded(ends.bottom_residual, settings.bottom),
+        top_scaled=float(scaled.top[0]),
+        top_scaled_residual=float(scaled.top_residual[0]),
+        trace=trace.value,
+        trace_error=trace.error,
+        trace_half_width=trace.half_width,
+        nodes=ends.nodes,
+        weights=ends.weights,
+        density_grid=grid,
+        density=curve,
+        noise_floor=floor,
+        threshold=threshold,
+        verdict=verdict,
+        converged=bool((np.r_[ends.top_residual, ends.bottom_residual] <= limits).all()),
+        products=hessian.products + accurate,
+    )
+
+
+def _scaled(hessian: LossHessian, like: Tensor, ends: Ends, goal: Goal, settings: Settings) -> Ends:
+    """Largest eigenvalue of diag|w| H diag|w|, started near |w| times H's own top vectors.
+
+    A residual of 1 % is asked for: the eigenvalue's error is of its square.
+    """
+    scale = like.abs()
+    generator = _generator(settings.seed, "scaled", "")
+    start = random_signs(like.numel(), generator).to(like)
+    warm = scale * ends.top_vectors.T.matmul(torch.as_tensor(np.sqrt(np.abs(ends.top))).to(like))
+    length = torch.linalg.vector_norm(warm)
+    if bool(length > 0):
+        start = warm / length + 0.1 * start / torch.linalg.vector_norm(start)
+    return both_ends(lambda v: scale * hessian(scale * v), start, replace(goal, tol=max(goal.tol, 1e-2)), generator)
+
+
+def _judge(
+    hessians: Hessians, subset: Subset, hessian: LossHessian, ends: Ends, goal: Goal, settings: Settings
+) -> tuple[float, float, str, int]:
+    """Noise floor, τ, verdict and the float64 products they took.
+
+    One accurate product proves a negative direction; that there is none rests on two random starts.
+    """
+    exact = hessians.reference(subset)
+    truth = _form(exact, ends.bottom_vectors[0])
+    floor = abs(truth - float(ends.bottom[0]))
+    threshold = max(FLOOR_FACTOR * floor, ZERO_SHARE * float(np.abs(np.r_[ends.top, ends.bottom]).max()))
+    if truth < -threshold:
+        return floor, threshold, NEGATIVE, exact.products
+    if not ends.converged:
+        return floor, threshold, UNDECIDED, exact.products
+    generator = _generator(settings.seed, "again", subset.name)
+    start = random_signs(hessians.subject.size, generator).to(ends.bottom_vectors)
+    again = both_ends(hessian, start, replace(goal, top=0, bottom=1, at_least=0), generator)
+    if float(again.bottom[0]) >= -threshold:
+        return floor, threshold, NONE_FOUND if again.converged else UNDECIDED, exact.products
+    proven = _form(exact, again.bottom_vectors[0]) < -threshold
+    return floor, threshold, NEGATIVE if proven else UNDECIDED, exact.products
+
+
+def _form(hessian: LossHessian, vector: Tensor) -> float:
+    """vᵀHv / vᵀv in float64."""
+    vector = vector.double()
+    return float(vector @ hessian(vector) / (vector @ vector))
+
+
+def _not_finite(subset: Subset, settings: Settings, hessian: LossHessian) -> SubsetCurvature:
+    nan = float("nan")
+    return SubsetCurvature(
+        subset=subset.name,
+        finite=False,
+        loss=hessian.value,
+        gradient_norm=float(hessian.gradient.norm()),
+        top=np.full(settings.top, nan),
+        top_residual=np.full(settings.top, nan),
+        bottom=np.full(settings.bottom, nan),
+        bottom_residual=np.full(settings.bottom, nan),
+        top_scaled=nan,
+        top_scaled_residual=nan,
+        trace=nan,
+        trace_error=nan,
+        trace_half_width=nan,
+        nodes=np.empty(0),
+        weights=np.empty(0),
+        density_grid=np.full(POINTS, nan),
+        density=np.full(POINTS, nan),
+        noise_floor=nan,
+        threshold=nan,
+        verdict=UNDECIDED,
+        converged=False,
+        products=hessian.products,
+    )
+
+
+def _padded(values: Array, count: int) -> Array:
+    return np.pad(values, (0, count - len(values)), constant_values=np.nan)
+
+
+def _generator(seed: int, role: str, name: str) -> torch.Generator:
+    """Random numbers of one purpose: independent of those of any other, and of the order of the work."""
+    digest = hashlib.sha256(f"{seed}/{role}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

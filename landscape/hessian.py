@@ -1,0 +1,377 @@
+"""`python -m landscape.hessian --ckpt …`: eigenvalues, trace, density and a verdict for every class and group."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from foundation.command import Parser, run
+from foundation.errors import InputError
+from foundation.progress import Progress
+from foundation.provenance import provenance
+from landscape.checkpoints import Opened, add_arguments, open_arguments
+from landscape.curvature.density import POINTS
+from landscape.curvature.krylov import Goal
+from landscape.curvature.operators import Hessians, Plan
+from landscape.curvature.plan import choose_plan
+from landscape.curvature.products import LossHessian
+from landscape.curvature.spectrum import Settings, SubsetCurvature, measure_subset
+from landscape.curvature.trace import probe
+from landscape.evaluation import record_evaluation
+from landscape.store import MEASURED, NON_FINITE, Measurement, Recording, recording
+from landscape.subject import Subject, Subset
+
+SHARED_BYTES = 1 << 30
+"""Most memory for products of the shared probes; beyond it each subset takes its own."""
+
+
+@dataclass(frozen=True)
+class HessianResult:
+    """The curvature of every subset of a subject.
+
+    Attributes:
+        curvatures: One a subset, in the subject's order.
+        settings: How much was asked.
+        plan: How products were computed.
+    """
+
+    curvatures: tuple[SubsetCurvature, ...]
+    settings: Settings
+    plan: Plan
+
+    def of(self, name: str) -> SubsetCurvature:
+        """The curvature of the subset called `name`."""
+        return next(c for c in self.curvatures if c.subset == name)
+
+
+def check(settings: Settings) -> None:
+    """Refuses settings that nothing can be measured with.
+
+    Args:
+        settings: The settings.
+
+    Raises:
+        InputError: One is out of range.
+    """
+    for name, least in (("top", 1), ("bottom", 1), ("probes", 2), ("max_products", 1), ("nodes", 1), ("seed", 0)):
+        if getattr(settings, name) < least:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} {getattr(settings, name)} is too small: give {least} or more")
+    if not 0 < settings.tol < 1:
+        raise InputError(f"--tol {settings.tol:g} is no relative residual: give a number such as 1e-3")
+
+
+def measure_hessian(
+    subject: Subject,
+    *,
+    settings: Settings | None = None,
+    plan: Plan | None = None,
+    done: Mapping[str, SubsetCurvature] | None = None,
+    on_done: Callable[[SubsetCurvature], None] | None = None,
+) -> HessianResult:
+    """Measures the curvature of every subset.
+
+    Classes come first. Every subset's loss is a mixture of class losses, so that products of the trace's probes with
+    the class Hessians, added up, are those of the groups, `all` and `balanced`; and a subset with the samples and
+    weights of an earlier one (`subject.twin`) takes over its result.
+
+    Args:
+        subject: The network and the data to measure it on.
+        settings: How much to measure.
+        plan: How to compute products; by default chosen by timing a few.
+        done: Curvatures known from an interrupted run, by subset name.
+        on_done: Called with each curvature as soon as it is known.
+
+    Returns:
+        The curvatures.
+
+    Raises:
+        InputError: A setting is out of range.
+    """
+    settings = settings or Settings()
+    check(settings)
+    plan = plan or choose_plan(subject)
+    hessians = Hessians(subject, plan)
+    found = dict(done or {})
+    same = {s.name: (subject.twin(s) or s).name for s in subject.subsets}
+    pool = _Pool(subject, settings)
+    for subset in work_order(subject):
+        twin = next((c for name, c in found.items() if same[name] == same[subset.name]), None)
+        if twin is None or pool.needs(subset, found):
+            hessian = hessians.of(subset)
+            probed = pool.products(subset, hessian)
+            twin = twin or measure_subset(hessians, subset, hessian, settings, probed)
+        if subset.name not in found:
+            found[subset.name] = replace(twin, subset=subset.name)
+            if on_done is not None:
+                on_done(found[subset.name])
+    return HessianResult(tuple(found[subset.name] for subset in subject.subsets), settings, plan)
+
+
+def work_order(subject: Subject) -> list[Subset]:
+    """Classes first, head to tail, then what is made of them."""
+    classes = [s for s in subject.subsets if s.kind == "class"]
+    return classes + [s for s in subject.subsets if s.kind != "class"]
+
+
+class _Pool:
+    """Products of the trace's probes with every mixture of class losses, added up from those of its classes."""
+
+    def __init__(self, subject: Subject, settings: Settings) -> None:
+        names = {s.classes[0] for s in subject.subsets if s.kind == "class"}
+        like = subject.vector()
+        self._probes = [probe(subject.size, settings.seed, i).to(like) for i in range(settings.probes)]
+        self._shares: dict[str, dict[int, float]] = {}
+        for subset in subject.subsets:
+            present = {c for c in subset.classes if c in set(subject.labels.tolist())}
+            if subset.kind != "class" and present <= names:
+                labels = subject.labels[subject.rows(subset)]
+                weights = subject.weights(subset)
+                self._shares[subset.name] = {c: float(weights[labels == c].sum()) for c in present}
+        if len(self._shares) * len(self._probes) * subject.size * 8 > SHARED_BYTES:
+            self._shares.clear()
+        self._sums = {
+            name: [torch.zeros(subject.size, dtype=torch.float64, device=like.device) for _ in self._probes]
+            for name in self._shares
+        }
+
+    def needs(self, subset: Subset, found: Mapping[str, SubsetCurvature]) -> bool:
+        """Whether an unmeasured mixture waits for this class."""
+        waiting = [shares for name, shares in self._shares.items() if name not in found]
+        return subset.kind == "class" and any(subset.classes[0] in shares for shares in waiting)
+
+    def products(self, subset: Subset, hessian: LossHessian) -> Sequence[Tensor] | None:
+        """The probes' products with this subset's Hessian, or None when it has to make them itself."""
+        if subset.kind != "class":
+            return self._sums.get(subset.name)
+        if not self._shares:
+            return None
+        products = [hessian(z) for z in self._probes]
+        for name, shares in self._shares.items():
+            for total, product in zip(self._sums[name], products, strict=True):
+                total.add_(product, alpha=shares.get(subset.classes[0], 0.0))
+        return products
+
+
+_COLUMNS: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
+    # dataset, attribute, further dimensions, unit, meaning
+    ("loss", "loss", (), "nat", "mean evaluation loss"),
+    ("gradient_norm", "gradient_norm", (), "", "norm of the gradient of the subset's loss"),
+    ("top", "top", ("rank",), "", "largest eigenvalues, descending"),
+    ("top_residual", "top_residual", ("rank",), "", "‖Hv − λv‖"),
+    ("bottom", "bottom", ("rank_bottom",), "", "smallest eigenvalues, ascending"),
+    ("bottom_residual", "bottom_residual", ("rank_bottom",), "", "‖Hv − λv‖"),
+    ("top_scaled", "top_scaled", (), "", "largest eigenvalue of diag|w| H diag|w|"),
+    ("top_scaled_residual", "top_scaled_residual", (), "", "its residual"),
+    ("trace", "trace", (), "", "trace of the Hessian"),
+    ("trace_se", "trace_error", (), "", "standard error of the trace"),
+    ("trace_low", "trace_low", (), "", "lower end of the trace's 95 % t-interval"),
+    ("trace_high", "trace_high", (), "", "upper end of the trace's 95 % t-interval"),
+    ("nodes", "nodes", ("node",), "", "quadrature nodes of the spectral measure, NaN beyond the last"),
+    ("weights", "weights", ("node",), "", "quadrature weights, sum 1"),
+    ("density_grid", "density_grid", ("point",), "", "eigenvalues at which the density is given"),
+    ("density", "density", ("point",), "", "smoothed spectral density"),
+    ("noise_floor", "noise_floor", (), "", "|vᵀ(H − H in float64)v| at the bottom vector"),
+    ("threshold", "threshold", (), "", "curvature within ± this counts as none"),
+)
+
+
+def _lay_out(record: Recording, subject: Subject, settings: Settings) -> None:
+    sizes = {
+        "rank": settings.top,
+        "rank_bottom": settings.bottom,
+        "node": min(Goal(1, 1).capacity, settings.max_products),
+        "point": POINTS,
+    }
+    rows = len(subject.subsets)
+    for name, _, dims, unit, meaning in _COLUMNS:
+        shape = (rows, *(sizes[dim] for dim in dims))
+        record.create(name, dims=("subset", *dims), shape=shape, unit=unit, meaning=meaning)
+    record.create(
+        "verdict", dims=("subset",), shape=(rows,), dtype=h5py.string_dtype(), fill="",  # type: ignore[arg-type]
+        meaning="negative, none-found or undecided",
+    )  # fmt: skip
+    record.create("converged", dims=("subset",), shape=(rows,), dtype="i1", meaning="1: every residual met tol")
+    record.create("products", dims=("subset",), shape=(rows,), dtype="i8", meaning="Hessian-vector products spent")
+    record.create("status", dims=("subset",), shape=(rows,), dtype="i1", meaning="0 to do, 1 measured, 2 non-finite")
+
+
+def _write(record: Recording, row: int, found: SubsetCurvature) -> None:
+    for name, attribute, _, _, _ in _COLUMNS:
+        value = getattr(found, attribute)
+        record.write(name, (row, slice(0, len(value))) if isinstance(value, np.ndarray) else row, value)
+    record.write("verdict", row, found.verdict)
+    record.write("converged", row, int(found.converged))
+    record.write("products", row, found.products)
+    record.write("status", row, MEASURED if found.finite else NON_FINITE)  # last: the row is whole
+    record.flush()
+
+
+def _read(data: Mapping[str, np.ndarray], row: int, subset: str, settings: Settings) -> SubsetCurvature:
+    def column(name: str) -> Any:
+        values = data[name][row]
+        if np.ndim(values) == 0:
+            return float(values)
+        count = {"top": settings.top, "bottom": settings.bottom}.get(name.split("_")[0], len(values))
+        return np.array(values[:count])
+
+    known = {attribute: column(name) for name, attribute, _, _, _ in _COLUMNS}
+    steps = int(np.isfinite(known["nodes"]).sum())
+    half = (known.pop("trace_high") - known.pop("trace_low")) / 2
+    verdict = data["verdict"][row]
+    return SubsetCurvature(
+        **{**known, "nodes": known["nodes"][:steps], "weights": known["weights"][:steps]},
+        subset=subset,
+        finite=int(data["status"][row]) == MEASURED,
+        trace_half_width=half,
+        verdict=verdict.decode() if isinstance(verdict, bytes) else str(verdict),
+        converged=bool(data["converged"][row]),
+        products=int(data["products"][row]),
+    )
+
+
+def _known(record: Recording, subject: Subject, settings: Settings) -> dict[str, SubsetCurvature]:
+    """What an interrupted or smaller measurement of the same thing already holds."""
+    names = [s.name for s in subject.subsets]
+    if record.resumed:
+        wanted = [name for name, *_ in _COLUMNS] + ["verdict", "converged", "products", "status"]
+        data = {name: record.read(name) for name in wanted}
+        return {n: _read(data, i, n, settings) for i, n in enumerate(names) if data["status"][i]}
+    before = record.previous
+    if before is None or not _covers(before, settings):
+        return {}
+    rows = {name: i for i, name in enumerate(before.subset) if before.data["status"][i]}
+    return {name: _read(before.data, rows[name], name, settings) for name in names if name in rows}
+
+
+def _covers(before: Measurement, settings: Settings) -> bool:
+    asked, had = _extent(settings), dict(before.extent)
+    enough = had.get("top", 0) >= settings.top and had.get("bottom", 0) >= settings.bottom
+    return enough and all(had.get(key) == asked[key] for key in asked if key not in ("top", "bottom"))
+
+
+def _extent(settings: Settings) -> dict[str, Any]:
+    return {key: value for key, value in asdict(settings).items() if key != "seed"}
+
+
+def record_hessian(opened: Opened, out: Path, name: str, settings: Settings, *, overwrite: bool = False) -> None:
+    """Measures a checkpoint's curvature into a result file, continuing what is there.
+
+    Args:
+        opened: The checkpoint.
+        out: The `landscape.h5`.
+        name: The measurement's name.
+        settings: How much to measure.
+        overwrite: Replace a measurement of that name and another configuration.
+
+    Raises:
+        InputError: The name is taken, or the file is another checkpoint's.
+    """
+    subject = opened.subject
+    made = provenance(subject.device, seed=settings.seed)
+    shared: dict[str, Any] = {"checkpoint_sha256": opened.sha256, "provenance": made, "overwrite": overwrite}
+    record_evaluation(out, name, subject, config=opened.config, **shared)
+    with recording(
+        out, "hessian", name, subsets=subject.subsets, config={**opened.config, "seed": settings.seed},
+        extent=_extent(settings), **shared,
+    ) as record:  # fmt: skip
+        if record is None:
+            print(f"hessian/{name} is in {out} already: nothing to do")
+            return
+        _lay_out(record, subject, settings)
+        plan = _plan(record) or choose_plan(subject)
+        record.note("plan", asdict(plan))
+        done = _known(record, subject, settings)
+        rows = {s.name: i for i, s in enumerate(subject.subsets)}
+        for known in done.values():
+            _write(record, rows[known.subset], known)
+        print(_announcement(subject, settings, plan, len(done)), flush=True)
+        with Progress(f"hessian {name}", len(rows) - len(done), "subset") as progress:
+
+            def keep(found: SubsetCurvature) -> None:
+                _write(record, rows[found.subset], found)
+                progress.advance(note=f"{found.subset} λ_top {found.top[0]:.4g}")
+
+            result = measure_hessian(subject, settings=settings, plan=plan, done=done, on_done=keep)
+        record.finish()
+    print(_table(subject, result))
+    print(f"written to {out} as hessian/{name}")
+
+
+def _plan(record: Recording) -> Plan | None:
+    noted = record.noted("plan")
+    if noted is None and record.previous is not None:
+        noted = record.previous.attributes.get("plan")
+    return None if noted is None else Plan(**noted)
+
+
+def _announcement(subject: Subject, settings: Settings, plan: Plan, done: int) -> str:
+    samples = sum(s.measured_count for s in subject.subsets if subject.twin(s) is None)
+    products = min(25 + 2 * settings.top + 5 * settings.bottom, subject.size) + settings.probes // 4
+    seconds = samples * products * plan.sample_seconds
+    held = max(min(plan.keep, s.measured_count) for s in subject.subsets) * plan.sample_bytes
+    return (
+        f"Hessian of {len(subject.subsets) - done} subsets ({len(subject.labels):,} samples, {subject.size:,} "
+        f"parameters): about {products} products each, {held / 2**20:,.0f} MiB of graphs, "
+        f"{max(seconds / 60, 0.1):.1f} min"
+    )
+
+
+def _table(subject: Subject, result: HessianResult) -> str:
+    lines = [
+        f"{'subset':<12}{'n':>6}{'loss':>10}{'‖∇L‖':>10}{'λ_top':>11}{'λ_bottom':>11}{'trace ± 95 %':>20}  verdict"
+    ]
+    for subset, c in zip(subject.subsets, result.curvatures, strict=True):
+        trace = f"{c.trace:.4g} ± {c.trace_half_width:.2g}"
+        lines.append(
+            f"{subset.label[:11]:<12}{subset.measured_count:>6}{c.loss:>10.4f}{c.gradient_norm:>10.3g}{c.top[0]:>11.4g}"
+            f"{c.bottom[0]:>11.4g}{trace:>20}  {c.verdict}{'' if c.converged else ' (not converged)'}"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """The command's work.
+
+    Args:
+        arguments: As parsed.
+    """
+    settings = Settings(
+        top=arguments.top, bottom=arguments.bottom, tol=arguments.tol, probes=arguments.probes,
+        max_products=arguments.max_products, seed=arguments.seed,
+    )  # fmt: skip
+    check(settings)
+    opened, out, name = open_arguments(arguments)
+    record_hessian(opened, out, name, settings, overwrite=arguments.overwrite)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "landscape.hessian",
+        "Measures the Hessian of every class and group: top and bottom eigenvalues, trace, density and a verdict.",
+        "--ckpt runs/bgp/checkpoint.pt --split test",
+    )
+    add_arguments(parser)
+    default = Settings()
+    much = parser.add_argument_group("how much")
+    much.add_argument("--top", type=int, default=default.top, help="largest eigenvalues of each subset")
+    much.add_argument("--bottom", type=int, default=default.bottom, help="smallest eigenvalues of each subset")
+    much.add_argument("--tol", type=float, default=default.tol, help="relative residual of a converged eigenvalue")
+    much.add_argument("--probes", type=int, default=default.probes, help="random probes of the trace")
+    much.add_argument(
+        "--max-products", type=int, default=default.max_products, help="most products of one subset's Krylov run"
+    )
+    much.add_argument("--seed", type=int, default=default.seed, help="of all random vectors")
+    return parser
+
+
+if __name__ == "__main__":
+    run(main, _parser())
