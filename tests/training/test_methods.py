@@ -1,6 +1,8 @@
 """Names of methods: what they stand for, what they record, what they refuse."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from foundation.errors import InputError
 from tests.training.losses import references as ref
 from tests.training.losses.test_losses import COUNTS, batch
+from training.losses.bgp import MEMBERS, NOTE
 from training.losses.registry import KINDS, PARTS, SHORTHANDS
 from training.methods import build_method
 
@@ -109,6 +112,35 @@ def test_what_cannot_be_is_one_sentence(name, kwargs, sentence):
 def test_every_class_needs_a_sample(counts):
     with pytest.raises(InputError, match="two or more classes with at least one"):
         build_method("ce", counts)
+
+
+def rows_of_the_page():
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    return {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_page_lists_every_part_with_its_defaults(name):
+    row = rows_of_the_page()[name]
+    shared = {"synchronised", "update_bn"}  # said once for all perturbing optimizers
+    for setting, default in PARTS[name].defaults.items():
+        if setting in shared:
+            continue
+        assert f"`{setting}`" in row
+        if default is not None:
+            value = default if isinstance(default, str) else f"{default:g}"
+            assert re.search(rf"`{setting}`( \([^)]*\))? {re.escape(value)}\b", row), (setting, value)
+
+
+def test_the_page_says_that_bgp_is_a_reconstruction():
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert NOTE in page
+
+
+def test_the_page_lists_every_member_of_bgp_with_its_weights():
+    rows = rows_of_the_page()
+    for member, norms in MEMBERS.items():
+        assert ", ".join(f"`{norm}`: {weight:g}" for norm, weight in norms.items()) in rows[member]
 
 
 def test_what_the_loop_reads():

@@ -91,7 +91,12 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 def errors_of(logits: Tensor, labels: Tensor) -> Tensor:
     """The gradient of cross-entropy in the logits, softmax(z) - e_y, (B, C)."""
-    return logits.softmax(1) - functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    return add_at(logits.softmax(1), labels, torch.full_like(logits[:, 0], -1))
+
+
+def add_at(logits: Tensor, labels: Tensor, values: Tensor) -> Tensor:
+    """The logits (B, C) with values (B,) added at the labels."""
+    return logits.scatter_add(1, labels[:, None], values[:, None])
 
 
 @dataclass(frozen=True)

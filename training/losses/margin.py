@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.losses.base import Moment, Outputs, PerClass, cross_entropy
+from training.losses.base import Moment, Outputs, PerClass, add_at, cross_entropy
 from training.losses.parts import Loss
 
 
@@ -26,7 +26,7 @@ def ldam(class_counts: Sequence[int], *, max_margin: float = 0.5, scale: float =
     logit_margins = PerClass(scale * max_margin * margins / margins.max())
 
     def losses(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
-        margin = logit_margins.like(outputs.logits)[labels]
-        return cross_entropy(outputs.logits.scatter_add(1, labels[:, None], -margin[:, None]), labels)
+        margins = logit_margins.like(outputs.logits)[labels]
+        return cross_entropy(add_at(outputs.logits, labels, -margins), labels)
 
     return Loss(losses, head="cosine", scale=scale)

@@ -72,12 +72,12 @@ def _cmo(class_counts: Sequence[int], *, probability: float = 0.5, alpha: float 
     return Mixing("cmo", {"probability": probability, "alpha": alpha, "calm": calm})
 
 
-def _crt(class_counts: Sequence[int], *, share: float = 1 / 9) -> Stage:
+def _crt(class_counts: Sequence[int], *, share: float = 0.11) -> Stage:
     """10 epochs after 90, as the authors do on ImageNet-LT."""
     return Stage("crt", share, "class-balanced", "ce")
 
 
-def _lws(class_counts: Sequence[int], *, share: float = 1 / 9) -> Stage:
+def _lws(class_counts: Sequence[int], *, share: float = 0.11) -> Stage:
     return Stage("lws", share, "class-balanced", "ce")
 
 
