@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from landscape.folding import FoldedNetwork
 from landscape.store import recording
-from landscape.subject import RESIDENT_BYTES, Subject, Subset
+from landscape.subject import RESIDENT_BYTES, Samples, Subject, Subset
 
 CACHED_BYTES = 5 << 20
 """Largest activation of a chunk on a CPU. ResNet-32 on two cores, ms per 1,000 images: 802 in chunks of 32, 718 of
@@ -47,14 +48,19 @@ class Evaluator:
     stopwatch, so that a resumed measurement rounds as the interrupted one did.
 
     Args:
-        subject: What is measured; its network is moved by `subject.placed`, never by the evaluator.
+        subject: What is measured; it is as before after every call, also after an exception.
+        calibration: Samples over which BatchNorm statistics are measured afresh at every point; the network's own
+            statistics by default.
 
     Attributes:
-        chunk: Samples of one call of the network.
+        chunk: Samples of one call of the network; halved when the memory does not suffice.
+        subsets: How many subsets it evaluates, S.
+        classes: C.
     """
 
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
+    def __init__(self, subject: Subject, *, calibration: Samples | None = None) -> None:
+        self._subject, self._calibration = subject, calibration
+        self.subsets, self.classes = len(subject.subsets), subject.classes
         ranges = [subject.rows(subset) for subset in subject.subsets]
         self._rows = slice(min(r.start for r in ranges), max(r.stop for r in ranges))
         self._labels = subject.labels[self._rows].cpu()
@@ -84,14 +90,27 @@ class Evaluator:
 
     def at(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """The same at other weights (P,), (S,) float64 each on the CPU."""
-        with self._subject.placed(vector):
+        with self._placed(vector):
             return self.here()
 
     def subset_at(self, vector: Tensor, subset: Subset) -> float:
         """The loss of one subset at other weights (P,), from its own samples only."""
-        with self._subject.placed(vector):
+        with self._placed(vector):
             losses, _ = self._forward(self._subject.rows(subset))
         return float(losses.cpu().double() @ self._subject.weights(subset).cpu())
+
+    @contextlib.contextmanager
+    def _placed(self, vector: Tensor) -> Iterator[None]:
+        buffers = [] if self._calibration is None else list(self._subject.network.buffers())
+        before = [buffer.clone() for buffer in buffers]
+        with self._subject.placed(vector):
+            try:
+                if self._calibration is not None:
+                    self._subject.recalibrate(self._calibration)
+                yield
+            finally:
+                for buffer, value in zip(buffers, before, strict=True):
+                    buffer.copy_(value)
 
     def _forward(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Loss of each sample and whether it is classified rightly, (n,) each."""
@@ -102,14 +121,21 @@ class Evaluator:
             network = self._folded
         losses = torch.empty(rows.stop - rows.start, dtype=subject.dtype, device=subject.device)
         right = torch.empty_like(losses)
-        with torch.inference_mode():
-            for start in range(rows.start, rows.stop, self.chunk):
-                part = slice(start, min(start + self.chunk, rows.stop))
-                here = slice(part.start - rows.start, part.stop - rows.start)
-                labels = subject.labels[part]
-                logits = network(self._chunk(part))
-                losses[here] = subject.loss(logits, labels)
-                right[here] = (logits.argmax(1) == labels).to(losses.dtype)
+        start = rows.start
+        while start < rows.stop:
+            part = slice(start, min(start + self.chunk, rows.stop))
+            here = slice(part.start - rows.start, part.stop - rows.start)
+            try:
+                with torch.inference_mode():
+                    logits = network(self._chunk(part))
+                    losses[here] = subject.loss(logits, subject.labels[part])
+                    right[here] = (logits.argmax(1) == subject.labels[part]).to(losses.dtype)
+            except torch.OutOfMemoryError:
+                if self.chunk == 1:
+                    raise
+                self.chunk = (self.chunk + 1) // 2
+                continue
+            start = part.stop
         self._samples += len(losses)
         return losses, right
 
@@ -195,6 +221,7 @@ def record_evaluation(
         provenance: Of this process.
         overwrite: Replace one of another configuration.
     """
+    subject = subject.with_subsets(None)  # one pass gives them all, whichever ones a command was asked for
     with recording(
         file, "evaluation", name, subsets=subject.subsets, config=config, extent={},
         checkpoint_sha256=checkpoint_sha256, provenance=provenance, overwrite=overwrite,

@@ -207,11 +207,11 @@ def recording(
         overwrite: Replace a measurement of the same name and another configuration.
 
     Yields:
-        The recording; None when the file holds exactly this measurement already.
+        The recording; None when the file holds this measurement already, for these subsets or more.
 
     Raises:
-        InputError: The name is taken by another configuration, the file belongs to another checkpoint, a partial
-            file cannot be read, or another process is at work on it.
+        InputError: The name is taken by another configuration or holds subsets that would be lost, the file belongs
+            to another checkpoint, a partial file cannot be read, or another process is at work on it.
     """
     partial = partial_path(file, analysis, name)
     again = "choose another --name, or give --overwrite to replace it"
@@ -229,9 +229,15 @@ def recording(
                     raise InputError(
                         f"{analysis}/{name} in {str(file)!r} has {_difference(found.config, config)}: {again}"
                     )
-                if found.extent == dict(extent) and found.subset == tuple(s.name for s in subsets):
+                asked = {s.name for s in subsets}
+                if found.extent == dict(extent) and asked <= set(found.subset):
                     yield None
                     return
+                if lost := [name for name in found.subset if name not in asked]:
+                    raise InputError(
+                        f"{analysis}/{name} in {str(file)!r} also holds {lost[0]} and {len(lost) - 1} other subsets: "
+                        "name them too, or choose another --name"
+                    )
                 previous = found
         resumed = False
         if partial.exists():

@@ -175,18 +175,9 @@ class Subject:
             self._resident = self._on_device(samples.inputs(self._order))
 
         self.groups: Groups = group_classes(train_counts)
-        known = self._table(train_counts, class_names or [str(c) for c in range(self.classes)])
-        self.absent = tuple(s.name for s in known if s.measured_count == 0)
-        wanted = [s.name for s in known] if subsets is None else list(subsets)
-        for name in wanted:
-            if name not in {s.name for s in known}:
-                raise InputError(
-                    f"unknown subset {name!r}: choose among all, balanced, many, medium, few and class:0 to "
-                    f"class:{self.classes - 1}"
-                )
-        self.subsets = tuple(s for s in known if s.name in wanted and s.measured_count > 0)
-        if not self.subsets:
-            raise InputError(f"no sample belongs to {', '.join(wanted)}: choose other subsets or another split")
+        self._known = self._table(train_counts, class_names or [str(c) for c in range(self.classes)])
+        self.absent = tuple(s.name for s in self._known if s.measured_count == 0)
+        self.subsets = self._chosen(subsets)
         if batch_norm == "recalibrated":
             self.recalibrate(calibration or samples)
         elif batch_norm != "eval":
@@ -261,6 +252,22 @@ class Subject:
         parts = torch.split(vector, [p.numel() for p in self.parameters.values()])
         return {n: v.view_as(p) for (n, p), v in zip(self.parameters.items(), parts, strict=True)}
 
+    def with_subsets(self, names: Sequence[str] | None) -> Subject:
+        """The same subject, sharing network and data, with other subsets; None for all of them.
+
+        Args:
+            names: Such as `["all", "few", "class:3"]`.
+
+        Returns:
+            The subject.
+
+        Raises:
+            InputError: A name is unknown, or none has a sample.
+        """
+        other = copy.copy(self)
+        other.subsets = self._chosen(names)
+        return other
+
     def with_loss(self, loss: LossFunction) -> Subject:
         """The same subject, sharing network and data, measured by another loss."""
         other = copy.copy(self)
@@ -322,6 +329,19 @@ class Subject:
                 f"uᵀHv = {sides[0][0]:.6g} but vᵀHu = {sides[1][0]:.6g}: the Hessian is not symmetric, so the network "
                 "or its loss has a hand-written gradient (a custom backward or a hook) that is not its derivative"
             )
+
+    def _chosen(self, names: Sequence[str] | None) -> tuple[Subset, ...]:
+        known = {s.name for s in self._known}
+        for name in names or ():
+            if name not in known:
+                raise InputError(
+                    f"unknown subset {name!r}: choose among all, balanced, many, medium, few and class:0 to "
+                    f"class:{self.classes - 1}"
+                )
+        chosen = tuple(s for s in self._known if (names is None or s.name in names) and s.measured_count > 0)
+        if not chosen:
+            raise InputError(f"no sample belongs to {', '.join(names or ())}: choose other subsets or another split")
+        return chosen
 
     def _select(self, params: Sequence[str] | None) -> dict[str, nn.Parameter]:
         named = dict(self.network.named_parameters())

@@ -21,12 +21,12 @@ SUBSETS = (
 )
 
 
-def opened(file, *, name="train", config=None, extent=None, checkpoint="a" * 64, **options):
+def opened(file, *, name="train", config=None, extent=None, checkpoint="a" * 64, subsets=SUBSETS, **options):
     return recording(
         file,
         "hessian",
         name,
-        subsets=SUBSETS,
+        subsets=subsets,
         config={"split": "train"} if config is None else config,
         extent={"top": 2} if extent is None else extent,
         checkpoint_sha256=checkpoint,
@@ -111,6 +111,21 @@ def test_more_of_the_same_continues_from_what_is_there(tmp_path):
         fill(record, top=4)
         record.finish()
     assert read_landscape(file).get("hessian", "train").data["top"].shape == (3, 4)
+
+
+def test_fewer_subsets_are_there_already_and_never_replace_more(tmp_path):
+    file = tmp_path / "landscape.h5"
+    with opened(file) as record:
+        fill(record)
+        record.finish()
+    with opened(file, subsets=SUBSETS[1:]) as record:
+        assert record is None
+    with (
+        pytest.raises(InputError, match="also holds all and 0 other subsets"),
+        opened(file, subsets=SUBSETS[1:], extent={"top": 4}),
+    ):
+        pytest.fail("opened")
+    assert read_landscape(file).get("hessian", "train").subset == ("all", "class:0", "class:1")
 
 
 def test_another_configuration_needs_a_name_or_overwrite(tmp_path):
