@@ -7,8 +7,8 @@ part is `+drw`, and a few usual names stand for sums.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,8 +19,6 @@ from training.losses.base import Moment, Outputs, PerClass, SampleTerm, Term, ch
 from training.losses.bgp import NOTE
 from training.losses.parts import Head, Loss, Mixing, Perturbation, Sampling, Stage, Transform, Weights
 from training.losses.registry import LOSSES, PARTS, SHORTHANDS
-
-Objective = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Method:
         optimizer: None or the perturbing optimizer (`training.optimizers.build_stepper` makes it).
         stages: What follows the main training.
         record: `{"name", "kwargs", "note"}` in plain types; `build_method(name, counts, **kwargs)` makes it again.
+        emphasis: A factor for each class's share in the objective, see `emphasising`.
     """
 
     terms: tuple[Term, ...]
@@ -48,6 +47,7 @@ class Method:
     optimizer: Perturbation | None
     stages: tuple[Stage, ...]
     record: dict[str, Any]
+    emphasis: PerClass | None = None
 
     def objective(
         self,
@@ -77,32 +77,29 @@ class Method:
         Returns:
             A scalar.
         """
-        return _mixed(self.terms, outputs, labels, Moment(progress, epoch, epochs), mix)
+        moment = Moment(progress, epoch, epochs)
+        with torch.autocast(outputs.logits.device.type, enabled=False):
+            wide = outputs.widened()
+            value = evaluate(self.terms, wide, labels, moment, emphasis=self.emphasis)
+            if mix is None:
+                return value
+            other, share = mix
+            return share * value + (1 - share) * evaluate(self.terms, wide, other, moment, emphasis=self.emphasis)
 
-    def class_balanced(
-        self,
-        outputs: Outputs,
-        labels: Tensor,
-        *,
-        progress: float,
-        epoch: int,
-        epochs: int,
-        mix: tuple[Tensor, float | Tensor] | None = None,
-    ) -> Tensor:
-        """The mean over the classes present of the class means of the main loss, without penalties; see `objective`."""
+    def class_balanced(self) -> Method:
+        """The same with another objective: the mean over the classes present of the class means of the main loss."""
         main = self.terms[0]
         assert isinstance(main, SampleTerm)
-        balanced = SampleTerm(main.losses, "balanced", reads=main.reads)
-        return _mixed([balanced], outputs, labels, Moment(progress, epoch, epochs), mix)
+        return replace(self, terms=(replace(main, class_weights="balanced"),))
 
-    def emphasising(self, factors: Sequence[float] | Tensor) -> Objective:
-        """The objective with each sample's share times a factor of its class, denominators left alone.
+    def emphasising(self, factors: Sequence[float] | Tensor) -> Method:
+        """The same with each sample's share in the objective times a factor of its class, denominators left alone.
 
         Args:
             factors: (C,); 1 for the tail classes and 0 for the others gives the tail's part of the objective.
 
         Returns:
-            A function like `objective`.
+            The method.
 
         Raises:
             InputError: A term has no per-sample shares.
@@ -110,39 +107,9 @@ class Method:
         for term in self.terms:
             if not isinstance(term, SampleTerm):
                 raise InputError(
-                    f"{term.name} cannot be split by class, as {self.record['name']!r} asks: use bgp's logit"
+                    f"{term.name} cannot be split by class, as {self.record['name']!r} asks: use bgp's logit member"
                 )
-        emphasis = PerClass(factors)
-
-        def emphasised(
-            outputs: Outputs,
-            labels: Tensor,
-            *,
-            progress: float,
-            epoch: int,
-            epochs: int,
-            mix: tuple[Tensor, float | Tensor] | None = None,
-        ) -> Tensor:
-            return _mixed(self.terms, outputs, labels, Moment(progress, epoch, epochs), mix, emphasis)
-
-        return emphasised
-
-
-def _mixed(
-    terms: Sequence[Term],
-    outputs: Outputs,
-    labels: Tensor,
-    moment: Moment,
-    mix: tuple[Tensor, float | Tensor] | None,
-    emphasis: PerClass | None = None,
-) -> Tensor:
-    with torch.autocast(outputs.logits.device.type, enabled=False):
-        wide = outputs.widened()
-        value = evaluate(terms, wide, labels, moment, emphasis=emphasis)
-        if mix is None:
-            return value
-        other, share = mix
-        return share * value + (1 - share) * evaluate(terms, wide, other, moment, emphasis=emphasis)
+        return replace(self, emphasis=PerClass(factors))
 
 
 def build_method(name: str, class_counts: Sequence[int], **kwargs: Any) -> Method:
@@ -196,14 +163,12 @@ def build_method(name: str, class_counts: Sequence[int], **kwargs: Any) -> Metho
 
 
 def _parse(name: str) -> tuple[str, ...]:
+    """The parts of a name, cross-entropy first if no main loss is named."""
     parts: list[str] = []
-    for given in name.split("+"):
-        word = given
-        deferred = word.endswith("-drw")
-        if deferred:
-            word = word.removesuffix("-drw")
-        parts += SHORTHANDS.get(word, word).split("+")
-        parts += ["drw"] if deferred else []
+    for word in name.split("+"):
+        plain = word.removesuffix("-drw")
+        parts += SHORTHANDS.get(plain, plain).split("+")
+        parts += ["drw"] if plain != word else []
     for part in parts:
         if part not in PARTS:
             raise one_of("method", part, {*PARTS, *SHORTHANDS})

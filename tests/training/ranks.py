@@ -1,6 +1,9 @@
 """Two gloo processes that take the same steps as one, in float64: run once, looked at by several tests."""
 
 import datetime
+import functools
+import tempfile
+from pathlib import Path
 
 import torch
 from torch import distributed, nn
@@ -15,6 +18,29 @@ COUNTS = [40, 9, 2, 1]
 LABELS = [0, 0, 1, 0, 2, 0, 1, 3, 0, 0]  # class 3 is on the second rank alone, in either split
 EQUAL, UNEQUAL = (5, 5), (3, 7)
 STEPS = 10
+
+LOSSES = {
+    "ce": {},
+    "bgp": {},
+    "bgp class-mean": {"member": "class-mean"},
+    "bgp classifier": {"member": "classifier", "weight": 0.5},
+    "bgp classifier plain": {"member": "classifier", "norm": "plain", "weight": 0.5},
+    "bgp logit-norm": {"member": "logit-norm"},
+    "bgp logit-norm mean": {"member": "logit-norm", "norm": "mean"},
+    "balanced-softmax-drw+bgp": {},
+    "ib": {},
+    "batch-balanced-ce+unbalanced-penalty": {"batch-balanced-ce.weight": 0.5},
+    "abc-norm+mae": {},
+}
+SYNCHRONISED = ["sam", "asam", "gsam", "gnp", "imbsam", "focal-sam", "sam+bgp"]
+CASES = {
+    **{
+        (key, sizes): (key.split(" ")[0], kwargs, sizes) for key, kwargs in LOSSES.items() for sizes in (EQUAL, UNEQUAL)
+    },
+    **{(name, "synchronised"): (name, {"synchronised": True}, UNEQUAL) for name in SYNCHRONISED},
+    ("sam", "per rank"): ("sam", {}, EQUAL),
+}
+"""`{key: (method, settings, shard sizes)}`."""
 
 
 class Network(nn.Module):
@@ -56,21 +82,23 @@ def alone(name, kwargs, **options):
     return trained(name, kwargs, slice(None), lambda network: network, **options)
 
 
-def _worker(rank, folder, cases):
+def _worker(rank, folder):
     torch.set_num_threads(1)
     distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=datetime.timedelta(seconds=60)
     )
     results = {}
-    for key, (name, kwargs, sizes) in cases.items():
+    for key, (name, kwargs, sizes) in CASES.items():
         rows = slice(0, sizes[0]) if rank == 0 else slice(sizes[0], None)
         results[key] = trained(name, kwargs, rows, DistributedDataParallel)
     torch.save(results, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 
 
-def together(folder, cases):
-    """`{key: (name, kwargs, shard sizes)}` to `{key: [(parameters, objectives) of rank 0, of rank 1]}`."""
-    spawn(_worker, args=(str(folder), cases), nprocs=2)
-    ranks = [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
-    return {key: [rank[key] for rank in ranks] for key in cases}
+@functools.cache
+def together():
+    """Every case on two ranks: `{key: [(parameters, objectives) of rank 0, of rank 1]}`."""
+    with tempfile.TemporaryDirectory() as folder:
+        spawn(_worker, args=(folder,), nprocs=2)
+        ranks = [torch.load(Path(folder) / f"{rank}.pt") for rank in (0, 1)]
+    return {key: [rank[key] for rank in ranks] for key in CASES}

@@ -33,7 +33,7 @@ class Part:
         defaults: Its settings and their default values.
         summary: A few words on what it does.
         paper: Where it comes from.
-        complete: Fills settings in whose defaults depend on other settings.
+        complete: Fills in settings whose defaults depend on other settings.
     """
 
     make: Callable[..., Piece]

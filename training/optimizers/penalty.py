@@ -53,11 +53,11 @@ class BGPParameters(Perturbing):
     def __init__(self, *args: Any, weight: float, radius: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.weight, self.radius = weight, radius
+        self._balanced = self.method.class_balanced().objective
 
     def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
         """The penalised gradient, from two forward passes."""
-        balanced = self.method.class_balanced
-        values, (here, balanced_here) = self.gradients(losses, self.method.objective, balanced)
+        values, (here, balanced_here) = self.gradients(losses, self.method.objective, self._balanced)
         with self.moved(toward(self.direction(balanced_here), self.radius)):
-            _, (balanced_there,) = self.gradients(losses, balanced)
+            _, (balanced_there,) = self.gradients(losses, self._balanced)
         return values[0], plus(here, plus(balanced_there, balanced_here, -1.0), self.weight / self.radius)

@@ -100,9 +100,7 @@ class GSAM(SAM):
         rho = self.rho_min + (radius_at(self.rho, progress) - self.rho_min) * share
         with self.moved(self.ascent(here, rho)):
             _, (there,) = self.gradients(losses)
-        there = self.direction(
-            there
-        )  # the decomposition is not linear: it must see the global gradients, or the rank's
+        there = self.direction(there)  # the decomposition is not linear: both gradients of one rank, or both global
         size = norm(there).square().clamp(min=torch.finfo(here[0].dtype).tiny)
         across = plus(here, times(there, inner(here, there) / size), -1.0)
         return values[0], plus(there, across, -self.alpha)

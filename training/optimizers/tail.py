@@ -41,7 +41,8 @@ class ImbSAM(Perturbing):
             )
         tail = torch.zeros(len(counts), dtype=torch.float64)
         tail[list(few)] = 1
-        self._tail, self._head = self.method.emphasising(tail), self.method.emphasising(1 - tail)
+        self._tail = self.method.emphasising(tail).objective
+        self._head = self.method.emphasising(1 - tail).objective
 
     def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
         """The gradient of the head here and of the tail where it is worst."""
@@ -71,7 +72,8 @@ class FocalSAM(Perturbing):
         self.rho = rho
         n = torch.tensor(self.method.class_counts, dtype=torch.float64)
         sharp = strength * (1 - n / n.sum()) ** gamma
-        self._sharp, self._calm = self.method.emphasising(sharp), self.method.emphasising(1 - sharp)
+        self._sharp = self.method.emphasising(sharp).objective
+        self._calm = self.method.emphasising(1 - sharp).objective
 
     def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
         """The gradient of the calm part here and of the sharp part where it is worst."""

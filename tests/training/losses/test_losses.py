@@ -197,6 +197,6 @@ def test_emphasis_splits_the_objective(name):
     outputs, labels = batch()
     method = build_method(name, COUNTS)
     tail = torch.tensor([0.0, 0, 1, 1, 1])
-    parts = [method.emphasising(part)(outputs, labels, **ref.LATE) for part in (tail, 1 - tail)]
+    parts = [method.emphasising(part).objective(outputs, labels, **ref.LATE) for part in (tail, 1 - tail)]
     torch.testing.assert_close(sum(parts), method.objective(outputs, labels, **ref.LATE))
     assert min(parts) > 0

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.training.losses import references as ref
-from tests.training.ranks import EQUAL, LABELS, Network, alone, together
+from tests.training.ranks import LABELS, SYNCHRONISED, Network, alone, together
 from training.methods import build_method
 from training.optimizers import build_stepper
 
@@ -154,30 +154,17 @@ def test_an_autocast_around_the_step_does_not_hide_the_perturbation():
     assert torch.equal(seen[0], seen[2])
 
 
-CASES = {
-    **{f"{name}, synchronised": (name, {"synchronised": True}, EQUAL) for name in PERTURBING if name != "bgp"},
-    "sam, per rank": ("sam", {}, EQUAL),
-    "sam+bgp": ("sam+bgp", {"synchronised": True}, (3, 7)),
-}
-
-
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    return together(tmp_path_factory.mktemp("ranks"), CASES)
-
-
-@pytest.mark.parametrize("case", [case for case in CASES if "per rank" not in case])
-def test_two_ranks_with_a_common_perturbation_equal_one_process(ranks, case):
-    name, kwargs, _ = CASES[case]
-    expected, values = alone(name, kwargs)
-    for parameters, objectives in ranks[case]:
+@pytest.mark.parametrize("name", SYNCHRONISED)
+def test_two_ranks_with_a_common_perturbation_equal_one_process(name):
+    expected, values = alone(name, {"synchronised": True})
+    for parameters, objectives in together()[name, "synchronised"]:
         torch.testing.assert_close(parameters, expected, rtol=0, atol=1e-10)
         assert objectives == pytest.approx(values, abs=1e-10)
 
 
-def test_two_ranks_perturb_along_their_own_gradients(ranks):
+def test_two_ranks_perturb_along_their_own_gradients():
     """The gradient is the mean over ranks of ∇L_r(w + ρ g_r/‖g_r‖); both ranks stay at the same weights."""
-    (first, _), (second, _) = ranks["sam, per rank"]
+    (first, _), (second, _) = together()["sam", "per rank"]
     assert torch.equal(first, second)
     common, _ = alone("sam", {})
     assert (first - common).abs().max() > 1e-4
