@@ -46,6 +46,26 @@ def test_a_sample_has_the_same_loss_in_any_batch():
     torch.testing.assert_close(losses(logits[5:9], labels[5:9]), losses(logits, labels)[5:9])
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is:FutureWarning")  # torch's own forward mode uses it
+@pytest.mark.parametrize("name", SEPARABLE)
+def test_can_be_differentiated_twice_either_way(name):
+    """Forward over reverse, as compiled products do it, equals double backward; both are finite for a perfect fit."""
+    logits, labels = full_set()
+    logits[0] = torch.tensor([1e4, 0, 0, 0])
+    losses = sample_losses(build_method(name, COUNTS).record, COUNTS)
+    v = torch.randn(logits.shape, dtype=torch.float64)
+
+    def mean(z):
+        return losses(z, labels).mean()
+
+    _, forward = torch.func.jvp(torch.func.grad(mean), (logits,), (v,))
+    leaf = logits.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(mean(leaf), leaf, create_graph=True)
+    (backward,) = torch.autograd.grad(gradient, leaf, v)
+    assert backward.isfinite().all()
+    torch.testing.assert_close(forward, backward)
+
+
 @pytest.mark.parametrize(
     ("name", "kwargs", "why"),
     [
