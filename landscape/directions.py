@@ -31,6 +31,8 @@ class Plane:
         axes: What each direction is, in words.
         points: Named points of the plane, such as other checkpoints: their coordinates (a, b).
         left_out: For each named point the share of its distance from the origin that the plane does not show.
+        ranges: Where each axis begins and ends, where the plane itself says so.
+        subset: Index of the subset it was made for, whose loss decides how far to look otherwise.
     """
 
     kind: str
@@ -39,6 +41,8 @@ class Plane:
     axes: tuple[str, ...]
     points: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     left_out: Mapping[str, float] = field(default_factory=dict)
+    ranges: tuple[tuple[float, float], ...] = ()
+    subset: int = 0
 
     def at(self, a: float, b: float = 0.0) -> Tensor:
         """The weights at coordinates (a, b), (P,); exactly the origin at (0, 0)."""

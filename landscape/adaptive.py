@@ -1,0 +1,188 @@
+"""Which cells of a surface to evaluate, and what stands between them: interpolation with a stated error.
+
+Pure planning on arrays: it sees coordinates, losses and statuses, never a network. What it asks for next follows
+from what was measured alone, so that an interrupted surface goes on exactly as it would have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from landscape.store import MEASURED, TODO
+
+COARSE = 8
+"""Cells between the first measurements."""
+
+BATCH = 8
+"""A round adds one cell for this many that are known: small rounds waste fewer cells on what the last one settled."""
+
+LOG_SHARE = 2.0
+"""A loss may also be off by this many tolerances in log(1 + loss), so that valleys are as true as walls."""
+
+NEIGHBOURS = 4
+ENOUGH = 16
+"""With fewer finite cells than this there is nothing to interpolate from."""
+
+Cells = list[tuple[int, int]]
+
+
+class Refinement:
+    """Plans a surface: a coarse grid first, then the cells whose interpolation is worst in any subset.
+
+    The interpolant of log(1 + loss) is a cubic radial basis function with a linear part, one for all subsets
+    (Wendland, "Scattered Data Approximation", 2005, chapter 8). The error at a cell is estimated from the
+    leave-one-out errors of the measured cells around it, which cost nothing once the interpolant is there (Rippa,
+    "An algorithm for selecting a good value for the parameter c in radial basis function interpolation", 1999),
+    shrunk with the square of its distance from the nearest of them. Nothing is interpolated next to a cell that is
+    not finite.
+
+    Args:
+        shape: Rows and columns of the surface.
+        tolerance: Largest error of a loss as a share of its subset's range; None measures every cell. Along a line
+            every cell is measured.
+    """
+
+    def __init__(self, shape: tuple[int, int], tolerance: float | None) -> None:
+        self._shape = shape
+        self._tolerance = tolerance
+        rows, columns = np.indices(shape)
+        self._grid = np.stack([rows.ravel(), columns.ravel()], axis=1).astype(np.float64)
+
+    def start(self) -> Cells:
+        """The cells to evaluate first."""
+        rows, columns = self._shape
+        if self._tolerance is None or min(rows, columns) == 1:
+            return [(i, j) for i in range(rows) for j in range(columns)]
+        return [(i, j) for i in _coarse(rows) for j in _coarse(columns)]
+
+    def more(self, loss: np.ndarray, status: np.ndarray) -> Cells:
+        """The cells to evaluate next.
+
+        Args:
+            loss: (S, B, A), NaN where unknown.
+            status: (B, A), values of `landscape.store`.
+
+        Returns:
+            Cells by row and column; none when every estimated error is within the tolerance.
+        """
+        todo = np.flatnonzero(status.ravel() == TODO)
+        if not len(todo):
+            return []
+        fit = self._fit(loss, status)
+        if fit is None:
+            return self._cells(todo)
+        assert self._tolerance is not None
+        log_error = fit.log_error[todo]
+        share = _in_nats(fit.value[todo], log_error) / fit.range
+        excess = np.maximum(share, log_error / LOG_SHARE).max(axis=1) / self._tolerance
+        excess[self._beside_broken(status)[todo]] = np.inf
+        order = np.argsort(-excess, kind="stable")
+        candidates = todo[order[excess[order] > 1.0]]
+        chosen: list[int] = []
+        for cell in candidates:
+            if all(np.abs(self._grid[cell] - self._grid[other]).max() > 1 for other in chosen):
+                chosen.append(int(cell))
+            if len(chosen) >= max(BATCH, int((status != TODO).sum()) // BATCH):
+                break
+        return self._cells(np.array(chosen, dtype=np.int64))
+
+    def between(
+        self, loss: np.ndarray, accuracy: np.ndarray, status: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Fills the cells that were not evaluated.
+
+        Args:
+            loss: (S, B, A), NaN where unknown.
+            accuracy: (S, B, A), NaN where unknown.
+            status: (B, A), values of `landscape.store`.
+
+        Returns:
+            Loss and accuracy with interpolated values, and the estimated error of each loss, 0 where measured;
+            (S, B, A) each.
+        """
+        fit = self._fit(loss, status)
+        assert fit is not None
+        todo = (status == TODO).ravel()
+        known = (status == MEASURED).ravel()
+        count = len(loss)
+        filled, share, error = (np.array(x).reshape(count, -1) for x in (loss, accuracy, np.zeros_like(loss)))
+        filled[:, todo] = np.expm1(fit.value[todo]).clip(0).T
+        error[:, todo] = _in_nats(fit.value[todo], fit.log_error[todo]).T
+        spline = _Spline(self._grid[known], share[:, known].T, power=1)
+        share[:, todo] = spline(self._grid[todo]).clip(0, 1).T
+        return filled.reshape(loss.shape), share.reshape(loss.shape), error.reshape(loss.shape)
+
+    def _fit(self, loss: np.ndarray, status: np.ndarray) -> _Fit | None:
+        known = np.flatnonzero(status.ravel() == MEASURED)
+        if len(known) < ENOUGH:
+            return None
+        values = loss.reshape(len(loss), -1)[:, known].T
+        spline = _Spline(self._grid[known], np.log1p(values), power=3)
+        left_out = np.abs(spline.leave_one_out())
+        tree = cKDTree(self._grid[known])
+        spacing = tree.query(self._grid[known], k=2)[0][:, 1]
+        distance, near = tree.query(self._grid, k=NEIGHBOURS)
+        shrink = (distance[:, :1] / spacing[near]) ** 2
+        log_error = (left_out[near] * shrink[:, :, None]).max(axis=1)
+        spread = values.max(axis=0) - values.min(axis=0)
+        return _Fit(spline(self._grid), log_error, np.maximum(spread, np.finfo(np.float64).tiny))
+
+    def _beside_broken(self, status: np.ndarray) -> np.ndarray:
+        """Whether the evaluated cell nearest to each cell is not finite, (cells,)."""
+        flat = status.ravel()
+        evaluated = np.flatnonzero(flat != TODO)
+        nearest = cKDTree(self._grid[evaluated]).query(self._grid)[1]
+        return np.asarray(flat[evaluated][nearest] != MEASURED)
+
+    def _cells(self, flat: np.ndarray) -> Cells:
+        return [divmod(int(cell), self._shape[1]) for cell in flat]
+
+
+@dataclass(frozen=True)
+class _Fit:
+    value: np.ndarray  # (cells, S) interpolated log(1 + loss)
+    log_error: np.ndarray  # (cells, S) its estimated error
+    range: np.ndarray  # (S,) largest less smallest measured loss
+
+
+class _Spline:
+    """Radial basis functions r³ with a linear part, or r with a constant: interpolates scattered points exactly."""
+
+    def __init__(self, points: np.ndarray, values: np.ndarray, *, power: int) -> None:
+        self._origin, self._scale = points.mean(axis=0), max(float(np.ptp(points)), 1.0)
+        self._points, self._power = (points - self._origin) / self._scale, power
+        tail = self._tail(self._points)
+        zero = np.zeros((tail.shape[1], tail.shape[1]))
+        self._inverse = np.linalg.inv(np.block([[self._basis(self._points), tail], [tail.T, zero]]))
+        self._coefficients = self._inverse[:, : len(points)] @ values
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        scaled = (points - self._origin) / self._scale
+        return np.asarray(np.hstack([self._basis(scaled), self._tail(scaled)]) @ self._coefficients)
+
+    def leave_one_out(self) -> np.ndarray:
+        """At each point the error that an interpolant without it would make there (Rippa 1999, eq. 17)."""
+        count = len(self._points)
+        return np.asarray(self._coefficients[:count] / np.diag(self._inverse)[:count, None])
+
+    def _basis(self, points: np.ndarray) -> np.ndarray:
+        distances = np.linalg.norm(points[:, None] - self._points[None], axis=2)
+        return np.asarray(distances**3 if self._power == 3 else -distances)
+
+    def _tail(self, points: np.ndarray) -> np.ndarray:
+        one = np.ones((len(points), 1))
+        return np.hstack([one, points]) if self._power == 3 else one
+
+
+def _coarse(count: int) -> list[int]:
+    """Evenly spaced indices with both ends, an odd number of them so that an odd axis keeps its middle."""
+    nodes = min(count, max(5, 2 * round((count - 1) / (2 * COARSE)) + 1))
+    return sorted({round(k * (count - 1) / (nodes - 1)) for k in range(nodes)})
+
+
+def _in_nats(value: np.ndarray, log_error: np.ndarray) -> np.ndarray:
+    """The error of a loss whose log(1 + loss) is `value` give or take `log_error`."""
+    return np.asarray(np.exp(value) * np.expm1(log_error))
