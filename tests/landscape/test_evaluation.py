@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from landscape.evaluation import Evaluator, channels_last, evaluate
+from landscape.folding import FoldedNetwork
+from landscape.subject import Subject, TensorSamples
+
+COUNTS = [40, 13, 3, 1]
+
+
+class Residual(nn.Module):
+    """Folds three of its four normalisations: one follows a sum, and the first convolution is read twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.stem_norm = nn.Conv2d(1, 6, 3, padding=1, bias=True), nn.BatchNorm2d(6)
+        self.body, self.body_norm = nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6, affine=False)
+        self.sum_norm = nn.BatchNorm2d(6)
+        self.wide, self.wide_norm = nn.Conv2d(6, 8, 3, stride=2, groups=2), nn.BatchNorm2d(8)
+        self.pool, self.head = nn.MaxPool2d(2), nn.Linear(8 * 3 * 3, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = functional.relu(self.stem_norm(self.stem(x)))
+        x = torch.relu(self.sum_norm(x + self.body_norm(self.body(x))))
+        x = self.pool(self.wide_norm(self.wide(x)).relu())
+        return self.head(x.flatten(1))
+
+
+class Branching(nn.Module):
+    """Cannot be traced: its path depends on the data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Linear(3, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm(self.conv(x))
+        if x.mean() > 1e9:
+            x = -x
+        return self.head(x.mean((2, 3)))
+
+
+class Twice(nn.Module):
+    """One convolution used twice, and one whose output is read before its normalisation: neither may be folded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.norm = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.first, self.first_norm, self.head = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raw = self.first(x)
+        x = self.norm(self.inner(self.first_norm(raw))) + raw
+        return self.head(self.norm(self.inner(x)).mean((2, 3)))
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(256, 16), nn.BatchNorm1d(16), nn.GELU(), nn.Linear(16, 4))
+
+
+def trained(build: Callable[[], nn.Module]) -> nn.Module:
+    """A network whose normalisation layers have seen something."""
+    torch.manual_seed(0)
+    network = build()
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.2, 3.0)
+            if module.weight is not None:
+                nn.init.normal_(module.weight, 1.0, 0.3)
+                nn.init.normal_(module.bias, 0.0, 0.3)
+    return network.eval()
+
+
+def subject_of(network: nn.Module, **options: object) -> Subject:
+    labels = torch.repeat_interleave(torch.arange(4), torch.tensor(COUNTS))
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(2))
+    inputs = torch.randn(len(labels), 1, 16, 16, generator=torch.Generator().manual_seed(3))
+    return Subject(network, TensorSamples(inputs, labels[order]), train_counts=COUNTS, **options)
+
+
+def plainly(subject: Subject) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss and accuracy of every subset, one at a time, by `model(x)` in one batch in float64."""
+    rows = []
+    for subset in subject.subsets:
+        inside = torch.isin(subject.labels, torch.tensor(subset.classes))
+        labels = subject.labels[inside]
+        with torch.no_grad():
+            logits = subject.network(subject.inputs(slice(0, None))[inside])
+        losses, right = functional.cross_entropy(logits, labels, reduction="none"), logits.argmax(1) == labels
+        parts = [labels == c for c in subset.classes] if subset.kind == "balanced" else [labels >= 0]
+        rows.append([sum(v[part].double().mean() for part in parts) / len(parts) for v in (losses, right)])
+    return tuple(torch.tensor(rows, dtype=torch.float64).T)
+
+
+@pytest.mark.parametrize("build", [Residual, Branching, Twice, mlp])
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_every_subset_agrees_with_a_plain_forward_pass(build: Callable[[], nn.Module], chunk: int) -> None:
+    subject = subject_of(trained(build))
+    evaluator = Evaluator(subject)
+    evaluator.chunk = chunk
+    for mine, plain in zip(evaluator.here(), plainly(subject), strict=True):
+        torch.testing.assert_close(mine, plain, rtol=2e-6, atol=1e-7)
+
+
+def test_float64_agrees_to_float64() -> None:
+    subject = subject_of(trained(Residual), dtype=torch.float64)
+    for mine, plain in zip(Evaluator(subject).here(), plainly(subject), strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize(("build", "folded"), [(Residual, 3), (Branching, 0), (Twice, 0), (mlp, 0)])
+def test_only_what_can_be_folded_is_folded(build: Callable[[], nn.Module], folded: int) -> None:
+    assert FoldedNetwork(trained(build)).folded == folded
+
+
+def test_a_folded_network_follows_its_weights_and_statistics() -> None:
+    network = trained(Residual)
+    folded, inputs = FoldedNetwork(network), torch.randn(5, 1, 16, 16)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1.3)
+        network.body_norm.running_var.mul_(2.0)
+        assert not folded.agrees(network, inputs)
+        folded.refold()
+        assert folded.agrees(network, inputs)
+        torch.testing.assert_close(folded(inputs), network(inputs), rtol=1e-5, atol=1e-6)
+
+
+def test_a_hook_on_a_folded_layer_is_noticed_and_the_plain_network_used() -> None:
+    network = trained(Residual)
+    network.stem_norm.register_forward_hook(lambda module, arguments, output: output * 1.5)
+    subject = subject_of(network)
+    for mine, plain in zip(Evaluator(subject).here(), plainly(subject), strict=True):
+        torch.testing.assert_close(mine, plain, rtol=2e-6, atol=1e-7)
+
+
+def test_other_weights_are_evaluated_there_and_left_again() -> None:
+    subject = subject_of(trained(Residual))
+    evaluator, origin = Evaluator(subject), subject.vector()
+    moved = origin + 0.1 * torch.randn(subject.size, generator=torch.Generator().manual_seed(5))
+    here, there = evaluator.here(), evaluator.at(moved)
+    assert torch.equal(subject.vector(), origin)
+    assert torch.equal(torch.stack(evaluator.here()), torch.stack(here))
+    with subject.placed(moved):
+        torch.testing.assert_close(there, plainly(subject), rtol=2e-6, atol=1e-7)
+    for subset, loss in zip(subject.subsets, there[0], strict=True):
+        assert evaluator.subset_at(moved, subset) == pytest.approx(float(loss), rel=1e-6)
+
+
+def test_weights_and_buffers_are_restored_after_an_exception() -> None:
+    subject = subject_of(trained(Residual))
+    evaluator = Evaluator(subject, calibration=TensorSamples(torch.randn(9, 1, 16, 16), torch.zeros(9).long()))
+    before = {name: tensor.clone() for name, tensor in subject.network.state_dict().items()}
+
+    def failing(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no")
+
+    subject.loss = failing
+    with pytest.raises(RuntimeError, match="no"):
+        evaluator.at(subject.vector() * 2)
+    for name, tensor in subject.network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_calibration_measures_the_statistics_at_the_point_itself() -> None:
+    subject = subject_of(trained(Residual))
+    data = TensorSamples(torch.randn(20, 1, 16, 16), torch.zeros(20).long())
+    moved = subject.vector() * 1.1
+    measured = Evaluator(subject, calibration=data).at(moved)
+    with subject.placed(moved):
+        subject.recalibrate(data)
+        torch.testing.assert_close(measured, plainly(subject), rtol=2e-6, atol=1e-7)
+
+
+def test_running_out_of_memory_halves_the_chunk() -> None:
+    subject = subject_of(trained(mlp))
+    evaluator, plain, loss = Evaluator(subject), plainly(subject), subject.loss
+
+    def greedy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if len(labels) > 10:
+            raise torch.OutOfMemoryError("too large")
+        return loss(logits, labels)
+
+    subject.loss = greedy
+    torch.testing.assert_close(evaluator.here(), plain, rtol=2e-6, atol=1e-7)
+    assert evaluator.chunk <= 10
+
+
+def test_non_finite_losses_are_kept() -> None:
+    subject = subject_of(trained(mlp))
+    loss, _ = Evaluator(subject).at(torch.full((subject.size,), float("nan")))
+    assert bool(loss.isnan().all())
+
+
+def test_only_rows_that_a_subset_needs_are_evaluated() -> None:
+    subject = subject_of(trained(mlp), subsets=["class:2", "class:3"])
+    evaluator = Evaluator(subject)
+    torch.testing.assert_close(evaluator.here(), plainly(subject), rtol=2e-6, atol=1e-7)
+    assert evaluator.forwards == 1.0
+    assert evaluate(subject).subset == ("class:2", "class:3")
+
+
+def test_one_channel_images_go_through_with_channels_innermost() -> None:
+    images = torch.randn(4, 1, 6, 5)
+    packed = channels_last(images)
+    assert torch.equal(packed, images)
+    answer = nn.Conv2d(1, 3, 3)(packed)
+    assert answer.is_contiguous(memory_format=torch.channels_last)
