@@ -52,8 +52,9 @@ def step_times(
         for name in methods if turn % 2 else reversed(methods):
             _wait(device)
             started = time.perf_counter()
-            for index, indices in enumerate(batches):
-                sessions[name].step(0, index, indices.to(device))
+            session = sessions[name]
+            for index, batch in enumerate(session.feeds["train"].batches(batches, seed=turn)):
+                session.step(0, index, batch)
             _wait(device)
             if turn >= 2:
                 times[name].append((time.perf_counter() - started) / len(batches))

@@ -40,6 +40,11 @@ class Config:
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …
         precision: `"float32"`, `"bfloat16"` (autocast) or `"float64"`.
         channels_last: Keep images and weights in NHWC order.
+        compile: Compile the network by `torch.compile`.
+        augment: A key of `training.augment.AUGMENTATIONS`; None for the data set's habit.
+        accumulate: Parts that each batch is split into to fit the memory; the step is the same but for BatchNorm.
+        ema: Decay of an exponential moving average of the weights, which is then what is evaluated and saved; 0: none.
+        workers: Processes that read image files, for sets that do not fit the memory.
         evaluate_every: Epochs between evaluations of the training and test splits; the last one always counts.
         snapshots: How many checkpoints along the way to keep, evenly spaced.
     """
@@ -67,17 +72,24 @@ class Config:
     device: str = "auto"
     precision: str = "float32"
     channels_last: bool = True
+    compile: bool = False
+    augment: str | None = None
+    accumulate: int = 1
+    ema: float = 0.0
+    workers: int = 4
     evaluate_every: int = 10
     snapshots: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "evaluate_every"):
+        for name in ("epochs", "batch_size", "evaluate_every", "accumulate"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name.replace('_', '-')} {getattr(self, name)} is below 1: give at least 1")
-        for name in ("lr", "momentum", "warmup", "snapshots", "weight_decay"):
+        for name in ("lr", "momentum", "warmup", "snapshots", "weight_decay", "ema", "workers"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise InputError(f"{name.replace('_', '-')} {value:g} is below 0: give 0 or more")
+        if self.ema >= 1:
+            raise InputError(f"ema {self.ema:g} would never move: give a decay below 1, such as 0.999")
         for kind, value, known in (
             ("precision", self.precision, PRECISIONS),
             ("schedule", self.schedule, SCHEDULES),
@@ -94,10 +106,18 @@ class Config:
 
 
 # What may change between the halves of an interrupted run: where things lie and how often they are looked at.
-FREE_TO_CHANGE = frozenset({"out", "data_dir", "device"})
+FREE_TO_CHANGE = frozenset({"out", "data_dir", "device", "workers"})
 
 
 def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
-    """The first setting, by name, that makes two configurations different runs; None when none does."""
-    names = [name for name in {**old, **new} if name not in FREE_TO_CHANGE]
-    return next((name for name in names if old.get(name) != new.get(name)), None)
+    """The first setting, by name, that makes two configurations different runs; None when none does.
+
+    Args:
+        old: A saved configuration; what its version of the package did not know yet counts as left at the default.
+        new: A whole configuration.
+
+    Returns:
+        The setting's name.
+    """
+    old = {**Config(out=Path()).plain(), **old}
+    return next((name for name in new if name not in FREE_TO_CHANGE and old[name] != new[name]), None)

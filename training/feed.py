@@ -1,8 +1,9 @@
-"""Batches on the device: from images that live there."""
+"""Batches for the device: of images that live there, or of files read by worker processes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,48 +11,89 @@ from torch import Tensor
 from training.data import Split
 
 EVALUATION_BATCH = 250
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+Batch = tuple[Tensor, Tensor]
+
+
+class Feed(Protocol):
+    """Where a split's batches come from."""
+
+    def batches(self, orders: Sequence[Tensor], *, seed: int) -> Iterator[Batch]:
+        """Augmented batches.
+
+        Args:
+            orders: Positions in the split, (b,) each, on the CPU.
+            seed: Of the augmentation.
+
+        Yields:
+            Normalised images (b, C, H, W) and labels (b,), on the device.
+        """
+
+    def evaluation(self, positions: Tensor) -> Iterator[Batch]:
+        """Batches as a network is evaluated on them, in order.
+
+        Args:
+            positions: Which samples, (n,) on the CPU.
+
+        Yields:
+            Normalised images and labels, on the device.
+        """
+
+
+class Normaliser:
+    """Pixels (b, C, H, W) uint8 to network inputs: (pixel/255 - mean)/std as one multiplication and addition.
+
+    Args:
+        split: Whose mean and standard deviation.
+        device: Where pixels are.
+        dtype: Of the inputs.
+        channels_last: Whether inputs are in NHWC order.
+    """
+
+    def __init__(self, split: Split, device: torch.device, *, dtype: torch.dtype, channels_last: bool) -> None:
+        std = torch.tensor(split.std, dtype=torch.float64)
+        shift = -torch.tensor(split.mean, dtype=torch.float64) / std
+        self._scale, self._shift = (v.to(dtype).to(device).view(1, -1, 1, 1) for v in (1 / (255 * std), shift))
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Inputs (b, C, H, W) for the network."""
+        return pixels.contiguous(memory_format=self._format) * self._scale + self._shift
 
 
 class Resident:
     """A split whose images stay on the device as uint8, four times smaller than as floats.
 
     Args:
-        split: The split.
+        split: The split; its images are small.
+        normalise: Makes inputs of pixels.
         device: Where batches are wanted.
-        dtype: Of the batches.
-        channels_last: Whether batches are in NHWC order.
+        augment: Changes a batch of pixels on the device, or None.
     """
 
-    def __init__(self, split: Split, device: torch.device, *, dtype: torch.dtype, channels_last: bool) -> None:
+    def __init__(self, split: Split, normalise: Normaliser, device: torch.device, augment: Augmentation | None) -> None:
         self._pixels = split.pixels(torch.arange(len(split))).to(device)
-        self.labels = split.labels.to(device)
-        self._format = torch.channels_last if channels_last else torch.contiguous_format
-        # (pixel/255 - mean)/std as one multiply-add
-        scale = 1 / (255 * torch.tensor(split.std, dtype=torch.float64))
-        shift = -torch.tensor(split.mean, dtype=torch.float64) / torch.tensor(split.std, dtype=torch.float64)
-        self._scale, self._shift = (v.to(device, dtype).view(1, -1, 1, 1) for v in (scale, shift))
+        self._labels = split.labels.to(device)
+        self._normalise, self._augment = normalise, augment
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def batches(self, orders: Sequence[Tensor], *, seed: int) -> Iterator[Batch]:
+        """See `Feed.batches`."""
+        device = self._labels.device
+        generator = torch.Generator().manual_seed(seed)
+        # One copy to the device for the whole epoch: a copy a step would make the GPU wait.
+        everything = torch.cat(list(orders)).to(device)
+        end = 0
+        for order in orders:
+            start, end = end, end + len(order)
+            indices = everything[start:end]
+            pixels = self._pixels[indices]
+            if self._augment is not None:
+                pixels = self._augment(pixels, generator)
+            yield self._normalise(pixels), self._labels[indices]
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Some images and their labels.
-
-        Args:
-            indices: (b,) int64 positions in the split, on the device.
-
-        Returns:
-            Normalised images (b, C, H, W) and labels (b,).
-        """
-        pixels = self._pixels[indices].contiguous(memory_format=self._format)
-        return pixels * self._scale + self._shift, self.labels[indices]
-
-    def evaluation(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The whole split in its own order.
-
-        Yields:
-            Normalised images and labels, some hundred at a time.
-        """
-        everything = torch.arange(len(self), device=self.labels.device)
-        for start in range(0, len(self), EVALUATION_BATCH):
-            yield self.batch(everything[start : start + EVALUATION_BATCH])
+    def evaluation(self, positions: Tensor) -> Iterator[Batch]:
+        """See `Feed.evaluation`."""
+        positions = positions.to(self._labels.device)
+        for start in range(0, len(positions), EVALUATION_BATCH):
+            indices = positions[start : start + EVALUATION_BATCH]
+            yield self._normalise(self._pixels[indices]), self._labels[indices]

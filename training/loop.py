@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,9 +16,10 @@ from foundation.progress import Progress
 from foundation.provenance import provenance
 from training.checkpoint import Checkpoint
 from training.config import Config
-from training.data import open_data
+from training.data import DataSet, open_data
 from training.folder import RunFolder
 from training.methods import build_method
+from training.processes import first_here, from_rank_0, joined, rank, together
 from training.session import Session
 
 WEIGHT_DECAY = 5e-4
@@ -61,24 +63,17 @@ def train(config: Config, *, say: Callable[[str], None] = lambda line: None) -> 
         LandscapeError: Training diverged.
     """
     device = choose_device(config.device)
-    data = open_data(
-        config.data,
-        imbalance=config.imbalance,
-        imbalance_type=config.imbalance_type,
-        seed=config.data_seed,
-        validation=config.validation,
-        data_dir=config.data_dir,
-        **config.data_kwargs,
-    )
-    method = build_method(config.method, data.class_counts, **config.method_kwargs)
-    if config.weight_decay is None:
-        config = dataclasses.replace(config, weight_decay=WEIGHT_DECAY)
-    folder = RunFolder(config.out)
-    # Initial weights and dropout use the global generator: the caller gets it back as it was.
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        session = Session(config, data, method, device)
-        with folder.claimed(config) as saved:
-            rows = run_epochs(session, folder, saved, say)
+    with joined(device):
+        data = first_here(lambda: open_configured(config))
+        method = build_method(config.method, data.class_counts, **config.method_kwargs)
+        if config.weight_decay is None:
+            config = dataclasses.replace(config, weight_decay=WEIGHT_DECAY)
+        folder = RunFolder(config.out)
+        # Initial weights and dropout use the global generator: the caller gets it back as it was.
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), contextlib.ExitStack() as claim:
+            session = Session(config, data, method, device)
+            saved = together(lambda: claim.enter_context(folder.claimed(config)) if rank() == 0 else None)
+            rows = run_epochs(session, folder, from_rank_0(saved), say)
     return Run(
         folder=folder.path,
         checkpoint=folder.checkpoint,
@@ -89,10 +84,23 @@ def train(config: Config, *, say: Callable[[str], None] = lambda line: None) -> 
     )
 
 
+def open_configured(config: Config) -> DataSet:
+    """The data set that a configuration names."""
+    return open_data(
+        config.data,
+        imbalance=config.imbalance,
+        imbalance_type=config.imbalance_type,
+        seed=config.data_seed,
+        validation=config.validation,
+        data_dir=config.data_dir,
+        **config.data_kwargs,
+    )
+
+
 def run_epochs(
     session: Session, folder: RunFolder, saved: dict[str, Any] | None, say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """Trains from what was saved to the last epoch, writing each epoch.
+    """Trains from what was saved to the last epoch; rank 0 writes each epoch.
 
     Args:
         session: What is trained.
@@ -103,39 +111,34 @@ def run_epochs(
     Returns:
         The lines of `metrics.jsonl`.
     """
-    config = session.config
+    config, writes = session.config, rank() == 0
     start, best = 0, -1.0
     if saved is not None:
-        session.network.load_state_dict(saved["state_dict"])
-        session.optimizer.load_state_dict(saved["optimizer"])
+        session.restore(saved["state"], saved["epoch"])
         start, best = saved["epoch"], saved["best"]
-    rows = folder.cut_metrics(start)
+    rows = from_rank_0(folder.cut_metrics(start) if writes else [])
     origin = provenance(session.device, seed=config.seed)
-    with Progress(f"training {folder.path.name}", config.epochs - start, "epoch") as progress:
-        for epoch in range(start, config.epochs):
+    with Progress(f"training {folder.path.name}", session.epochs - start, "epoch") as progress:
+        for epoch in range(start, session.epochs):
             row = session.epoch(epoch)
             rows.append(row)
             score = row["validation"]["accuracy"]["balanced"] if "validation" in row else best
-            checkpoint = Checkpoint(
-                model=session.model,
-                data=session.data.record,
-                method=session.method.record,
-                state_dict={name: tensor.cpu() for name, tensor in session.network.state_dict().items()},
-                epoch=epoch + 1,
-                metrics=row,
-                config=config.plain(),
-                provenance=origin,
-            )
             is_best, best = score > best, max(best, score)
-            resume = {
-                "epoch": epoch + 1,
-                "best": best,
-                "state_dict": checkpoint.state_dict,
-                "optimizer": session.optimizer.state_dict(),
-            }
-            snapshot = is_snapshot(epoch + 1, config.epochs, config.snapshots)
-            folder.record(row, checkpoint, resume, best=is_best, snapshot=snapshot)
-            say(describe(row))
+            if writes:
+                checkpoint = Checkpoint(
+                    model=session.model,
+                    data=session.data.record,
+                    method=session.method.record,
+                    state_dict=session.exported(),
+                    epoch=epoch + 1,
+                    metrics=row,
+                    config=config.plain(),
+                    provenance=origin,
+                )
+                resume = {"epoch": epoch + 1, "best": best, "state": session.state()}
+                snapshot = is_snapshot(epoch + 1, session.epochs, config.snapshots)
+                folder.record(row, checkpoint, resume, best=is_best, snapshot=snapshot)
+                say(describe(row))
             progress.advance(note=f"objective {row['objective']:.3f}")
     return rows
 

@@ -92,6 +92,11 @@ def build_parser() -> TrainingParser:
     add("--device", default=Config.device, help="auto, cpu, cuda, mps")
     add("--precision", default=Config.precision, choices=PRECISIONS, help="bfloat16 is mixed precision")
     add("--channels-last", action=argparse.BooleanOptionalAction, default=Config.channels_last, help="NHWC layout")
+    add("--compile", action=argparse.BooleanOptionalAction, default=Config.compile, help="torch.compile the network")
+    add("--augment", default=None, help="augmentation (none given: the data set's habit)")
+    add("--accumulate", type=int, default=Config.accumulate, help="parts of a batch, to fit the memory")
+    add("--ema", type=float, default=Config.ema, help="decay of averaged weights, 0 for none")
+    add("--workers", type=int, default=Config.workers, help="processes that read image files")
     add("--evaluate-every", type=int, default=Config.evaluate_every, help="epochs between test evaluations")
     add("--snapshots", type=int, default=Config.snapshots, help="checkpoints along the way")
     return parser

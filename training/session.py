@@ -1,4 +1,4 @@
-"""A network being trained: its optimizer, its data on the device, one step and one epoch."""
+"""A network being trained: its data on the device, its optimizer, one epoch and one step."""
 
 from __future__ import annotations
 
@@ -6,18 +6,28 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from foundation.errors import LandscapeError
+from training import stages
+from training.augment import batched_augmentation
 from training.config import Config
 from training.data import DataSet
 from training.evaluate import evaluate
-from training.feed import Resident
+from training.feed import Batch, Feed, Normaliser, Resident
 from training.losses import Outputs
+from training.losses.ranks import world_size
 from training.methods import Method
+from training.mixing import Mixer
 from training.models import Network, build_model
 from training.optimizers import build_stepper
+from training.phases import Phase, plan_phases
+from training.processes import own_part, share_buffers
+from training.samplers import epoch_order
 from training.schedules import learning_rate_factor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
@@ -52,7 +62,8 @@ class Session:
 
     def __init__(self, config: Config, data: DataSet, method: Method, device: torch.device) -> None:
         self.config, self.data, self.method, self.device = config, data, method, device
-        torch.manual_seed(config.seed)
+        self.phases = plan_phases(method, data.class_counts, epochs=config.epochs)
+        self.epochs = self.phases[-1].end
         dtype = DTYPES[config.precision]
         channels = data.train.pixels(torch.tensor([0])).shape[1]
         kwargs: dict[str, Any] = {"in_channels": channels, "classes": len(data.class_names), "head": method.head}
@@ -60,28 +71,54 @@ class Session:
             kwargs["scale"] = method.scale
         kwargs |= config.model_kwargs
         self.model = {"name": config.model, "kwargs": kwargs}
+        torch.manual_seed(config.seed)
         network = build_model(config.model, **kwargs).to(device, dtype)
         self.network = network.to(memory_format=torch.channels_last) if config.channels_last else network
-        self.forward = Both(self.network)
-        self.optimizer = torch.optim.SGD(
-            self.network.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay or 0.0
-        )
-        self.stepper = build_stepper(method, self.optimizer, self.forward)
-        self.feeds = {
-            name: Resident(split, device, dtype=dtype, channels_last=config.channels_last)
-            for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))
-            if len(split)
-        }
+        augment = batched_augmentation(config.augment or data.augment)
+        self.feeds: dict[str, Feed] = {}
+        for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
+            if len(split):
+                normalise = Normaliser(split, device, dtype=dtype, channels_last=config.channels_last)
+                self.feeds[name] = Resident(split, normalise, device, augment if name == "train" else None)
         self.steps_per_epoch = -(-len(data.train) // config.batch_size)
+        self.enter(self.phases[0])
+
+    def enter(self, phase: Phase) -> None:
+        """Makes the network ready for a phase: what is trained, by which optimizer.
+
+        Args:
+            phase: One of `phases`; later ones start from the weights of the one before.
+        """
+        self.phase = phase
+        network = self.network
+        if phase.stage is not None:
+            network.load_state_dict(self.exported())  # the averaged weights, where there is an average
+            stages.begin(network, phase.stage.name)
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.SGD(
+            trained, self.config.lr, momentum=self.config.momentum, weight_decay=self.config.weight_decay or 0.0
+        )
+        forward: nn.Module = Both(network)
+        if self.config.compile:
+            forward.compile()
+        if world_size() > 1:
+            forward = DistributedDataParallel(forward, [self.device] if self.device.type == "cuda" else None)
+        self.forward = forward
+        self.stepper = build_stepper(phase.method, self.optimizer, self.forward)
+        self.mixer = Mixer(phase.method.mixing, epochs=phase.epochs) if phase.method.mixing else None
+        self.average = None
+        if self.config.ema:
+            decay = get_ema_multi_avg_fn(self.config.ema)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
 
     def epoch(self, epoch: int) -> dict[str, Any]:
-        """One pass over the training split and what came of it.
+        """One epoch and what came of it.
 
         Every random draw comes from generators seeded by the run's seed and the epoch, so that an epoch is the same
         whether or not the run was interrupted before it.
 
         Args:
-            epoch: From 0.
+            epoch: From 0, over all phases.
 
         Returns:
             The line for `metrics.jsonl`.
@@ -92,66 +129,158 @@ class Session:
         started = time.monotonic()
         seed = self.config.seed * 1_000_003 + epoch
         torch.manual_seed(seed)
-        order = torch.randperm(len(self.data.train), generator=torch.Generator().manual_seed(seed)).to(self.device)
-        self.forward.train()
+        if epoch == self.phase.end:
+            self.enter(next(phase for phase in self.phases if phase.start == epoch))
+        self.forward.train(self.phase.stage is None)  # a frozen backbone keeps its running statistics
         total = torch.zeros((), device=self.device)
-        for index, indices in enumerate(order.tensor_split(self.steps_per_epoch)):
-            total += self.step(epoch, index, indices) * len(indices)
-        objective = float(total) / len(order)
+        for index, (batch, mix) in enumerate(self.batches(epoch, seed)):
+            total += self.step(epoch, index, batch, mix)
+        objective = float(total) / self.steps_per_epoch
         if objective - objective != 0:  # infinite or not a number
             raise LandscapeError(
                 f"training diverged in epoch {epoch + 1}: the objective is {objective}; try a lower --lr than "
                 f"{self.config.lr:g}"
             )
-        row = {"epoch": epoch + 1, "objective": objective, "lr": self.optimizer.param_groups[0]["lr"]}
+        if epoch + 1 == self.epochs:
+            self.finish()
         trained = time.monotonic()
-        scores = self.scores(
-            everything=epoch + 1 == self.config.epochs or (epoch + 1) % self.config.evaluate_every == 0
-        )
-        seconds = {"train": round(trained - started, 3), "evaluate": round(time.monotonic() - trained, 3)}
-        return {**row, **scores, "seconds": seconds}
+        often = (epoch + 1) % self.config.evaluate_every == 0 or epoch + 1 in {phase.end for phase in self.phases}
+        scores = self.scores(everything=often)
+        return {
+            "epoch": epoch + 1,
+            "objective": objective,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            **scores,
+            "seconds": {"train": round(trained - started, 3), "evaluate": round(time.monotonic() - trained, 3)},
+        }
 
-    def step(self, epoch: int, index: int, indices: Tensor) -> Tensor:
+    def batches(self, epoch: int, seed: int) -> Iterator[tuple[Batch, tuple[Tensor, float] | None]]:
+        """The epoch's batches, augmented and mixed; of several processes each gets its part.
+
+        Args:
+            epoch: From 0, over all phases.
+            seed: The epoch's seed.
+
+        Yields:
+            Images and labels, and for mixed images the other labels with the share of the first ones.
+        """
+        labels, classes = self.data.train.labels, len(self.data.class_names)
+        generator = torch.Generator().manual_seed(seed)
+        local = epoch - self.phase.start
+        progress = local / self.phase.epochs
+        draws = [epoch_order(self.phase.sampler, labels, classes, progress=progress, generator=generator)]
+        if self.mixer is not None and self.mixer.pastes(local):
+            draws.append(epoch_order("class-balanced", labels, classes, progress=progress, generator=generator))
+        parts = [[own_part(part) for part in draw.tensor_split(self.steps_per_epoch)] for draw in draws]
+        orders = [torch.cat(together) for together in zip(*parts, strict=True)]
+        random = np.random.RandomState([self.config.seed, epoch])
+        for (images, found), order in zip(self.feeds["train"].batches(orders, seed=seed), parts[0], strict=True):
+            size, mix = len(order), None
+            others = (images[size:], found[size:]) if len(draws) > 1 else None
+            images, found = images[:size], found[:size]
+            if self.mixer is not None:
+                images, mix = self.mixer.mix(images, found, others, random)
+            yield (images, found), mix
+
+    def step(self, epoch: int, index: int, batch: Batch, mix: tuple[Tensor, float] | None = None) -> Tensor:
         """One optimizer step.
 
         Args:
-            epoch: From 0.
+            epoch: From 0, over all phases.
             index: The step within the epoch, from 0.
-            indices: (b,) positions in the training split, on the device.
+            batch: Images and labels, on the device.
+            mix: For mixed images the other labels and the share of the first ones.
 
         Returns:
             The objective, on the device.
         """
-        config = self.config
-        here = epoch + index / self.steps_per_epoch
-        factor = learning_rate_factor(
-            config.schedule, here + 0.5 / self.steps_per_epoch, epochs=config.epochs, warmup=config.warmup
-        )
+        config, phase = self.config, self.phase
+        local = epoch - phase.start
+        here = local + index / self.steps_per_epoch
+        warmup = config.warmup if phase.stage is None else 0.0
+        middle = here + 0.5 / self.steps_per_epoch
+        factor = learning_rate_factor(config.schedule, middle, epochs=phase.epochs, warmup=warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr * factor
-        progress = here / config.epochs
-        images, labels = self.feeds["train"].batch(indices)
+        progress = here / phase.epochs
+        share = 1.0 if mix is None else mix[1]
+        pieces = [batch if mix is None else (*batch, mix[0])]
+        if config.accumulate > 1:
+            pieces = list(zip(*(tensor.chunk(config.accumulate) for tensor in pieces[0]), strict=True))
 
         def losses(*objectives: Callable[..., Tensor]) -> Iterator[tuple[Tensor, ...]]:
-            with self.autocast():
-                logits, features = self.forward(images)
-            outputs = Outputs(logits, features, self.network.classifier.weight)
-            yield tuple(
-                objective(outputs, labels, progress=progress, epoch=epoch, epochs=config.epochs)
-                for objective in objectives or (self.method.objective,)
-            )
+            for images, labels, *others in pieces:
+                with self.autocast():
+                    logits, features = self.forward(images)
+                outputs = Outputs(logits, features, self.network.classifier.weight)
+                yield tuple(
+                    objective(
+                        outputs,
+                        labels,
+                        progress=progress,
+                        epoch=local,
+                        epochs=phase.epochs,
+                        mix=(others[0], share) if others else None,
+                    )
+                    * (len(labels) / len(batch[1]))
+                    for objective in objectives or (phase.method.objective,)
+                )
 
-        return self.stepper.step(losses, progress=progress)
+        objective = self.stepper.step(losses, progress=progress)
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        return objective
 
+    def finish(self) -> None:
+        """What a method does to the trained classifier, without training."""
+        for stage in self.method.stages:
+            if stage.share == 0:
+                self.network.load_state_dict(self.exported())
+                if stage.name == "tau-norm":
+                    stages.tau_normalise(self.network, **stage.kwargs)
+                else:
+                    stages.adjust_post_hoc(self.network, self.data.class_counts, **stage.kwargs)
+                self.average = None
+
+    @torch.no_grad()
     def scores(self, *, everything: bool) -> dict[str, Any]:
         """Loss and accuracy on the validation split, and on training and test images if `everything` is wanted."""
-        wanted = ("validation", "train", "test") if everything else ("validation",)
-        with self.autocast():
-            return {
-                name: evaluate(self.network, self.feeds[name].evaluation(), self.data.class_counts)
-                for name in wanted
-                if name in self.feeds
-            }
+        network: nn.Module = self.network if self.average is None else self.average
+        share_buffers(network)
+        found: dict[str, Any] = {}
+        for name in ("validation", "train", "test") if everything else ("validation",):
+            if name in self.feeds:
+                positions = own_part(torch.arange(self.data.record["sizes"][name]))
+                with self.autocast():
+                    batches = self.feeds[name].evaluation(positions)
+                    found[name] = evaluate(network, batches, self.data.class_counts)
+        return found
+
+    def exported(self) -> dict[str, Tensor]:
+        """The weights and buffers of the network as it is evaluated, in the form of `model`, on the CPU."""
+        module: nn.Module = self.network if self.average is None else self.average.module
+        state = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
+        return stages.folded(state)
+
+    def state(self) -> dict[str, Any]:
+        """What continuing after this epoch needs."""
+        state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return state if self.average is None else {**state, "average": self.average.state_dict()}
+
+    def restore(self, state: dict[str, Any], epoch: int) -> None:
+        """Continues from what `state` returned.
+
+        Args:
+            state: What it returned.
+            epoch: How many epochs were done by then.
+        """
+        for phase in self.phases[1:]:
+            if phase.start < epoch:
+                self.enter(phase)
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None and "average" in state:
+            self.average.load_state_dict(state["average"])
 
     def autocast(self) -> torch.autocast:
         """Mixed precision when the configuration asks for bfloat16."""

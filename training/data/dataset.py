@@ -84,6 +84,7 @@ class DataSet:
         test: The test split.
         class_names: In label order.
         class_counts: n_c, training images of each class.
+        augment: The augmentation that is usual for the set.
         record: What a checkpoint stores: plain types that `open_split` finds the same images by.
     """
 
@@ -92,6 +93,7 @@ class DataSet:
     test: Split
     class_names: tuple[str, ...]
     class_counts: tuple[int, ...]
+    augment: str
     record: dict[str, Any] = field(repr=False)
 
 
@@ -146,7 +148,13 @@ def open_data(
         "evaluation_transform": "pixels scaled to [0, 1], minus mean, over std",
         "sha256": {split: splits[split].sha256 for split in SPLITS},
     }
-    return DataSet(**splits, class_names=source.class_names, class_counts=tuple(counts), record=record)
+    return DataSet(
+        **splits,
+        class_names=source.class_names,
+        class_counts=tuple(counts),
+        augment=source.augment,
+        record=record,
+    )
 
 
 def open_split(record: dict[str, Any], split: str, data_dir: Path | None = None) -> Split:

@@ -23,7 +23,7 @@ class Source:
         std: Per channel, of pixels in [0, 1].
         validation: The set's own validation images, if it has any.
         held_out: Images a class to hold out of `train` by default when it has none.
-        natural: Whether the set is long-tailed by itself, so that no tail is cut from it by default.
+        augment: The augmentation that is usual for the set, a key of `training.augment.AUGMENTATIONS`.
     """
 
     train: Pool = field(repr=False)
@@ -33,7 +33,7 @@ class Source:
     std: tuple[float, ...]
     validation: Pool | None = None
     held_out: int = 0
-    natural: bool = False
+    augment: str = "none"
 
 
 def folders_to_try(data_dir: Path | None, *known: Path) -> list[Path]:

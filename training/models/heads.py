@@ -24,17 +24,44 @@ class Cosine(nn.Module):
         super().__init__()
         self.scale = scale
         self.weight = nn.Parameter(torch.empty(classes, features))
-        nn.init.kaiming_uniform_(self.weight, a=5**0.5)  # as nn.Linear; only the directions matter
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new weights as nn.Linear does; only their directions matter."""
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, d) features to (B, C) logits, the scale included."""
         return self.scale * F.linear(F.normalize(features), F.normalize(self.weight))
 
 
-Classifier = nn.Linear | Cosine
+class Scaled(nn.Module):
+    """A linear classifier and one factor a class, s_c (w_c·h + b_c): what LWS learns (Kang et al., ICLR 2020).
+
+    Args:
+        linear: The classifier.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+        self.scales = nn.Parameter(torch.ones_like(linear.weight[:, 0]))
+
+    @property
+    def weight(self) -> Tensor:
+        """(C, d), the factors included."""
+        return self.scales[:, None] * self.linear.weight
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, d) features to (B, C) logits."""
+        logits: Tensor = self.scales * self.linear(features)
+        return logits
 
 
-def classifier(head: str, features: int, classes: int, *, scale: float = 30.0) -> Classifier:
+Classifier = nn.Linear | Cosine | Scaled
+
+
+def classifier(head: str, features: int, classes: int, *, scale: float = 30.0) -> nn.Linear | Cosine:
     """A classifier by name.
 
     Args:
