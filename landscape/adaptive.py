@@ -23,6 +23,8 @@ LOG_SHARE = 2.0
 """A loss may also be off by this many tolerances in log(1 + loss), so that valleys are as true as walls."""
 
 NEIGHBOURS = 4
+CONFIDENCE = 0.95
+ROUNDING = 1e-9
 ENOUGH = 16
 """With fewer finite cells than this there is nothing to interpolate from."""
 
@@ -36,8 +38,9 @@ class Refinement:
     (Wendland, "Scattered Data Approximation", 2005, chapter 8). The error at a cell is estimated from the
     leave-one-out errors of the measured cells around it, which cost nothing once the interpolant is there (Rippa,
     "An algorithm for selecting a good value for the parameter c in radial basis function interpolation", 1999),
-    shrunk with the square of its distance from the nearest of them. Nothing is interpolated next to a cell that is
-    not finite.
+    shrunk with the square of its distance from the nearest of them where the next measurement is chosen, and with
+    the distance itself, times what covers 95 % of the leave-one-out errors, where an error is stated. Nothing is
+    interpolated next to a cell that is not finite.
 
     Args:
         shape: Rows and columns of the surface.
@@ -81,13 +84,7 @@ class Refinement:
         excess[self._beside_broken(status)[todo]] = np.inf
         order = np.argsort(-excess, kind="stable")
         candidates = todo[order[excess[order] > 1.0]]
-        chosen: list[int] = []
-        for cell in candidates:
-            if all(np.abs(self._grid[cell] - self._grid[other]).max() > 1 for other in chosen):
-                chosen.append(int(cell))
-            if len(chosen) >= max(BATCH, int((status != TODO).sum()) // BATCH):
-                break
-        return self._cells(np.array(chosen, dtype=np.int64))
+        return self._apart(candidates, max(BATCH, int((status != TODO).sum()) // BATCH))
 
     def between(
         self, loss: np.ndarray, accuracy: np.ndarray, status: np.ndarray
@@ -110,7 +107,7 @@ class Refinement:
         count = len(loss)
         filled, share, error = (np.array(x).reshape(count, -1) for x in (loss, accuracy, np.zeros_like(loss)))
         filled[:, todo] = np.expm1(fit.value[todo]).clip(0).T
-        error[:, todo] = _in_nats(fit.value[todo], fit.log_error[todo]).T
+        error[:, todo] = _in_nats(fit.value[todo], fit.stated[todo]).T
         spline = _Spline(self._grid[known], share[:, known].T, power=1)
         share[:, todo] = spline(self._grid[todo]).clip(0, 1).T
         return filled.reshape(loss.shape), share.reshape(loss.shape), error.reshape(loss.shape)
@@ -123,12 +120,19 @@ class Refinement:
         spline = _Spline(self._grid[known], np.log1p(values), power=3)
         left_out = np.abs(spline.leave_one_out())
         tree = cKDTree(self._grid[known])
-        spacing = tree.query(self._grid[known], k=2)[0][:, 1]
-        distance, near = tree.query(self._grid, k=NEIGHBOURS)
-        shrink = (distance[:, :1] / spacing[near]) ** 2
-        log_error = (left_out[near] * shrink[:, :, None]).max(axis=1)
-        spread = values.max(axis=0) - values.min(axis=0)
-        return _Fit(spline(self._grid), log_error, np.maximum(spread, np.finfo(np.float64).tiny))
+        beside = tree.query(self._grid[known], k=NEIGHBOURS + 1)
+        spacing = beside[0][:, 1]
+
+        def from_neighbours(distance: np.ndarray, near: np.ndarray, power: int) -> np.ndarray:
+            shrink = (distance[:, :1] / spacing[near]) ** power
+            return np.asarray((left_out[near] * shrink[:, :, None]).max(axis=1))
+
+        around = tree.query(self._grid, k=NEIGHBOURS)
+        # How far the same rule underestimates the known leave-one-out errors from those of their neighbours.
+        ratio = left_out / np.maximum(from_neighbours(beside[0][:, 1:], beside[1][:, 1:], 1), ROUNDING)
+        spread = np.maximum(values.max(axis=0) - values.min(axis=0), ROUNDING * (1 + np.abs(values).max(axis=0)))
+        stated = np.quantile(ratio, CONFIDENCE, axis=0) * from_neighbours(*around, 1)
+        return _Fit(spline(self._grid), from_neighbours(*around, 2), stated, spread)
 
     def _beside_broken(self, status: np.ndarray) -> np.ndarray:
         """Whether the evaluated cell nearest to each cell is not finite, (cells,)."""
@@ -137,6 +141,18 @@ class Refinement:
         nearest = cKDTree(self._grid[evaluated]).query(self._grid)[1]
         return np.asarray(flat[evaluated][nearest] != MEASURED)
 
+    def _apart(self, candidates: np.ndarray, most: int) -> Cells:
+        """The first candidates of which no two touch: neighbours would tell much the same."""
+        chosen: Cells = []
+        blocked = np.zeros(self._shape, dtype=bool)
+        for row, column in self._cells(candidates):
+            if not blocked[row, column]:
+                chosen.append((row, column))
+                blocked[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = True
+            if len(chosen) == most:
+                break
+        return chosen
+
     def _cells(self, flat: np.ndarray) -> Cells:
         return [divmod(int(cell), self._shape[1]) for cell in flat]
 
@@ -144,7 +160,8 @@ class Refinement:
 @dataclass(frozen=True)
 class _Fit:
     value: np.ndarray  # (cells, S) interpolated log(1 + loss)
-    log_error: np.ndarray  # (cells, S) its estimated error
+    log_error: np.ndarray  # (cells, S) its typical error, which decides where to measure
+    stated: np.ndarray  # (cells, S) its error with some caution, which the file states
     range: np.ndarray  # (S,) largest less smallest measured loss
 
 
