@@ -127,12 +127,12 @@ class Refinement:
             shrink = (distance[:, :1] / spacing[near]) ** power
             return np.asarray((left_out[near] * shrink[:, :, None]).max(axis=1))
 
-        around = tree.query(self._grid, k=NEIGHBOURS)
+        distance, near = tree.query(self._grid, k=NEIGHBOURS)
         # How far the same rule underestimates the known leave-one-out errors from those of their neighbours.
         ratio = left_out / np.maximum(from_neighbours(beside[0][:, 1:], beside[1][:, 1:], 1), ROUNDING)
         spread = np.maximum(values.max(axis=0) - values.min(axis=0), ROUNDING * (1 + np.abs(values).max(axis=0)))
-        stated = np.quantile(ratio, CONFIDENCE, axis=0) * from_neighbours(*around, 1)
-        return _Fit(spline(self._grid), from_neighbours(*around, 2), stated, spread)
+        stated = np.quantile(ratio, CONFIDENCE, axis=0) * from_neighbours(distance, near, 1)
+        return _Fit(spline(self._grid), from_neighbours(distance, near, 2), stated, spread)
 
     def _beside_broken(self, status: np.ndarray) -> np.ndarray:
         """Whether the evaluated cell nearest to each cell is not finite, (cells,)."""
