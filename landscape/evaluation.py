@@ -85,7 +85,9 @@ class Evaluator:
         """Loss and accuracy of every subset at the network's present weights, (S,) float64 each on the CPU."""
         each = torch.stack(self._forward(self._rows)).cpu().double()
         sums = each.new_zeros(2, self._subject.classes).index_add_(1, self._labels, each)
-        loss, accuracy = sums @ self._class_weights.T
+        # No matrix product: a class whose loss is NaN must not reach subsets where it weighs nothing.
+        weights = self._class_weights
+        loss, accuracy = torch.where(weights > 0, weights * sums[:, None], 0.0).sum(2)
         return loss, accuracy
 
     def at(self, vector: Tensor) -> tuple[Tensor, Tensor]:

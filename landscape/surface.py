@@ -21,6 +21,7 @@ from landscape.evaluation import Evaluator, record_evaluation
 from landscape.store import FAILED, INTERPOLATED, MEASURED, NON_FINITE, TODO, Recording, recording
 from landscape.subject import Samples, Subject
 
+RUNGS = 18  # of the ladder below: six powers of ten up and down from where the search for a span starts
 LADDER = (1, 2, 5)
 """Automatic spans are 1, 2 or 5 times a power of ten, so that comparable networks share their axes."""
 
@@ -120,6 +121,7 @@ def measure_surface(
     loss = np.full((count, len(b), len(a)), np.nan)
     accuracy, error = np.full_like(loss, np.nan), np.zeros_like(loss)
     status = np.full((len(b), len(a)), TODO, dtype=np.int8)
+    evaluator.at(plane.origin)  # what fails here is an error, not a cell
     refinement = Refinement((len(b), len(a)), tolerance)
     wanted = refinement.start()
     while wanted:
@@ -204,8 +206,8 @@ def automatic_span(evaluator: Evaluator, plane: Plane) -> tuple[float, ...]:
     spans: dict[int, float] = {}
     for group in groups:
         length = 1.0 if plane.kind == "random" else 0.1 * float(plane.origin.norm())
-        step = round(3 * math.log10(max(length, 1e-12)))
-        lowest, highest = step - 15, step + 15
+        step = round(3 * math.log10(length)) if length > 0 else 0
+        lowest, highest = step - RUNGS, step + RUNGS
         if reached(group, step):
             while step > lowest and reached(group, step - 1):
                 step -= 1
