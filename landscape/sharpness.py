@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
@@ -161,7 +163,7 @@ def check(radii: Sequence[float], steps: int, draws: int) -> None:
     Raises:
         InputError: One of them is out of range.
     """
-    if not radii or list(radii) != sorted(set(radii)) or not all(0.0 < r < float("inf") for r in radii):
+    if not radii or list(radii) != sorted(set(radii)) or not all(0.0 < r < math.inf for r in radii):
         given = ",".join(f"{r:g}" for r in radii)
         raise InputError(f"--radii {given!r} must be above 0 and ascend: give some like 0.05,0.1,0.2")
     if steps < 1:
@@ -184,24 +186,33 @@ def _ascend(
     for r, rho in enumerate(radius.tolist()):
         sam[r] = evaluator.subset_at(origin + rho * uphill, subset) - loss
         adaptive[r] = evaluator.subset_at(origin + rho * adjusted, subset) - loss
-        # The best point of the smaller ball, stretched to this one's boundary; at first the one-step point.
-        length = float(start.norm())
-        offset = start * (rho / length) if length > 0 else rho * uphill
-        start, best = (rho * uphill, float(sam[r])) if sam[r] >= best else (start, best)
-        for _ in range(steps):
-            level, slope = _loss_and_gradient(subject, subset, origin + offset, evaluator.chunk)
-            if level - loss > best:
-                start, best = offset, level - loss
-            size = float(slope.norm())
-            if not 0.0 < size < float("inf"):
-                break
-            offset = offset + slope * (STRIDE * rho / size)
-            offset = offset * min(1.0, rho / float(offset.norm()))
-        level = evaluator.subset_at(origin + offset, subset)
-        if level - loss > best:
-            start, best = offset, level - loss
+        if not math.isnan(best):
+            # The best point of the smaller ball, stretched to this one's boundary; at first the one-step point.
+            length = float(start.norm())
+            first = start * (rho / length) if length > 0 else rho * uphill
+            points = [(rho * uphill, float(sam[r]) + loss)]
+            for offset, level in chain(points, _climb(evaluator, subject, subset, origin, first, rho, steps)):
+                if not level - loss <= best:  # higher, or not finite: then so is the worst case, here and beyond
+                    start, best = offset, level - loss
+                if math.isnan(best):
+                    break
         several[r] = best
     return Ascent(subset.name, norm, sam, several, adaptive)
+
+
+def _climb(
+    evaluator: Evaluator, subject: Subject, subset: Subset, origin: Tensor, offset: Tensor, rho: float, steps: int
+) -> Iterator[tuple[Tensor, float]]:
+    """Points of a projected ascent inside the ball of radius ρ, each with its loss."""
+    for _ in range(steps):
+        level, slope = _loss_and_gradient(subject, subset, origin + offset, evaluator.chunk)
+        yield offset, level
+        size = float(slope.norm())
+        if not 0.0 < size < math.inf:
+            return
+        offset = offset + slope * (STRIDE * rho / size)
+        offset = offset * min(1.0, rho / float(offset.norm()))
+    yield offset, evaluator.subset_at(origin + offset, subset)
 
 
 def _perturb(
