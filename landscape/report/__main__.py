@@ -25,7 +25,9 @@ def parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     """Writes the page and says where it is."""
     report = write_report(arguments.files, arguments.out)
-    print(f"{report.path}: {count(len(report.runs), 'run')}, {count(len(report.caveats), 'caveat')}, {report.size / 1e6:.1f} MB")
+    print(
+        f"{report.path}: {count(len(report.runs), 'run')}, {count(len(report.caveats), 'caveat')}, {report.size / 1e6:.1f} MB"
+    )
 
 
 if __name__ == "__main__":

@@ -167,7 +167,11 @@ def _unfinished(runs: Sequence[Run]) -> Iterator[Caveat]:
             if measurement.complete:
                 continue
             status = measurement.data.get("status")
-            done = "" if status is None or not status.size else f", {percent(float(np.mean(status != TODO)))} of it is there"
+            done = (
+                ""
+                if status is None or not status.size
+                else f", {percent(float(np.mean(status != TODO)))} of it is there"
+            )
             yield Caveat(
                 "serious",
                 f"{measurement.analysis}/{measurement.name} of {quoted(run.name)} is unfinished{done}: run the same "
@@ -326,7 +330,12 @@ def _same_checkpoint(runs: Sequence[Run]) -> Iterator[Caveat]:
             )
 
 
-_COMMANDS: dict[str, str] = {"evaluation": "hessian", "hessian": "hessian", "sharpness": "sharpness", "surface": "surface"}
+_COMMANDS: dict[str, str] = {
+    "evaluation": "hessian",
+    "hessian": "hessian",
+    "sharpness": "sharpness",
+    "surface": "surface",
+}
 
 
 def _missing(runs: Sequence[Run]) -> Iterator[Caveat]:
@@ -364,4 +373,6 @@ def _standing(runs: Sequence[Run], table: Table, left_out: int) -> Iterator[Cave
         )
     if len(table.views) == 1 and table.views[0].name in ("train", "test"):
         other = "test" if table.views[0].name == "train" else "train"
-        yield Caveat("note", f"Only the {table.views[0].name} split was measured; add --split {other} to see the other.")
+        yield Caveat(
+            "note", f"Only the {table.views[0].name} split was measured; add --split {other} to see the other."
+        )

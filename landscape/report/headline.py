@@ -87,7 +87,9 @@ def _find(rows: Sequence[Row], name: str) -> int | None:
 
 
 def _title(runs: Sequence[Run], rows: Sequence[Row], view: View | None) -> Markup:
-    plain = Markup("The loss landscape of {}, class by class").format(Markup(" and ").join(run_mark(runs, i) for i in range(min(2, len(runs)))))
+    plain = Markup("The loss landscape of {}, class by class").format(
+        Markup(" and ").join(run_mark(runs, i) for i in range(min(2, len(runs))))
+    )
     many, few = _find(rows, "many"), _find(rows, "few")
     if view is None or many is None or few is None:
         return plain
@@ -96,9 +98,13 @@ def _title(runs: Sequence[Run], rows: Sequence[Row], view: View | None) -> Marku
         return plain
     ratio = tail / head
     if ratio > CLEAR:
-        first = Markup("Under {}, few-shot classes sit at points {} sharper than many-shot ones").format(run_mark(runs, 0), times(ratio))
+        first = Markup("Under {}, few-shot classes sit at points {} sharper than many-shot ones").format(
+            run_mark(runs, 0), times(ratio)
+        )
     elif ratio < 1 / CLEAR:
-        first = Markup("Under {}, few-shot classes sit at points {} flatter than many-shot ones").format(run_mark(runs, 0), times(1 / ratio))
+        first = Markup("Under {}, few-shot classes sit at points {} flatter than many-shot ones").format(
+            run_mark(runs, 0), times(1 / ratio)
+        )
     else:
         first = Markup("Under {}, few-shot and many-shot classes are about equally sharp").format(run_mark(runs, 0))
     change = _value(view, 1, "top", few) / tail if len(runs) > 1 else float("nan")
@@ -158,14 +164,20 @@ def _changed(runs: Sequence[Run], rows: Sequence[Row], table: Table, other: int)
         parts: list[Markup] = []
         before, after = _value(view, 0, "top", row), _value(view, other, "top", row)
         if before > 0 and after > 0:
-            parts.append(Markup("λ₁ {} → {} ({})").format(figure(before), figure(after), _strong(factor(after / before))))
+            parts.append(
+                Markup("λ₁ {} → {} ({})").format(figure(before), figure(after), _strong(factor(after / before)))
+            )
         before, after = _value(view, 0, "loss", row), _value(view, other, "loss", row)
         if before > 0 and after > 0:
-            parts.append(Markup("{} loss {} → {} ({})").format(view.name, figure(before), figure(after), factor(after / before)))
+            parts.append(
+                Markup("{} loss {} → {} ({})").format(view.name, figure(before), figure(after), factor(after / before))
+            )
         before, after = _value(judge, 0, "accuracy", row), _value(judge, other, "accuracy", row)
         if np.isfinite(before) and np.isfinite(after):
             gain = f"{100 * (after - before):+.1f} points".replace("-", "−")
-            parts.append(Markup("{} accuracy {} → {} ({})").format(judge.name, percent(before), percent(after), _strong(gain)))
+            parts.append(
+                Markup("{} accuracy {} → {} ({})").format(judge.name, percent(before), percent(after), _strong(gain))
+            )
         if parts:
             lines.append(Markup("{}, {}: {}.").format(run_mark(runs, other), words, Markup("; ").join(parts)))
     return lines or [Markup("Nothing was measured in both runs.")]
@@ -174,10 +186,18 @@ def _changed(runs: Sequence[Run], rows: Sequence[Row], table: Table, other: int)
 def _trust(caveats: Sequence[Caveat]) -> list[Markup]:
     sizes = {level: sum(caveat.level == level for caveat in caveats) for level in LEVELS}
     if sizes["serious"]:
-        lines = [Markup("Not blindly: {} may mislead a comparison.").format(_strong(f"{sizes['serious']} serious caveat{'s' if sizes['serious'] > 1 else ''}"))]
+        lines = [
+            Markup("Not blindly: {} may mislead a comparison.").format(
+                _strong(f"{sizes['serious']} serious caveat{'s' if sizes['serious'] > 1 else ''}")
+            )
+        ]
         lines += [Markup("{}").format(caveat.text) for caveat in caveats if caveat.level == "serious"][:1]
     elif sizes["caution"]:
-        lines = [Markup("Mostly: nothing serious, {} to mind.").format(_strong(f"{sizes['caution']} caution{'s' if sizes['caution'] > 1 else ''}"))]
+        lines = [
+            Markup("Mostly: nothing serious, {} to mind.").format(
+                _strong(f"{sizes['caution']} caution{'s' if sizes['caution'] > 1 else ''}")
+            )
+        ]
         lines += [Markup("{}").format(caveat.text) for caveat in caveats if caveat.level == "caution"][:1]
     else:
         lines = [Markup("Every figure is finished, converged and finite.")]

@@ -19,22 +19,25 @@ from landscape.report.caveats import LEVELS, Caveat
 from landscape.report.curves import pack_curves
 from landscape.report.densities import pack_densities
 from landscape.report.headline import headline_of
+from landscape.report.matrices import pack_matrices
 from landscape.report.measures import VERDICTS, Column, Table
 from landscape.report.packing import floats
 from landscape.report.palette import diverging, sequential
 from landscape.report.runs import Run
 from landscape.report.subsets import Row
-from landscape.report.surfaces import pack_surfaces
+from landscape.report.surfaces import pack_lines, pack_surfaces
 
 SCRIPTS = (
     "unpack.js", "model.js", "format.js", "scales.js", "state.js", "theme.js", "export.js", "chart.js", "choose.js",
     "picker.js", "toolbar.js", "strip.js", "table.js", "correlation.js", "explorer.js", "density.js", "grid.js",
-    "surface.js", "curves.js", "start.js",
+    "surface.js", "matrix.js", "line.js", "curves.js", "start.js",
 )  # fmt: skip
 """In this order they share one scope; each holds one idea and says it in its first line."""
 
 
-def render(runs: Sequence[Run], rows: Sequence[Row], table: Table, caveats: Sequence[Caveat], kept: frozenset[int]) -> str:
+def render(
+    runs: Sequence[Run], rows: Sequence[Row], table: Table, caveats: Sequence[Caveat], kept: frozenset[int]
+) -> str:
     """The whole page as HTML.
 
     Args:
@@ -47,7 +50,9 @@ def render(runs: Sequence[Run], rows: Sequence[Row], table: Table, caveats: Sequ
     Returns:
         HTML that needs nothing from anywhere.
     """
-    environment = Environment(autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string(_asset("report.html"))
     plotly = get_plotlyjs()
     script = '"use strict";\n(() => {\n' + "\n".join(_asset(name) for name in SCRIPTS) + "\n})();"
@@ -69,7 +74,13 @@ def render(runs: Sequence[Run], rows: Sequence[Row], table: Table, caveats: Sequ
 def escape_json(value: Any) -> str:
     """JSON that is inert inside a script element: no `<`, `>`, `&` or line separator of JavaScript is left bare."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for bare, escaped in (("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029")):
+    for bare, escaped in (
+        ("&", "\\u0026"),
+        ("<", "\\u003c"),
+        (">", "\\u003e"),
+        ("\u2028", "\\u2028"),
+        ("\u2029", "\\u2029"),
+    ):
         text = text.replace(bare, escaped)
     return text
 
@@ -80,7 +91,9 @@ def _asset(name: str) -> str:
 
 def _policy(*scripts: str) -> str:
     """A content security policy: nothing is fetched, and no script but these very ones runs."""
-    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts)
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
+    )
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
@@ -109,10 +122,12 @@ def _data(runs: Sequence[Run], rows: Sequence[Row], table: Table, kept: frozense
                 "columns": [{key: _column(column) for key, column in columns.items() if key in table.keys} for columns in view.columns],
                 "verdicts": [[VERDICTS.index(v) if v else -1 for v in verdicts] for verdicts in view.verdicts],
                 "densities": pack_densities(runs, rows, view.name, kept),
+                "cross": pack_matrices(runs, rows, view.name, kept),
             }
             for view in table.views
         ],
         "surfaces": [pack_surfaces(run, rows, kept) for run in runs],
+        "lines": [pack_lines(run, rows, kept) for run in runs],
         "curves": pack_curves(runs, rows),
         "palette": {"sequential": sequential(), "light": diverging(dark=False), "dark": diverging(dark=True)},
     }  # fmt: skip
@@ -133,7 +148,9 @@ def _provenance(run: Run) -> list[dict[str, Any]]:
             "config": _pairs(m.config),
             "extent": _pairs(m.extent),
             "made": _pairs(m.provenance),
-            "spent": _pairs({k: v for k, v in m.attributes.items() if k not in ("analysis", "config_sha256", "identity")}),
+            "spent": _pairs(
+                {k: v for k, v in m.attributes.items() if k not in ("analysis", "config_sha256", "identity")}
+            ),
         }
         for m in run.landscape.measurements
     ]
@@ -144,5 +161,11 @@ def _pairs(values: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else json.dumps(value) if isinstance(value, dict | list) else str(value)
+    text = (
+        f"{value:.6g}"
+        if isinstance(value, float)
+        else json.dumps(value)
+        if isinstance(value, dict | list)
+        else str(value)
+    )
     return text if len(text) <= 200 else text[:199] + "…"

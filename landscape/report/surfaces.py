@@ -78,7 +78,9 @@ def choose_rows(runs: Sequence[Run], rows: Sequence[Row], sharpness: np.ndarray)
         Indices of rows.
     """
     everything = frozenset(range(len(rows)))
-    cells = sum(m.data[key].size for run in runs for m in (*planes_of(run), *lines_of(run)) for key in _STORED if key in m.data)
+    cells = sum(
+        m.data[key].size for run in runs for m in (*planes_of(run), *lines_of(run)) for key in _STORED if key in m.data
+    )
     densities = sum(POINTS * len(m.subset) for run in runs for m in run.of("hessian").values() if "density" in m.data)
     if (cells + densities) * 8 // 3 <= BUDGET:
         return everything
@@ -134,3 +136,33 @@ def _path(data: Any) -> dict[str, Any] | None:
         "b": floats(coordinates[:, 1]),
         "hidden": None if hidden is None else floats(np.broadcast_to(hidden, (len(coordinates),))),
     }
+
+
+def pack_lines(run: Run, rows: Sequence[Row], kept: frozenset[int]) -> list[dict[str, Any]]:
+    """A run's lines as JSON: like planes, with one coordinate.
+
+    Args:
+        run: The run.
+        rows: The page's subsets.
+        kept: Rows the page has room for.
+
+    Returns:
+        One entry a line: `a`, `rows`, packed `loss` and, where stored, `accuracy`, the axis's `title`.
+    """
+    index = {(row.name, row.label): i for i, row in enumerate(rows)}
+    packed = []
+    for measurement in lines_of(run):
+        data = measurement.data
+        positions = [(p, index[key]) for p, key in enumerate(keys_of(measurement)) if index[key] in kept]
+        line: dict[str, Any] = {
+            "name": measurement.name,
+            "title": "position: 0 is this network, 1 the other",
+            "batchNorm": str(measurement.config.get("batch_norm", "eval")),
+            "a": floats(data.get("a", np.arange(data["loss"].shape[1]))),
+            "rows": [row for _, row in positions],
+        }
+        for key in ("loss", "accuracy"):
+            if key in data:
+                line[key] = [codes(data[key][p]) for p, _ in positions]
+        packed.append(line)
+    return packed

@@ -19,7 +19,8 @@ def figure(value: float) -> str:
     exponent = math.floor(math.log10(abs(float(f"{value:.2e}"))))
     if exponent < -3 or exponent > 5:
         mantissa = f"{value / 10.0**exponent:.1f}".removesuffix(".0")
-        text = f"{mantissa} × 10{str(exponent).translate(_SUPERSCRIPTS)}"
+        power = f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+        text = power if mantissa == "1" else f"{mantissa} × {power}"
     else:
         text = f"{value:,.{max(0, 2 - exponent)}f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text

@@ -61,9 +61,26 @@ async function draw(panel) {
   section.dataset.drawn = String(Number(section.dataset.drawn || 0) + 1);
 }
 
+// A half-wide panel without a neighbour takes the whole line.
+function spreadLonePanels() {
+  const halves = [...document.querySelectorAll("main > .panel")].filter((section) => !section.hidden);
+  halves.forEach((section, i) => {
+    const half = (other) => other && !other.classList.contains("wide");
+    if (half(section) && !half(halves[i + 1]) && !(half(halves[i - 1]) && !halves[i - 1].classList.contains("lone"))) section.classList.add("wide", "lone");
+  });
+}
+
 function redrawAll() {
   for (const panel of panels) panel.dirty = true;
   work();
+}
+
+// Printing shows every panel, also those nobody has scrolled to.
+function drawEverything() {
+  for (const panel of panels) {
+    panel.seen = true;
+    draw(panel);
+  }
 }
 
 let width = window.innerWidth;

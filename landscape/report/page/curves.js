@@ -24,11 +24,11 @@ function drawCurves(width) {
   const percentages = state.curve === "accuracy";
   const data = lines.map(({ run, split, x, y }) => ({
     type: "scatter", mode: y.length > 1 ? "lines" : "markers", x: Array.from(x), y: Array.from(y), line: { color: runColour(run), width: 1.8, dash: SPLIT_DASH[split] },
-    marker: { color: runColour(run), symbol: SYMBOLS[run % 8], size: 8 }, hoverinfo: "text", name: `${page.runs[run]}, ${split}`,
+    marker: { color: runColour(run), symbol: SYMBOLS[run % 8], size: 8 }, hoverinfo: "text", name: `${shownName(page.runs[run])}, ${split}`,
     text: Array.from(x, (epoch, i) => `<b>${shownName(page.runs[run])}</b> · ${split}<br>epoch ${epoch}: ${percentages ? percent(y[i]) : figure(y[i])}`),
   }));
   const layout = baseLayout({
-    width, height: Math.max(300, Math.min(460, width * 0.3)), xaxis: axis({ title: "epoch" }), margin: { l: 60, r: 14, t: 14, b: 48 },
+    width, height: Math.max(300, Math.min(460, width * 0.3)), xaxis: axis({ title: "epoch" }), margin: { l: 60, r: 14, t: 40, b: 48 }, showlegend: true,
     yaxis: percentages ? axis({ title: "accuracy", tickformat: ".0%" }) : axis({ title: "loss", type: "log" }),
   });
   const splits = [...new Set(lines.map((line) => line.split))].map((split) => `${split} ${{ dot: "dotted", dash: "dashed", solid: "solid" }[SPLIT_DASH[split]]}`);

@@ -33,7 +33,7 @@ function drawDensity(width) {
     const above = (y) => Math.log10(Math.max(y, floor));
     if (found.se) traces.push(bandTrace(x, found, colour, above));
     traces.push({
-      type: "scatter", mode: "lines", x, y: Array.from(found.y, (y) => (y > floor ? Math.log10(y) : null)), name: `${page.runs[run]}, ${rows[row].title}`,
+      type: "scatter", mode: "lines", x, y: Array.from(found.y, (y) => (y > floor ? Math.log10(y) : null)), name: comparedRows().length > 1 ? `${shownName(page.runs[run], 20)} · ${shownName(rows[row].title, 18)}` : shownName(page.runs[run]),
       line: { color: colour, width: row === state.row ? 2.2 : 1.4, dash: row === state.row ? "solid" : "dot" }, hoverinfo: "text",
       text: Array.from(found.x, (value, i) => `<b>${shownName(page.runs[run])}</b> · ${shownName(rows[row].title)}<br>density ${figure(found.y[i])} at λ = ${figure(value)}`),
     });
@@ -41,10 +41,10 @@ function drawDensity(width) {
   const [low, high] = padded(ends.map(scale.forward));
   const heights = [Math.log10(floor) - 0.3, Math.log10(most) + 0.5];
   const layout = baseLayout({
-    width, height: Math.max(360, Math.min(620, width * 0.62)), margin: { l: 60, r: 14, t: 34, b: 50 },
+    width, height: Math.max(360, Math.min(620, width * 0.62)), margin: { l: 60, r: 14, t: 58, b: 50 }, showlegend: true,
     xaxis: axis({ title: "eigenvalue λ", range: [low, high], ...ticksOf(scale, low, high) }),
     yaxis: axis({ title: "spectral density", range: heights, ...ticksOf(LOG, ...heights) }),
-    shapes: rugOf(lines, scale), annotations: densityKey(lines),
+    shapes: rugOf(lines, scale),
   });
   const names = comparedRows().map((row) => `“${cut(rows[row].title, 40)}”`).join(" (solid) and ");
   return {
@@ -56,20 +56,13 @@ function drawDensity(width) {
 function bandTrace(x, { y, se }, colour, above) {
   const upper = Array.from(y, (value, i) => above(value + se[i]));
   const lower = Array.from(y, (value, i) => above(value - se[i]));
-  return { type: "scatter", mode: "lines", x: [...x, ...x.slice().reverse()], y: [...upper, ...lower.reverse()], fill: "toself", fillcolor: withAlpha(colour, 0.18), line: { width: 0 }, hoverinfo: "skip" };
+  return { type: "scatter", mode: "lines", x: [...x, ...x.slice().reverse()], y: [...upper, ...lower.reverse()], fill: "toself", fillcolor: withAlpha(colour, 0.18), line: { width: 0 }, hoverinfo: "skip", showlegend: false };
 }
 
 function rugOf(lines, scale) {
   return lines.flatMap(({ row, run }) => ["bottom", "top"].map((key) => scale.forward(valueOf(key, run, row))).filter((x) => x !== null && Number.isFinite(x)).map((x) => ({
     type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: row === state.row ? 0.06 : 0.035, line: { color: runColour(run), width: 2.5 },
   })));
-}
-
-function densityKey(lines) {
-  return lines.map(({ row, run }, i) => ({
-    xref: "paper", yref: "paper", x: 1, y: 1 - i * 0.065, xanchor: "right", yanchor: "top", showarrow: false, font: { color: runColour(run), size: 0.8 * rem() },
-    text: `${SIGNS[run % 8]} ${shownName(page.runs[run], 24)}${comparedRows().length > 1 ? ` · ${shownName(rows[row].title, 18)}` : ""}`,
-  }));
 }
 
 function densityNumbers() {

@@ -43,16 +43,16 @@ function drawExplorer(width) {
     extent.push(...y.filter((value) => value !== null && Number.isFinite(value)));
     return {
       type: "scatter", mode: byRank && points.length <= 150 ? "lines+markers" : "markers", x, y, customdata: points.map((row) => row.index),
-      name: page.runs[run], hoverinfo: "text", text: points.map((row) => hoverOf(run, row, measure)), cliponaxis: false,
+      name: shownName(page.runs[run]), showlegend: true, hoverinfo: "text", text: points.map((row) => hoverOf(run, row, measure)), cliponaxis: false,
       line: { color: withAlpha(runColour(run), 0.45), width: 1.5, dash: DASHES[run % 8] },
-      marker: { color: runColour(run), symbol: SYMBOLS[run % 8], size: points.length > 150 ? 5 : 9, line: { width: points.map((row) => (row.index === state.row ? 2.5 : 0)), color: ink("ink") } },
+      marker: { color: runColour(run), symbol: SYMBOLS[run % 8], size: (points.length > 150 ? 0.3 : 0.56) * rem(), line: { width: points.map((row) => (row.index === state.row ? 2.5 : 0)), color: ink("ink") } },
       error_y: state.errors ? errorBars(run, points, yScale, extent) : undefined,
     };
   });
   if (byRank) traces.unshift(...groupLevels(have, points, yScale));
   const [low, high] = padded(extent);
   const layout = baseLayout({
-    width, height: Math.max(360, Math.min(620, width * 0.62)), margin: { l: 60, r: 14, t: 34, b: byRank ? 76 : 50 },
+    width, height: Math.max(360, Math.min(620, width * 0.62)), margin: { l: 60, r: 14, t: 58, b: byRank ? 76 : 50 }, showlegend: true,
     xaxis: byRank ? rankAxis(points) : axis({ title: measureOf.get(state.x).title, ...(xScale === LINEAR ? {} : ticksFor(traces, xScale)), tickformat: measureOf.get(state.x).percent ? ".0%" : undefined }),
     yaxis: axis({ title: measure.title, range: [low, high], ...ticksOf(yScale, low, high), tickformat: measure.percent ? ".0%" : undefined }),
     ...(byRank ? bandsOf(points) : {}),
@@ -97,7 +97,7 @@ function groupLevels(runs, points, scale) {
       if (y === null || !Number.isFinite(y)) continue;
       levels.push({
         type: "scatter", mode: "lines", x: [members[0] - 0.42, members[members.length - 1] + 0.42], y: [y, y], customdata: [group.index, group.index],
-        line: { color: withAlpha(runColour(run), 0.35), width: 5 }, hoverinfo: "text", text: [0, 1].map(() => hoverOf(run, group, measureOf.get(state.y))), name: `${page.runs[run]}, ${name}`,
+        line: { color: withAlpha(runColour(run), 0.35), width: 5 }, hoverinfo: "text", text: [0, 1].map(() => hoverOf(run, group, measureOf.get(state.y))), showlegend: false,
       });
     }
   }

@@ -13,7 +13,7 @@ function figure(value) {
   if (value === 0) return "0";
   const exponent = Math.floor(Math.log10(Math.abs(Number(value.toExponential(2)))));
   const text = exponent < -3 || exponent > 5
-    ? `${Number((value / 10 ** exponent).toFixed(1))} × ${power(exponent)}`
+    ? `${Number((value / 10 ** exponent).toFixed(1))} × ${power(exponent)}`.replace(/^(-?)1 × /, "$1")
     : Number(value.toFixed(Math.max(0, 2 - exponent))).toLocaleString("en-US", { maximumFractionDigits: 6 });
   return text.replace("-", "−");
 }

@@ -21,6 +21,9 @@ const DEFAULTS = {
   list: classes.length > 60 ? "groups" : "all",
   find: "",
   curve: "accuracy",
+  matrixRun: "0",
+  line: "",
+  along: "loss",
   theme: "",
 };
 const ROW_KEYS = ["row", "pin"];

@@ -1,7 +1,7 @@
 // Loss surfaces of the chosen (and the pinned) subset, every run side by side on one colour scale, flat or in 3-D.
 
 const MOST_COLUMNS = 4;
-const CAMERA = { eye: { x: 1.35, y: -1.35, z: 0.95 }, center: { x: 0, y: 0, z: -0.14 } };
+const CAMERA = { eye: { x: 1.22, y: -1.22, z: 0.9 }, center: { x: 0, y: 0, z: -0.12 } };
 let camera = CAMERA;
 
 function buildSurface() {
@@ -63,9 +63,12 @@ function emptySurface(differs) {
 function frameOf(width, columns, lines, flat) {
   const margin = { l: flat ? 48 : 8, r: 96, t: 34, b: flat ? 40 : 8 };
   const gap = flat ? 58 : 12;
-  const inner = width - margin.l - margin.r;
-  const cell = (inner - gap * (columns - 1)) / columns;
-  const cellHeight = Math.min(cell, Math.max(300, window.innerHeight * 0.62));
+  const room = (width - margin.l - margin.r - gap * (columns - 1)) / columns;
+  const tallest = Math.max(300, window.innerHeight * 0.62);
+  const cell = flat ? Math.min(room, tallest) : room; // flat planes are square
+  const cellHeight = Math.min(cell, tallest);
+  const inner = columns * cell + gap * (columns - 1);
+  margin.r = width - margin.l - inner;
   const rowGap = flat ? 74 : 36;
   const innerHeight = lines * cellHeight + (lines - 1) * rowGap;
   return { margin, gap, inner, cell, cellHeight, rowGap, innerHeight, height: innerHeight + margin.t + margin.b };
@@ -75,7 +78,7 @@ function colourBar(scale, [low, high], differs) {
   const { title } = QUANTITIES[state.quantity];
   return {
     title: { text: differs ? `difference<br>in ${title}` : title.replace(" above", "<br>above").replace(" of ", "<br>of "), side: "top", font: { size: 0.76 * rem(), color: ink("soft") } },
-    thickness: 12, len: 1, outlinewidth: 0, x: 1.015, xpad: 4, ypad: 0, tickfont: { size: 0.74 * rem(), color: ink("soft") }, ...ticksOf(scale, low, high),
+    thickness: 12, len: 1, outlinewidth: 0, x: 1, xpad: 14, ypad: 0, tickfont: { size: 0.74 * rem(), color: ink("soft") }, ...ticksOf(scale, low, high),
     ...(QUANTITIES[state.quantity].percent ? { tickformat: ".0%" } : {}),
   };
 }
@@ -97,10 +100,12 @@ function hoverGrid(grid) {
   }));
 }
 
+const ends = (ticks) => [ticks[0], ticks[ticks.length - 1]];
+
 function flatTraces(grid, scale, range, i, layout, { x, y }) {
   const id = i ? i + 1 : "";
-  layout[`xaxis${id}`] = axis({ domain: x, anchor: `y${id}`, title: i ? "" : "a", showgrid: false, constrain: "domain" });
-  layout[`yaxis${id}`] = axis({ domain: y, anchor: `x${id}`, title: i ? "" : "b", showgrid: false, scaleanchor: `x${id}`, constrain: "domain" });
+  layout[`xaxis${id}`] = axis({ domain: x, anchor: `y${id}`, title: i ? "" : "a", range: ends(grid.a), showgrid: false, constrain: "domain" });
+  layout[`yaxis${id}`] = axis({ domain: y, anchor: `x${id}`, title: i ? "" : "b", range: ends(grid.b), showgrid: false, scaleanchor: `x${id}`, constrain: "domain" });
   const on = { xaxis: `x${id}`, yaxis: `y${id}` };
   const traces = [{
     type: "contour", ...on, x: Array.from(grid.a), y: Array.from(grid.b), z: heightsOf(grid, scale), text: hoverGrid(grid), coloraxis: "coloraxis", connectgaps: false,
@@ -111,7 +116,7 @@ function flatTraces(grid, scale, range, i, layout, { x, y }) {
   dots(cellsWhere(grid, (status, value) => status === 2 || status === 3 || (status !== 0 && !Number.isFinite(value))), { symbol: "x-thin-open", size: 5, color: ink("serious") });
   if (state.points && grid.status) dots(cellsWhere(grid, (status) => status === 1), { symbol: "circle", size: 2.6, color: "rgba(255,255,255,0.85)", line: { width: 0.5, color: "rgba(0,0,0,0.6)" } });
   if (state.path && grid.plane.path) traces.push(...pathTraces(grid.plane.path, on));
-  traces.push({ type: "scatter", mode: "markers", ...on, x: [0], y: [0], marker: { symbol: "cross-thin-open", size: 11, color: "#ffffff", line: { width: 2 } }, hoverinfo: "text", text: "the measured network" });
+  traces.push({ type: "scatter", mode: "markers", ...on, x: [0], y: [0], marker: { symbol: "cross", size: 0.6 * rem(), color: "#ffffff", line: { width: 1, color: "#101317" } }, hoverinfo: "text", text: "the measured network" });
   return traces;
 }
 
@@ -132,7 +137,10 @@ function spatialTraces(grid, scale, range, i, layout, domain) {
     domain, camera, aspectmode: "manual", aspectratio: { x: 1, y: 1, z: 0.75 }, xaxis: side("a"), yaxis: side("b"), bgcolor: "rgba(0,0,0,0)",
     zaxis: side("", { range, ...ticksOf(scale, range[0], range[1]), ...(QUANTITIES[state.quantity].percent ? { tickformat: ".0%" } : {}) }),
   };
+  const centre = grid.values[centreOf(grid.plane)];
   return [{
+    type: "scatter3d", mode: "markers", scene: id, x: [0], y: [0], z: [scale.forward(centre)], marker: { size: 3.5, color: "#ffffff", line: { width: 1, color: "#101317" } }, hoverinfo: "text", text: ["the measured network"],
+  }, {
     type: "surface", scene: id, x: Array.from(grid.a), y: Array.from(grid.b), z: heightsOf(grid, scale, range[1]), text: hoverGrid(grid), coloraxis: "coloraxis", connectgaps: false,
     hovertemplate: `a %{x:.3g}, b %{y:.3g}<br>${QUANTITIES[state.quantity].title} %{text}<extra></extra>`, contours: { x: { highlight: false }, y: { highlight: false }, z: { highlight: false } },
     lighting: { ambient: 0.75, diffuse: 0.5, specular: 0.05, roughness: 0.9 },
@@ -164,7 +172,7 @@ function surfaceCaption(grids, differs) {
   const path = state.path && plane.path && plane.path.hidden ? ` White line: the training path; at its worst point ${percent(unpack(plane.path.hidden).reduce((p, q) => Math.max(p, q), 0))} of the distance lies outside this plane.` : "";
   const marks = grids.some((grid) => cellsWhere(grid, (status, value) => status !== 0 && !Number.isFinite(value)).x.length) ? " ✕: not finite." : "";
   const dots = state.points ? " Dots: measured; the rest is interpolated." : "";
-  return `${what}${shared}, in a ${plane.plane} plane (${plane.name}); the cross is the measured network.${clip}${path}${marks}${dots}`;
+  return `${what}${shared}, in a ${plane.plane} plane (${plane.name}); the ${state.form === "contour" ? "cross" : "dot"} is the measured network.${clip}${path}${marks}${dots}`;
 }
 
 function surfaceNumbers() {

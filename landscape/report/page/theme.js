@@ -36,7 +36,8 @@ function baseLayout(more = {}) {
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: ink("font"), size: 0.8 * rem(), color: ink("ink") },
-    margin: { l: 56, r: 16, t: 26, b: 44 }, showlegend: false, hovermode: "closest", dragmode: "pan",
+    margin: { l: 56, r: 16, t: 26, b: 44 }, showlegend: false,
+    legend: { orientation: "h", x: 0, xanchor: "left", y: 1, yanchor: "top", yref: "container", font: { size: 0.8 * rem() }, itemclick: false, itemdoubleclick: false, bgcolor: "rgba(0,0,0,0)" }, hovermode: "closest", dragmode: "pan",
     hoverlabel: { bgcolor: ink("card"), bordercolor: ink("line"), font: { family: ink("font"), size: 0.8 * rem(), color: ink("ink") }, align: "left" },
     ...more,
   };

@@ -25,13 +25,16 @@ class Opened:
     def settle(self, panel: str) -> None:
         """Waits until the panel in sight has drawn everything it has to draw."""
         self.page.locator(f"#{panel} .body").scroll_into_view_if_needed()
-        self.page.wait_for_function("id => document.getElementById(id).dataset.drawn > 0", arg=panel)
-        self.page.wait_for_function("id => !document.querySelector(`#${id} .busy`)", arg=panel)
+        # Locators, not wait_for_function: that one evaluates text, which the page's policy rightly forbids.
+        self.page.locator(f"#{panel}[data-drawn]").wait_for()
+        self.page.locator(f"#{panel}:not(:has(.busy))").wait_for()
 
     def plotted(self, panel: str, expression: str) -> object:
         """Evaluates an expression of `plot`, the panel's Plotly element."""
         self.settle(panel)
-        return self.page.evaluate(f"(() => {{ const plot = document.querySelector('#{panel} .js-plotly-plot'); return {expression}; }})()")
+        return self.page.evaluate(
+            f"(() => {{ const plot = document.querySelector('#{panel} .js-plotly-plot'); return {expression}; }})()"
+        )
 
 
 @contextlib.contextmanager
@@ -48,7 +51,9 @@ def started() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def opened(browser: Browser, path: Path, *, width: int = 1280, dark: bool = False, address: str = "") -> Iterator[Opened]:
+def opened(
+    browser: Browser, path: Path, *, width: int = 1280, dark: bool = False, address: str = ""
+) -> Iterator[Opened]:
     """Opens a page offline; leaving the block asserts that nothing went wrong and nothing was asked for."""
     context = browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light", accept_downloads=True

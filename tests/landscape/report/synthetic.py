@@ -61,7 +61,8 @@ def write_run(
     seed: int = 0,
     spoil: bool = False,
     history: bool = True,
-    parts: Sequence[str] = ("evaluation", "hessian", "sharpness", "surface"),
+    cross: bool = True,
+    parts: Sequence[str] = ("evaluation", "hessian", "sharpness", "surface", "line"),
 ) -> Path:
     """A run whose rarer classes are sharper, `sharpness` times a base; `spoil` puts NaN and interpolated cells in."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -75,11 +76,16 @@ def write_run(
         if "evaluation" in parts:
             with open_recording(file, "evaluation", split, subsets) as record:
                 put(record, "loss", loss, ("subset",))
-                put(record, "accuracy", np.clip(1 - 0.05 * rare / (2 - sharpness), 0, 1) if split == "test" else np.ones(len(subsets)), ("subset",))
+                put(
+                    record,
+                    "accuracy",
+                    np.clip(1 - 0.05 * rare / (2 - sharpness), 0, 1) if split == "test" else np.ones(len(subsets)),
+                    ("subset",),
+                )
                 record.finish()
         if "hessian" in parts:
             with open_recording(file, "hessian", split, subsets) as record:
-                _hessian(record, rng, top, loss)
+                _hessian(record, rng, top, loss, cross)
                 record.finish()
         if "sharpness" in parts:
             with open_recording(file, "sharpness", split, subsets) as record:
@@ -93,12 +99,21 @@ def write_run(
             with open_recording(file, "surface", split, subsets, plane="random") as record:
                 _surface(record, rng, top, loss, points, spoil)
                 record.finish()
+    if "line" in parts:
+        subsets = subsets_of(counts, names)
+        with open_recording(file, "surface", "between", subsets, plane="line") as record:
+            along = np.linspace(-0.5, 1.5, 25)
+            record.scale("a", along)
+            barrier = 0.1 + np.exp(-8 * (along - 0.5) ** 2) * np.arange(1, len(subsets) + 1)[:, None] / 4
+            put(record, "loss", barrier, ("subset", "a"))
+            put(record, "accuracy", np.exp(-barrier), ("subset", "a"))
+            record.finish()
     if history:
         _history(file.with_name("metrics.jsonl"), len(counts), sharpness)
     return file
 
 
-def _hessian(record: Recording, rng: np.random.Generator, top: np.ndarray, loss: np.ndarray) -> None:
+def _hessian(record: Recording, rng: np.random.Generator, top: np.ndarray, loss: np.ndarray, cross: bool) -> None:
     ranks = np.array([1, 0.6, 0.45, 0.3, 0.2])
     bottom = -0.08 * top * rng.uniform(0.0, 1.5, len(top))
     verdict = np.where(bottom < -0.05 * top, "negative", np.where(bottom < -0.02 * top, "none-found", "undecided"))
@@ -113,6 +128,8 @@ def _hessian(record: Recording, rng: np.random.Generator, top: np.ndarray, loss:
     put(record, "gradient_norm", 0.3 * loss, ("subset",))
     put(record, "noise_floor", 1e-5 * top, ("subset",))
     put(record, "verdict", verdict, ("subset",))
+    if cross:
+        put(record, "cross", np.outer(top, top) ** 0.5 * rng.uniform(-0.2, 0.6, (len(top),) * 2), ("direction", "subset"))
     put(record, "status", np.full(len(top), MEASURED, dtype="i1"), ("subset",))
     share = np.linspace(-0.2, 1.1, 256)
     bulk = np.exp(-0.5 * (share / 0.012) ** 2) * 30
@@ -122,7 +139,9 @@ def _hessian(record: Recording, rng: np.random.Generator, top: np.ndarray, loss:
     put(record, "density", (bulk + peaks + tail) / top[:, None], ("subset", "grid"))
 
 
-def _surface(record: Recording, rng: np.random.Generator, top: np.ndarray, loss: np.ndarray, points: int, spoil: bool) -> None:
+def _surface(
+    record: Recording, rng: np.random.Generator, top: np.ndarray, loss: np.ndarray, points: int, spoil: bool
+) -> None:
     ticks = np.linspace(-1, 1, points)
     a, b = np.meshgrid(ticks, ticks)
     height = 0.5 * a**2 + 0.3 * b**2 + 0.25 * a * b + 0.15 * (1 - np.cos(2 * a + b)) + 0.05 * a**3
@@ -149,8 +168,17 @@ def _history(file: Path, classes: int, sharpness: float) -> None:
     for epoch in range(1, 31):
         good = 1 - np.exp(-epoch / 8)
         by_class = [float(good * (0.95 - 0.5 * c / classes / (2 - sharpness))) for c in range(classes)]
-        means = {"all": float(np.mean(by_class)), "balanced": float(np.mean(by_class)), "few": by_class[-1], "many": by_class[0], "medium": by_class[classes // 2]}
-        table = {"accuracy": {**means, "classes": by_class}, "loss": {k: 2 - 1.9 * v for k, v in means.items()} | {"classes": [2 - 1.9 * v for v in by_class]}}
+        means = {
+            "all": float(np.mean(by_class)),
+            "balanced": float(np.mean(by_class)),
+            "few": by_class[-1],
+            "many": by_class[0],
+            "medium": by_class[classes // 2],
+        }
+        table = {
+            "accuracy": {**means, "classes": by_class},
+            "loss": {k: 2 - 1.9 * v for k, v in means.items()} | {"classes": [2 - 1.9 * v for v in by_class]},
+        }
         line = {"epoch": epoch, "objective": 1.0, "validation": table}
         lines.append(json.dumps(line | ({"test": table, "train": table} if epoch == 30 else {})))
     file.write_text("\n".join(lines) + "\n")
