@@ -3,163 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import h5py
 import numpy as np
-import torch
-from torch import Tensor
 
 from foundation.command import Parser, run
-from foundation.errors import InputError
 from foundation.progress import Progress
 from foundation.provenance import provenance
 from landscape.checkpoints import Opened, add_arguments, open_arguments
 from landscape.curvature.density import POINTS
 from landscape.curvature.krylov import Goal
-from landscape.curvature.operators import Hessians, Plan
+from landscape.curvature.operators import Plan
 from landscape.curvature.plan import choose_plan
-from landscape.curvature.products import LossHessian
-from landscape.curvature.spectrum import Settings, SubsetCurvature, measure_subset
-from landscape.curvature.trace import probe
+from landscape.curvature.spectrum import Settings, SubsetCurvature
+from landscape.curvature.subsets import HessianResult, check, measure_hessian
 from landscape.evaluation import record_evaluation
+from landscape.matched import measure_matched, other_losses, temperatures
 from landscape.store import MEASURED, NON_FINITE, Measurement, Recording, recording
-from landscape.subject import Subject, Subset
-
-SHARED_BYTES = 1 << 30
-"""Most memory for products of the shared probes; beyond it each subset takes its own."""
-
-
-@dataclass(frozen=True)
-class HessianResult:
-    """The curvature of every subset of a subject.
-
-    Attributes:
-        curvatures: One a subset, in the subject's order.
-        settings: How much was asked.
-        plan: How products were computed.
-    """
-
-    curvatures: tuple[SubsetCurvature, ...]
-    settings: Settings
-    plan: Plan
-
-    def of(self, name: str) -> SubsetCurvature:
-        """The curvature of the subset called `name`."""
-        return next(c for c in self.curvatures if c.subset == name)
-
-
-def check(settings: Settings) -> None:
-    """Refuses settings that nothing can be measured with.
-
-    Args:
-        settings: The settings.
-
-    Raises:
-        InputError: One is out of range.
-    """
-    for name, least in (("top", 1), ("bottom", 1), ("probes", 2), ("max_products", 1), ("nodes", 1), ("seed", 0)):
-        if getattr(settings, name) < least:
-            option = f"--{name.replace('_', '-')}"
-            raise InputError(f"{option} {getattr(settings, name)} is too small: give {least} or more")
-    if not 0 < settings.tol < 1:
-        raise InputError(f"--tol {settings.tol:g} is no relative residual: give a number such as 1e-3")
-
-
-def measure_hessian(
-    subject: Subject,
-    *,
-    settings: Settings | None = None,
-    plan: Plan | None = None,
-    done: Mapping[str, SubsetCurvature] | None = None,
-    on_done: Callable[[SubsetCurvature], None] | None = None,
-) -> HessianResult:
-    """Measures the curvature of every subset.
-
-    Classes come first. Every subset's loss is a mixture of class losses, so that products of the trace's probes with
-    the class Hessians, added up, are those of the groups, `all` and `balanced`; and a subset with the samples and
-    weights of an earlier one (`subject.twin`) takes over its result.
-
-    Args:
-        subject: The network and the data to measure it on.
-        settings: How much to measure.
-        plan: How to compute products; by default chosen by timing a few.
-        done: Curvatures known from an interrupted run, by subset name.
-        on_done: Called with each curvature as soon as it is known.
-
-    Returns:
-        The curvatures.
-
-    Raises:
-        InputError: A setting is out of range.
-    """
-    settings = settings or Settings()
-    check(settings)
-    plan = plan or choose_plan(subject)
-    hessians = Hessians(subject, plan)
-    found = dict(done or {})
-    same = {s.name: (subject.twin(s) or s).name for s in subject.subsets}
-    pool = _Pool(subject, settings)
-    for subset in work_order(subject):
-        twin = next((c for name, c in found.items() if same[name] == same[subset.name]), None)
-        if twin is None or pool.needs(subset, found):
-            hessian = hessians.of(subset)
-            probed = pool.products(subset, hessian)
-            twin = twin or measure_subset(hessians, subset, hessian, settings, probed)
-        if subset.name not in found:
-            found[subset.name] = replace(twin, subset=subset.name)
-            if on_done is not None:
-                on_done(found[subset.name])
-    return HessianResult(tuple(found[subset.name] for subset in subject.subsets), settings, plan)
-
-
-def work_order(subject: Subject) -> list[Subset]:
-    """Classes first, head to tail, then what is made of them."""
-    classes = [s for s in subject.subsets if s.kind == "class"]
-    return classes + [s for s in subject.subsets if s.kind != "class"]
-
-
-class _Pool:
-    """Products of the trace's probes with every mixture of class losses, added up from those of its classes."""
-
-    def __init__(self, subject: Subject, settings: Settings) -> None:
-        names = {s.classes[0] for s in subject.subsets if s.kind == "class"}
-        like = subject.vector()
-        self._probes = [probe(subject.size, settings.seed, i).to(like) for i in range(settings.probes)]
-        self._shares: dict[str, dict[int, float]] = {}
-        for subset in subject.subsets:
-            present = {c for c in subset.classes if c in set(subject.labels.tolist())}
-            if subset.kind != "class" and present <= names:
-                labels = subject.labels[subject.rows(subset)]
-                weights = subject.weights(subset)
-                self._shares[subset.name] = {c: float(weights[labels == c].sum()) for c in present}
-        if len(self._shares) * len(self._probes) * subject.size * 8 > SHARED_BYTES:
-            self._shares.clear()
-        self._sums = {
-            name: [torch.zeros(subject.size, dtype=torch.float64, device=like.device) for _ in self._probes]
-            for name in self._shares
-        }
-
-    def needs(self, subset: Subset, found: Mapping[str, SubsetCurvature]) -> bool:
-        """Whether an unmeasured mixture waits for this class."""
-        waiting = [shares for name, shares in self._shares.items() if name not in found]
-        return subset.kind == "class" and any(subset.classes[0] in shares for shares in waiting)
-
-    def products(self, subset: Subset, hessian: LossHessian) -> Sequence[Tensor] | None:
-        """The probes' products with this subset's Hessian, or None when it has to make them itself."""
-        if subset.kind != "class":
-            return self._sums.get(subset.name)
-        if not self._shares:
-            return None
-        products = [hessian(z) for z in self._probes]
-        for name, shares in self._shares.items():
-            for total, product in zip(self._sums[name], products, strict=True):
-                total.add_(product, alpha=shares.get(subset.classes[0], 0.0))
-        return products
-
+from landscape.subject import Subject
 
 _COLUMNS: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
     # dataset, attribute, further dimensions, unit, meaning
@@ -262,7 +128,9 @@ def _extent(settings: Settings) -> dict[str, Any]:
     return {key: value for key, value in asdict(settings).items() if key != "seed"}
 
 
-def record_hessian(opened: Opened, out: Path, name: str, settings: Settings, *, overwrite: bool = False) -> None:
+def record_hessian(
+    opened: Opened, out: Path, name: str, settings: Settings, *, match: Path | None = None, overwrite: bool = False
+) -> None:
     """Measures a checkpoint's curvature into a result file, continuing what is there.
 
     Args:
@@ -270,23 +138,34 @@ def record_hessian(opened: Opened, out: Path, name: str, settings: Settings, *, 
         out: The `landscape.h5`.
         name: The measurement's name.
         settings: How much to measure.
+        match: The `landscape.h5` of a run whose losses this one is to be measured at.
         overwrite: Replace a measurement of that name and another configuration.
 
     Raises:
-        InputError: The name is taken, or the file is another checkpoint's.
+        InputError: The name is taken, or a file is another checkpoint's or has no losses to match.
     """
     subject = opened.subject
+    config, measure, at = {**opened.config, "seed": settings.seed}, measure_hessian, None
+    if match is not None:
+        other, losses = other_losses(match, opened.config["split"])
+        config["match_loss"] = other.checkpoint_sha256
+        at = temperatures(subject, losses)
+        measure = partial(measure_matched, at=at)
     made = provenance(subject.device, seed=settings.seed)
     shared: dict[str, Any] = {"checkpoint_sha256": opened.sha256, "provenance": made, "overwrite": overwrite}
-    record_evaluation(out, name, subject, config=opened.config, **shared)
+    if match is None:
+        record_evaluation(out, name, subject, config=opened.config, **shared)
     with recording(
-        out, "hessian", name, subsets=subject.subsets, config={**opened.config, "seed": settings.seed},
+        out, "hessian", name, subsets=subject.subsets, config=config,
         extent=_extent(settings), **shared,
     ) as record:  # fmt: skip
         if record is None:
             print(f"hessian/{name} is in {out} already: nothing to do")
             return
         _lay_out(record, subject, settings)
+        if at is not None:
+            record.create("temperature", dims=("subset",), shape=(len(at),), meaning="of the logits, to match the loss")
+            record.write("temperature", slice(None), list(at.values()))
         plan = _plan(record) or choose_plan(subject)
         record.note("plan", asdict(plan))
         done = _known(record, subject, settings)
@@ -300,7 +179,7 @@ def record_hessian(opened: Opened, out: Path, name: str, settings: Settings, *, 
                 _write(record, rows[found.subset], found)
                 progress.advance(note=f"{found.subset} λ_top {found.top[0]:.4g}")
 
-            result = measure_hessian(subject, settings=settings, plan=plan, done=done, on_done=keep)
+            result = measure(subject, settings=settings, plan=plan, done=done, on_done=keep)
         record.finish()
     print(_table(subject, result))
     print(f"written to {out} as hessian/{name}")
@@ -338,22 +217,23 @@ def _table(subject: Subject, result: HessianResult) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """The command's work.
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command."""
+    run(_command, build_parser(), argv)
 
-    Args:
-        arguments: As parsed.
-    """
+
+def _command(arguments: argparse.Namespace) -> None:
     settings = Settings(
         top=arguments.top, bottom=arguments.bottom, tol=arguments.tol, probes=arguments.probes,
         max_products=arguments.max_products, seed=arguments.seed,
     )  # fmt: skip
     check(settings)
     opened, out, name = open_arguments(arguments)
-    record_hessian(opened, out, name, settings, overwrite=arguments.overwrite)
+    record_hessian(opened, out, name, settings, match=arguments.match_loss, overwrite=arguments.overwrite)
 
 
-def _parser() -> Parser:
+def build_parser() -> Parser:
+    """The command's arguments."""
     parser = Parser(
         "landscape.hessian",
         "Measures the Hessian of every class and group: top and bottom eigenvalues, trace, density and a verdict.",
@@ -361,6 +241,10 @@ def _parser() -> Parser:
     )
     add_arguments(parser)
     default = Settings()
+    parser.add_argument(
+        "--match-loss", type=Path, metavar="FILE",
+        help="landscape.h5 of another run: lift each subset's loss to the other's by a temperature (needs --name)",
+    )  # fmt: skip
     much = parser.add_argument_group("how much")
     much.add_argument("--top", type=int, default=default.top, help="largest eigenvalues of each subset")
     much.add_argument("--bottom", type=int, default=default.bottom, help="smallest eigenvalues of each subset")
@@ -374,4 +258,4 @@ def _parser() -> Parser:
 
 
 if __name__ == "__main__":
-    run(main, _parser())
+    main()
