@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from training.augment import batched_augmentation, reading_augmentation
 from training.data import Split
+from training.data.files import FilePool
+from training.reading import Reader
 
 EVALUATION_BATCH = 250
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
@@ -97,3 +100,56 @@ class Resident:
         for start in range(0, len(positions), EVALUATION_BATCH):
             indices = positions[start : start + EVALUATION_BATCH]
             yield self._normalise(self._pixels[indices]), self._labels[indices]
+
+
+class Streamed:
+    """A split whose images are read from files by worker processes, ahead of their use.
+
+    Args:
+        split: The split; its pool holds files.
+        normalise: Makes inputs of pixels.
+        device: Where batches are wanted.
+        augment: Changes an image after decoding, or None for the evaluation's resize and crop.
+        workers: How many processes read.
+    """
+
+    def __init__(
+        self, split: Split, normalise: Normaliser, device: torch.device, augment: nn.Module | None, workers: int
+    ) -> None:
+        self._normalise, self._device = normalise, device
+        pinned = device.type == "cuda"
+        self._training = Reader(split, augment, workers=workers, pinned=pinned)
+        self._evaluating = Reader(split, None, workers=workers, pinned=pinned)
+
+    def batches(self, orders: Sequence[Tensor], *, seed: int) -> Iterator[Batch]:
+        """See `Feed.batches`."""
+        return self._placed(self._training.read(orders, seed=seed))
+
+    def evaluation(self, positions: Tensor) -> Iterator[Batch]:
+        """See `Feed.evaluation`."""
+        starts = range(0, len(positions), EVALUATION_BATCH)
+        orders = [positions[start : start + EVALUATION_BATCH] for start in starts]
+        return self._placed(self._evaluating.read(orders, seed=0))
+
+    def _placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for pixels, labels in batches:
+            placed = pixels.to(self._device, non_blocking=True)
+            yield self._normalise(placed), labels.to(self._device, non_blocking=True)
+
+
+def open_feed(split: Split, normalise: Normaliser, device: torch.device, *, augment: str, workers: int) -> Feed:
+    """The feed that fits a split: resident for small images, streamed for files.
+
+    Args:
+        split: The split.
+        normalise: Makes inputs of pixels.
+        device: Where batches are wanted.
+        augment: A key of `training.augment.AUGMENTATIONS`.
+        workers: Processes that read files.
+
+    Returns:
+        The feed.
+    """
+    if isinstance(split.pool, FilePool):
+        return Streamed(split, normalise, device, reading_augmentation(augment, split.pool.size), workers)
+    return Resident(split, normalise, device, batched_augmentation(augment))

@@ -14,11 +14,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from foundation.errors import LandscapeError
 from training import stages
-from training.augment import batched_augmentation
 from training.config import Config
 from training.data import DataSet
 from training.evaluate import evaluate
-from training.feed import Batch, Feed, Normaliser, Resident
+from training.feed import Batch, Feed, Normaliser, open_feed
 from training.losses import Outputs
 from training.losses.ranks import world_size
 from training.methods import Method
@@ -74,12 +73,12 @@ class Session:
         torch.manual_seed(config.seed)
         network = build_model(config.model, **kwargs).to(device, dtype)
         self.network = network.to(memory_format=torch.channels_last) if config.channels_last else network
-        augment = batched_augmentation(config.augment or data.augment)
         self.feeds: dict[str, Feed] = {}
         for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
             if len(split):
+                augment = (config.augment or data.augment) if name == "train" else "none"
                 normalise = Normaliser(split, device, dtype=dtype, channels_last=config.channels_last)
-                self.feeds[name] = Resident(split, normalise, device, augment if name == "train" else None)
+                self.feeds[name] = open_feed(split, normalise, device, augment=augment, workers=config.workers)
         self.steps_per_epoch = -(-len(data.train) // config.batch_size)
         self.enter(self.phases[0])
 

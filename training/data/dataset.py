@@ -135,7 +135,8 @@ def open_data(
     splits = {split: _split(source, split, indices[split]) for split in SPLITS}
     record = {
         "name": name,
-        "kwargs": dict(kwargs),
+        # Opening it again must leave out the same files, and need not try them all.
+        "kwargs": {**kwargs, "skip_broken": list(source.left_out)} if "skip_broken" in kwargs else dict(kwargs),
         "data_dir": None if data_dir is None else str(data_dir.resolve()),
         "imbalance": imbalance,
         "imbalance_type": imbalance_type,

@@ -38,7 +38,7 @@ def class_counts(largest: int, classes: int, imbalance: float, kind: str = "exp"
     if imbalance > largest:
         raise InputError(
             f"imbalance {imbalance:g} would leave the smallest class empty: choose at most {largest}, "
-            "the images of the largest class"
+            "the images of the largest class, or natural to keep every image"
         )
     if kind == "exp":
         fractions = [imbalance ** (-c / max(classes - 1, 1)) for c in range(classes)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import InputError, one_of
-from training.data import digits, fashion
+from training.data import arrays, cifar, digits, fashion, folder, listed
 from training.data.source import Source
 
 
@@ -27,12 +27,20 @@ class Entry:
     paper: str
 
 
+KRIZHEVSKY = "Krizhevsky 2009"
 FASHION = "Xiao et al. 2017, arXiv:1708.07747"
 
 SOURCES = {
     "fashion-mini": Entry(fashion.open_mini, "packed part of Fashion-MNIST, 600+100 and 100 test a class", FASHION),
     "fashion-mnist": Entry(fashion.open_full, "28×28 grey clothes, 6,000 and 1,000 test a class", FASHION),
     "digits": Entry(digits.open_digits, "8×8 grey digits of scikit-learn", "Alpaydin & Kaynak, UCI 1998"),
+    "cifar10": Entry(cifar.open_cifar10, "32×32 photographs, 5,000 and 1,000 test a class", KRIZHEVSKY),
+    "cifar100": Entry(cifar.open_cifar100, "32×32 photographs, 500 and 100 test a class", KRIZHEVSKY),
+    "imagenet-lt": Entry(listed.open_imagenet_lt, "1,000 classes of 1,280 to 5 photographs", "Liu et al., CVPR 2019"),
+    "inaturalist-2018": Entry(listed.open_inaturalist, "8,142 species, long-tailed", "Van Horn et al., CVPR 2018"),
+    "lists": Entry(listed.open_lists, "any images by lists of 'path label'", "-"),
+    "folder": Entry(folder.open_folder, "any images in train/CLASS/ and test/CLASS/", "-"),
+    "npz": Entry(arrays.open_npz, "any npz file of small images", "-"),
 }
 
 
@@ -54,4 +62,9 @@ def open_source(name: str, data_dir: Path | None, kwargs: dict[str, Any]) -> Sou
         raise one_of("data set", name, SOURCES)
     if data_dir is not None and not data_dir.is_dir():
         raise InputError(f"--data-dir {str(data_dir)!r} is no folder: name the one that holds {name}")
-    return SOURCES[name].open(data_dir, **kwargs)
+    try:
+        return SOURCES[name].open(data_dir, **kwargs)
+    except TypeError as error:
+        if "argument" not in str(error):
+            raise
+        raise InputError(f"data set {name!r} cannot be opened ({error}): check --data-kwargs") from None

@@ -24,6 +24,7 @@ class Source:
         validation: The set's own validation images, if it has any.
         held_out: Images a class to hold out of `train` by default when it has none.
         augment: The augmentation that is usual for the set, a key of `training.augment.AUGMENTATIONS`.
+        left_out: Files that were asked to be left out because they cannot be read.
     """
 
     train: Pool = field(repr=False)
@@ -34,6 +35,7 @@ class Source:
     validation: Pool | None = None
     held_out: int = 0
     augment: str = "none"
+    left_out: tuple[str, ...] = ()
 
 
 def folders_to_try(data_dir: Path | None, *known: Path) -> list[Path]:

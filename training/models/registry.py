@@ -9,8 +9,10 @@ from typing import Any
 
 from foundation.errors import InputError, one_of
 from training.models.cnn import cnn
+from training.models.library import from_timm, torchvision_resnet, vit_small
 from training.models.network import Network
 from training.models.resnet import cifar_resnet
+from training.models.wide import wide_resnet
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,36 @@ class Entry:
 
 HE = "He et al., CVPR 2016"
 
+
+def _cifar_resnet(depth: int, size: str) -> Entry:
+    return Entry(partial(cifar_resnet, depth=depth), f"CIFAR ResNet, option-A shortcuts, {size} parameters", HE)
+
+
+def _torchvision(architecture: str, about: str, paper: str = HE) -> Entry:
+    return Entry(partial(torchvision_resnet, architecture=architecture), about, paper)
+
+
 MODELS = {
     "cnn": Entry(cnn, "three conv–BN–ReLU blocks, 53 k parameters", "this project"),
-    "resnet32": Entry(partial(cifar_resnet, depth=32), "CIFAR ResNet, option-A shortcuts, 0.46 M parameters", HE),
+    "resnet20": _cifar_resnet(20, "0.27 M"),
+    "resnet32": _cifar_resnet(32, "0.46 M"),
+    "resnet44": _cifar_resnet(44, "0.66 M"),
+    "resnet56": _cifar_resnet(56, "0.85 M"),
+    "wide-resnet": Entry(wide_resnet, "WRN-28-10 or other depth and widen", "Zagoruyko & Komodakis, BMVC 2016"),
+    "resnet18": _torchvision("resnet18", "torchvision's; stem=3x3 for small images"),
+    "resnet34": _torchvision("resnet34", "torchvision's; stem=3x3 for small images"),
+    "resnet50": _torchvision("resnet50", "torchvision's, for ImageNet-LT and iNaturalist"),
+    "resnext50": _torchvision("resnext50_32x4d", "torchvision's ResNeXt-50 32×4d", "Xie et al., CVPR 2017"),
+    "vit-small": Entry(vit_small, "ViT-S/16", "Touvron et al., ICML 2021"),
 }
+TIMM = "timm:"
 
 
 def build_model(name: str, **kwargs: Any) -> Network:
     """Builds a network.
 
     Args:
-        name: A key of `MODELS`.
+        name: A key of `MODELS`, or `timm:NAME` where timm is installed.
         **kwargs: `in_channels`, `classes`, `head` and the network's own options.
 
     Returns:
@@ -49,9 +70,10 @@ def build_model(name: str, **kwargs: Any) -> Network:
     Raises:
         InputError: The name or an option is unknown.
     """
-    if name not in MODELS:
-        raise one_of("network", name, MODELS)
+    if name not in MODELS and not name.startswith(TIMM):
+        raise one_of("network", name, [*MODELS, f"{TIMM}NAME"])
+    build = MODELS[name].build if name in MODELS else partial(from_timm, name.removeprefix(TIMM))
     try:
-        return MODELS[name].build(**kwargs)
+        return build(**kwargs)
     except TypeError as error:
         raise InputError(f"network {name!r} cannot be built ({error}): check its options") from None

@@ -1,5 +1,8 @@
 """Networks of the published sizes whose forward pass is the classifier on the features."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -14,23 +17,68 @@ def size(network):
     return sum(p.numel() for p in network.parameters())
 
 
-@pytest.mark.parametrize(
-    ("name", "channels", "parameters"),
-    [("cnn", 1, 53362), ("resnet32", 3, 464154)],  # He et al. table 6: 0.46 M
-)
-def test_sizes(name, channels, parameters):
-    assert size(build_model(name, in_channels=channels, classes=10)) == parameters
+PARAMETERS = {
+    # of the papers' tables, or of torchvision's own networks
+    "cnn": ({"in_channels": 1}, 53_362),
+    "resnet20": ({}, 269_722),
+    "resnet32": ({}, 464_154),
+    "resnet44": ({}, 658_586),
+    "resnet56": ({}, 853_018),
+    "wide-resnet": ({"depth": 16, "widen": 4}, 2_748_890),
+    "resnet18": ({"classes": 1000}, 11_689_512),
+    "resnet34": ({"classes": 1000}, 21_797_672),
+    "resnet50": ({"classes": 1000}, 25_557_032),
+    "resnext50": ({"classes": 1000}, 25_028_904),
+    "vit-small": ({"classes": 1000}, 22_050_664),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sizes(name):
+    kwargs, parameters = PARAMETERS[name]
+    assert size(build_model(name, **{"in_channels": 3, "classes": 10, **kwargs})) == parameters
+
+
+SMALL = {"wide-resnet": {"depth": 10, "widen": 1}, "vit-small": {"size": 32, "patch": 16}, "resnet34": {"stem": "3x3"}}
 
 
 @pytest.mark.parametrize("head", ["linear", "cosine"])
-@pytest.mark.parametrize("name", ["cnn", "resnet32"])
+@pytest.mark.parametrize("name", MODELS)
 def test_forward_is_the_classifier_on_the_features(name, head):
     torch.manual_seed(0)
-    network = build_model(name, in_channels=3, classes=7, head=head).eval()
-    images = torch.randn(4, 3, 16, 16)
+    network = build_model(name, in_channels=2, classes=7, head=head, **SMALL.get(name, {})).eval()
+    images = torch.randn(2, 2, 32, 32)
     features = network.features(images)
     assert features.ndim == 2 and network.classifier.weight.shape == (7, features.shape[1])
     assert torch.equal(network(images), network.classifier(features))
+
+
+def test_a_small_stem_keeps_the_resolution():
+    body = build_model("resnet18", classes=10, stem="3x3").body
+    assert body.maxpool(body.conv1(torch.zeros(1, 3, 32, 32))).shape == (1, 64, 32, 32)
+    with pytest.raises(InputError, match="'5x5'"):
+        build_model("resnet18", stem="5x5")
+    with pytest.raises(InputError, match="do not tile"):
+        build_model("vit-small", size=30)
+
+
+def test_timm_by_name(monkeypatch):
+    class Body(nn.Sequential):
+        num_features = 12
+
+    def create_model(name, num_classes, in_chans):
+        if name != "tiny":
+            raise RuntimeError(f"Unknown model ({name})")
+        assert num_classes == 0
+        return Body(nn.Flatten(), nn.LazyLinear(12))
+
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(InputError, match="pip install timm"):
+        build_model("timm:tiny")
+    monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(create_model=create_model))
+    assert build_model("timm:tiny", classes=5)(torch.randn(2, 3, 4, 4)).shape == (2, 5)
+    with pytest.raises(InputError, match=r"cannot build 'huge'"):
+        build_model("timm:huge")
 
 
 def test_the_cosine_scale_is_in_the_inference_logits():

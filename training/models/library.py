@@ -1,0 +1,106 @@
+"""Networks of torchvision and timm with this project's classifiers."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from torch import nn
+
+from foundation.errors import InputError, one_of
+from training.models.network import Network
+
+STEMS = ("7x7", "3x3")
+
+
+def torchvision_resnet(
+    *, architecture: str, in_channels: int = 3, classes: int = 1000, stem: str = "7x7", **head: Any
+) -> Network:
+    """A ResNet of torchvision, freshly initialised.
+
+    Args:
+        architecture: Its name in `torchvision.models`.
+        in_channels: Channels of the images.
+        classes: C.
+        stem: `"7x7"` with max-pooling for large images, `"3x3"` without for images of 32×32.
+        **head: `head` and `scale` of the classifier.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: The stem is unknown.
+    """
+    from torchvision import models
+
+    if stem not in STEMS:
+        raise one_of("stem", stem, STEMS)
+    body = getattr(models, architecture)(num_classes=1)
+    features = body.fc.in_features
+    body.fc = nn.Identity()
+    if stem == "3x3":
+        body.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
+        body.maxpool = nn.Identity()
+    elif in_channels != 3:
+        body.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
+    return Network(body, features, classes, **head)
+
+
+def vit_small(*, size: int = 224, patch: int = 16, in_channels: int = 3, classes: int = 1000, **head: Any) -> Network:
+    """ViT-S: 12 layers, 6 heads, width 384 (Touvron et al., DeiT, ICML 2021).
+
+    Args:
+        size: Pixels of the square images.
+        patch: Pixels of a token's side.
+        in_channels: Channels of the images.
+        classes: C.
+        **head: `head` and `scale` of the classifier.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: Patches do not tile the image.
+    """
+    from torchvision.models import VisionTransformer
+
+    if size % patch:
+        raise InputError(f"patches of {patch} do not tile images of {size}: choose a patch that divides the size")
+    body = VisionTransformer(
+        image_size=size, patch_size=patch, num_layers=12, num_heads=6, hidden_dim=384, mlp_dim=1536, num_classes=1
+    )
+    body.heads = nn.Identity()
+    if in_channels != 3:
+        body.conv_proj = nn.Conv2d(in_channels, 384, patch, stride=patch)
+    return Network(body, 384, classes, **head)
+
+
+def from_timm(
+    name: str, *, in_channels: int = 3, classes: int = 1000, head: str = "linear", scale: float = 30.0, **kwargs: Any
+) -> Network:
+    """A network of timm, freshly initialised.
+
+    Args:
+        name: Its name there.
+        in_channels: Channels of the images.
+        classes: C.
+        head: `"linear"` or `"cosine"`.
+        scale: s of the cosine classifier.
+        **kwargs: timm's own options, such as `img_size`.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: timm is not installed, or has no such network.
+    """
+    try:
+        timm = importlib.import_module("timm")
+    except ImportError:
+        raise InputError(f"network 'timm:{name}' needs timm, which is not installed: pip install timm") from None
+    try:
+        body = timm.create_model(name, num_classes=0, in_chans=in_channels, **kwargs)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"timm cannot build {name!r} ({error}): see timm.list_models()") from None
+    return Network(body, body.num_features, classes, head=head, scale=scale)

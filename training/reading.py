@@ -1,0 +1,111 @@
+"""Reading image files in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from foundation.errors import InputError
+from training.data import Split
+from training.data.files import FilePool, to_tensor
+
+Item = tuple[int, int]  # a position in the split and the seed of its augmentation
+
+
+class Files(Dataset[tuple[Tensor | str, int]]):
+    """A split's images, decoded and augmented one by one; a broken one gives its sentence instead of pixels.
+
+    Args:
+        split: The split; its pool holds files.
+        augment: Changes an image, or None for the evaluation's resize and crop.
+    """
+
+    def __init__(self, split: Split, augment: nn.Module | None) -> None:
+        self._pool, self._split, self._augment = cast(FilePool, split.pool), split, augment
+
+    def __getitem__(self, item: Item) -> tuple[Tensor | str, int]:
+        position, seed = item
+        place, label = int(self._split.indices[position]), int(self._split.labels[position])
+        try:
+            if self._augment is None:
+                return self._pool.evaluated(place), label
+            image = to_tensor(self._pool.read(place))
+        except InputError as error:  # an exception would arrive with the worker's whole traceback
+            return str(error), label
+        with torch.random.fork_rng([]):  # torchvision draws from the global generator
+            torch.manual_seed(seed)
+            return self._augment(image), label
+
+
+class Order(Sampler[list[Item]]):
+    """Batches that are set anew before each epoch, so that worker processes can stay."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Item]] = []
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class Reader:
+    """Reads batches of a split ahead of their use.
+
+    Args:
+        split: The split; its pool holds files.
+        augment: Changes an image, or None for the evaluation's resize and crop.
+        workers: How many processes read; 0 reads in this one.
+        pinned: Keep batches in memory that a GPU can fetch from by itself.
+    """
+
+    def __init__(self, split: Split, augment: nn.Module | None, *, workers: int, pinned: bool) -> None:
+        self._order = Order()
+        self._loader = DataLoader(
+            Files(split, augment),
+            batch_sampler=self._order,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=pinned,
+            persistent_workers=workers > 0,
+        )
+
+    def read(self, orders: Sequence[Tensor], *, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Reads batches in order.
+
+        Args:
+            orders: Positions in the split, (b,) each.
+            seed: With an image's place in the epoch it decides the image's augmentation, whichever process reads it.
+
+        Yields:
+            Pixels (b, 3, H, W) uint8 and labels (b,).
+
+        Raises:
+            InputError: An image cannot be read; the sentence names it.
+        """
+        place = 0
+        batches: list[list[Item]] = []
+        for order in orders:
+            batches.append([(position, seed + 7_919 * (place + k)) for k, position in enumerate(order.tolist())])
+            place += len(order)
+        self._order.batches = batches
+        for pixels, labels in self._loader:
+            if isinstance(pixels, str):
+                raise InputError(pixels)
+            yield pixels, labels
+
+
+def collate(items: Sequence[tuple[Tensor | str, int]]) -> tuple[Tensor | str, Tensor]:
+    """A batch, or the first sentence about a broken image in it."""
+    labels = torch.tensor([label for _, label in items])
+    images = []
+    for image, _ in items:
+        if isinstance(image, str):
+            return image, labels
+        images.append(image)
+    return torch.stack(images), labels
