@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from foundation.devices import choose_device
 from foundation.errors import InputError
 from foundation.files import require_writable_folder, sha256_of
-from landscape.subject import LossFunction, Subject, cross_entropy
+from landscape.subject import LossFunction, Samples, Subject, cross_entropy
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.data import open_split
 from training.losses import sample_losses
@@ -121,6 +122,32 @@ def open_checkpoint(
         "groups": {**{name: list(members) for name, members in subject.groups.named()}, "rule": subject.groups.rule},
     }
     return Opened(path, sha256_of(path), checkpoint, subject, config)
+
+
+def weights(path: Path, subject: Subject) -> Tensor:
+    """The measured parameters of another checkpoint of the same network, for planes through several.
+
+    Args:
+        path: The other checkpoint.
+        subject: Of the first.
+
+    Returns:
+        Its weights in the subject's order, dtype and device, (P,).
+
+    Raises:
+        InputError: The file is missing, corrupt or unsafe, or holds another network.
+    """
+    state = {_bare(name): tensor for name, tensor in load_checkpoint(path).state_dict.items()}
+    for name, parameter in subject.parameters.items():
+        if name not in state or state[name].shape != parameter.shape:
+            raise InputError(f"{str(path)!r} holds another network than --ckpt ({name} differs): give one of its kind")
+    flat = torch.cat([state[name].reshape(-1) for name in subject.parameters])
+    return flat.to(device=subject.device, dtype=subject.dtype)
+
+
+def training_samples(opened: Opened, data_dir: Path | None = None) -> Samples:
+    """The samples that the checkpoint was trained on, in a fixed order and without augmentation."""
+    return open_split(opened.checkpoint.data, "train", data_dir)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
