@@ -6,6 +6,7 @@ from what was measured alone, so that an interrupted surface goes on exactly as 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,31 +87,34 @@ class Refinement:
         candidates = todo[order[excess[order] > 1.0]]
         return self._apart(candidates, max(BATCH, int((status != TODO).sum()) // BATCH))
 
-    def between(
-        self, loss: np.ndarray, accuracy: np.ndarray, status: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def between(self, values: Mapping[str, np.ndarray], status: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Fills the cells that were not evaluated.
 
         Args:
-            loss: (S, B, A), NaN where unknown.
-            accuracy: (S, B, A), NaN where unknown.
+            values: `loss` and whatever else was measured, (S, B, A) each, NaN where unknown.
             status: (B, A), values of `landscape.store`.
 
         Returns:
-            Loss and accuracy with interpolated values, and the estimated error of each loss, 0 where measured;
-            (S, B, A) each.
+            The values with those between: the loss by the interpolant, all else linearly and within the range that
+            was measured; and the estimated error of each loss, (S, B, A), 0 where measured.
         """
+        loss = values["loss"]
         fit = self._fit(loss, status)
         assert fit is not None
-        todo = (status == TODO).ravel()
-        known = (status == MEASURED).ravel()
-        count = len(loss)
-        filled, share, error = (np.array(x).reshape(count, -1) for x in (loss, accuracy, np.zeros_like(loss)))
-        filled[:, todo] = np.expm1(fit.value[todo]).clip(0).T
+        todo, known = (status == TODO).ravel(), (status == MEASURED).ravel()
+        linear = _Spline(self._grid[known], np.eye(int(known.sum())), power=1)(self._grid[todo])
+        filled = {}
+        for name, array in values.items():
+            flat = array.reshape(len(array), -1).copy()
+            if name == "loss":
+                flat[:, todo] = np.expm1(fit.value[todo]).clip(0).T
+            else:
+                seen = flat[:, known]
+                flat[:, todo] = (seen @ linear.T).clip(seen.min(1, keepdims=True), seen.max(1, keepdims=True))
+            filled[name] = flat.reshape(array.shape)
+        error = np.zeros((len(loss), status.size))
         error[:, todo] = _in_nats(fit.value[todo], fit.stated[todo]).T
-        spline = _Spline(self._grid[known], share[:, known].T, power=1)
-        share[:, todo] = spline(self._grid[todo]).clip(0, 1).T
-        return filled.reshape(loss.shape), share.reshape(loss.shape), error.reshape(loss.shape)
+        return filled, error.reshape(loss.shape)
 
     def _fit(self, loss: np.ndarray, status: np.ndarray) -> _Fit | None:
         known = np.flatnonzero(status.ravel() == MEASURED)

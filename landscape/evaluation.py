@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from foundation.errors import InputError
 from landscape.folding import FoldedNetwork
 from landscape.store import recording
 from landscape.subject import RESIDENT_BYTES, Samples, Subject, Subset
@@ -32,11 +33,13 @@ class Evaluation:
         subset: Names of the S subsets.
         loss: Mean loss of each subset, (S,).
         accuracy: Share of each subset's samples that are classified rightly, 0 to 1, weighted as its loss is, (S,).
+        loss_se: Standard error of `loss` where only some samples of a class were evaluated, (S,); 0 where all were.
     """
 
     subset: tuple[str, ...]
     loss: np.ndarray
     accuracy: np.ndarray
+    loss_se: np.ndarray
 
 
 class Evaluator:
@@ -51,55 +54,94 @@ class Evaluator:
         subject: What is measured; it is as before after every call, also after an exception.
         calibration: Samples over which BatchNorm statistics are measured afresh at every point; the network's own
             statistics by default.
+        samples_per_class: At most so many samples of each class, drawn once and the same at every point; they stand
+            for their whole class, and the losses come with standard errors. All samples by default.
+        seed: Of that draw.
+
+    Raises:
+        InputError: `samples_per_class` is below 2, which leaves no standard error.
 
     Attributes:
         chunk: Samples of one call of the network; halved when the memory does not suffice.
-        subsets: How many subsets it evaluates, S.
+        samples: How many samples a point costs.
+        subsets: Names of the S subsets.
         classes: C.
     """
 
-    def __init__(self, subject: Subject, *, calibration: Samples | None = None) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        calibration: Samples | None = None,
+        samples_per_class: int | None = None,
+        seed: int = 0,
+    ) -> None:
         self._subject, self._calibration = subject, calibration
-        self.subsets, self.classes = len(subject.subsets), subject.classes
+        self.subsets, self.classes = tuple(subset.name for subset in subject.subsets), subject.classes
         ranges = [subject.rows(subset) for subset in subject.subsets]
-        self._rows = slice(min(r.start for r in ranges), max(r.stop for r in ranges))
-        self._labels = subject.labels[self._rows].cpu()
-        self._class_weights = torch.stack([_class_weights(subject, subset) for subset in subject.subsets])
-        count = self._rows.stop - self._rows.start
-        example = self._layout(subject.inputs(slice(self._rows.start, self._rows.start + min(8, count))))
-        fits = example[0].numel() * example.element_size() * count <= RESIDENT_BYTES
-        self._inputs = self._layout(subject.inputs(self._rows)) if fits else None
+        self._first, stop = min(r.start for r in ranges), max(r.stop for r in ranges)
+        labels = subject.labels[self._first : stop].cpu()
+        present = torch.bincount(labels, minlength=self.classes).double()
+        self._kept: Tensor | None = None  # offsets of the evaluated rows from the first, when not all are
+        if samples_per_class is not None:
+            if samples_per_class < 2:
+                raise InputError(f"--samples-per-class {samples_per_class} gives no standard error: give 2 or more")
+            self._kept = _stratified(labels, samples_per_class, seed)
+            labels = labels[self._kept]
+        self.samples = len(labels)
+        self._labels, self._labels_here = labels, labels.to(subject.device)
+        self._counts = torch.bincount(labels, minlength=self.classes).double()
+        weights = torch.stack([_class_weights(subject, subset) for subset in subject.subsets])
+        self._class_weights = weights * present / self._counts.clamp_min(1)
+        self._unseen = 1 - self._counts / present.clamp_min(1)  # the share of each class that is not evaluated
+        example = self._layout(self._rows(slice(0, min(8, self.samples))))
+        fits = example[0].numel() * example.element_size() * self.samples <= RESIDENT_BYTES
+        self._inputs = self._layout(self._rows(slice(0, self.samples))) if fits else None
         limit = CACHED_BYTES if subject.device.type == "cpu" else ACCELERATOR_BYTES
         self.chunk = max(1, limit // _largest_activation(subject.network, example[:1]))
         self._folded: FoldedNetwork | None = FoldedNetwork(subject.network)
         if not (self._folded.folded and self._folded.agrees(subject.network, example)):
             self._folded = None
-        self._samples, self._count = 0, int(count)
 
-    @property
-    def forwards(self) -> float:
-        """Samples evaluated so far, counted in passes over all that the subsets need."""
-        return self._samples / self._count
+    def here(self) -> Evaluation:
+        """Every subset at the network's present weights."""
+        losses, right = (values.cpu().double() for values in self._forward(slice(0, self.samples)))
+        loss, accuracy = self._over_subsets(self._by_class(losses)), self._over_subsets(self._by_class(right))
+        return Evaluation(self.subsets, loss.numpy(), accuracy.numpy(), self._standard_error(losses).numpy())
 
-    def here(self) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy of every subset at the network's present weights, (S,) float64 each on the CPU."""
-        each = torch.stack(self._forward(self._rows)).cpu().double()
-        sums = each.new_zeros(2, self._subject.classes).index_add_(1, self._labels, each)
-        # No matrix product: a class whose loss is NaN must not reach subsets where it weighs nothing.
-        weights = self._class_weights
-        loss, accuracy = torch.where(weights > 0, weights * sums[:, None], 0.0).sum(2)
-        return loss, accuracy
-
-    def at(self, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """The same at other weights (P,), (S,) float64 each on the CPU."""
+    def at(self, vector: Tensor) -> Evaluation:
+        """Every subset at other weights (P,)."""
         with self._placed(vector):
             return self.here()
 
     def subset_at(self, vector: Tensor, subset: Subset) -> float:
         """The loss of one subset at other weights (P,), from its own samples only."""
+        rows = self._subject.rows(subset)
+        part = slice(rows.start - self._first, rows.stop - self._first)
+        if self._kept is not None:
+            start, stop = torch.searchsorted(self._kept, torch.tensor([part.start, part.stop])).tolist()
+            part = slice(start, stop)
         with self._placed(vector):
-            losses, _ = self._forward(self._subject.rows(subset))
-        return float(losses.cpu().double() @ self._subject.weights(subset).cpu())
+            losses, _ = self._forward(part)
+        weights = self._class_weights[self.subsets.index(subset.name)]
+        return float(losses.cpu().double() @ weights[self._labels[part]])
+
+    def _by_class(self, values: Tensor) -> Tensor:
+        return values.new_zeros(self.classes).index_add_(0, self._labels, values)
+
+    def _over_subsets(self, sums: Tensor) -> Tensor:
+        # No matrix product: a class whose loss is NaN must not reach subsets where it weighs nothing.
+        return torch.where(self._class_weights > 0, self._class_weights * sums, 0.0).sum(1)
+
+    def _standard_error(self, losses: Tensor) -> Tensor:
+        """Of stratified sampling without replacement (Cochran, "Sampling Techniques", 1977, eq. 5.7), (S,)."""
+        if self._kept is None:
+            return torch.zeros(len(self.subsets), dtype=torch.float64)
+        means = self._by_class(losses) / self._counts
+        variance = self._by_class((losses - means[self._labels]).square()) / (self._counts - 1)
+        total = torch.where(self._unseen > 0, self._counts * variance * self._unseen, 0.0)
+        weights = self._class_weights.square()
+        return torch.where(weights > 0, weights * total, 0.0).sum(1).sqrt()
 
     @contextlib.contextmanager
     def _placed(self, vector: Tensor) -> Iterator[None]:
@@ -114,37 +156,40 @@ class Evaluator:
                 for buffer, value in zip(buffers, before, strict=True):
                     buffer.copy_(value)
 
-    def _forward(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Loss of each sample and whether it is classified rightly, (n,) each."""
+    def _forward(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Loss of each sample of a part of those evaluated, and whether it is classified rightly, (n,) each."""
         subject = self._subject
         network: FoldedNetwork | nn.Module = subject.network
         if self._folded is not None:
             self._folded.refold()
             network = self._folded
-        losses = torch.empty(rows.stop - rows.start, dtype=subject.dtype, device=subject.device)
+        losses = torch.empty(part.stop - part.start, dtype=subject.dtype, device=subject.device)
         right = torch.empty_like(losses)
-        start = rows.start
-        while start < rows.stop:
-            part = slice(start, min(start + self.chunk, rows.stop))
-            here = slice(part.start - rows.start, part.stop - rows.start)
+        start = part.start
+        while start < part.stop:
+            now = slice(start, min(start + self.chunk, part.stop))
+            here = slice(now.start - part.start, now.stop - part.start)
+            labels = self._labels_here[now]
             try:
                 with torch.inference_mode():
-                    logits = network(self._chunk(part))
-                    losses[here] = subject.loss(logits, subject.labels[part])
-                    right[here] = (logits.argmax(1) == subject.labels[part]).to(losses.dtype)
+                    inputs = self._layout(self._rows(now)) if self._inputs is None else self._inputs[now]
+                    logits = network(inputs)
+                    losses[here] = subject.loss(logits, labels)
+                    right[here] = (logits.argmax(1) == labels).to(losses.dtype)
             except torch.OutOfMemoryError:
                 if self.chunk == 1:
                     raise
                 self.chunk = (self.chunk + 1) // 2
                 continue
-            start = part.stop
-        self._samples += len(losses)
+            start = now.stop
         return losses, right
 
-    def _chunk(self, part: slice) -> Tensor:
-        if self._inputs is None:
-            return self._layout(self._subject.inputs(part))
-        return self._inputs[part.start - self._rows.start : part.stop - self._rows.start]
+    def _rows(self, part: slice) -> Tensor:
+        """Inputs of a part of the evaluated samples, as the subject holds them."""
+        if self._kept is None:
+            return self._subject.inputs(slice(self._first + part.start, self._first + part.stop))
+        rows = (self._first + self._kept[part]).tolist()
+        return torch.cat([self._subject.inputs(slice(row, row + 1)) for row in rows])
 
     def _layout(self, inputs: Tensor) -> Tensor:
         return channels_last(inputs) if inputs.dim() == 4 and inputs.device.type == "cpu" else inputs
@@ -159,6 +204,16 @@ def channels_last(images: Tensor) -> Tensor:
     n, c, h, w = images.shape
     packed = images.contiguous(memory_format=torch.channels_last)
     return packed.as_strided((n, c, h, w), (c * h * w, 1, w * c, c))
+
+
+def _stratified(labels: Tensor, most: int, seed: int) -> Tensor:
+    """Positions of at most so many samples of each class, drawn without replacement, ascending."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.argsort(torch.rand(len(labels), generator=generator, dtype=torch.float64))
+    by_class = order[torch.argsort(labels[order], stable=True)]
+    counts = torch.bincount(labels)
+    rank = torch.arange(len(labels)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    return by_class[rank < most].sort().values
 
 
 def _class_weights(subject: Subject, subset: Subset) -> Tensor:
@@ -188,18 +243,16 @@ def _largest_activation(network: nn.Module, example: Tensor) -> int:
     return largest
 
 
-def evaluate(subject: Subject, *, evaluator: Evaluator | None = None) -> Evaluation:
+def evaluate(subject: Subject) -> Evaluation:
     """Loss and accuracy of every subset at the network's present weights.
 
     Args:
         subject: What is measured.
-        evaluator: Of that subject, where one exists already.
 
     Returns:
         The evaluation.
     """
-    loss, accuracy = (evaluator or Evaluator(subject)).here()
-    return Evaluation(tuple(subset.name for subset in subject.subsets), loss.numpy(), accuracy.numpy())
+    return Evaluator(subject).here()
 
 
 def record_evaluation(

@@ -18,7 +18,8 @@ from foundation.errors import InputError
 from foundation.progress import Progress
 from foundation.provenance import provenance
 from landscape.checkpoints import add_arguments, open_arguments
-from landscape.evaluation import Evaluator, channels_last, record_evaluation
+from landscape.evaluation import Evaluator, record_evaluation
+from landscape.gradient import loss_and_gradient
 from landscape.store import MEASURED, NON_FINITE, TODO, Recording, recording
 from landscape.subject import Subject, Subset
 
@@ -116,7 +117,7 @@ def measure_sharpness(
     radius = np.asarray(radii, dtype=np.float64)
     check(radii, steps, draws)
     evaluator = Evaluator(subject)
-    origin, loss = subject.vector(), evaluator.here()[0].numpy()
+    origin, loss = subject.vector(), evaluator.here().loss
     ascents = {ascent.subset: ascent for ascent in done_ascents}
     for subset, level in zip(subject.subsets, loss, strict=True):
         if subset.name in ascents:
@@ -175,7 +176,7 @@ def check(radii: Sequence[float], steps: int, draws: int) -> None:
 def _ascend(
     evaluator: Evaluator, subject: Subject, subset: Subset, origin: Tensor, loss: float, radius: np.ndarray, steps: int
 ) -> Ascent:
-    _, gradient = _loss_and_gradient(subject, subset, origin, evaluator.chunk)
+    _, gradient = loss_and_gradient(subject, subset, origin, chunk=evaluator.chunk)
     norm = float(gradient.double().norm())
     scaled = origin.abs() * gradient
     uphill = gradient / norm if norm > 0 else gradient
@@ -205,7 +206,7 @@ def _climb(
 ) -> Iterator[tuple[Tensor, float]]:
     """Points of a projected ascent inside the ball of radius ρ, each with its loss."""
     for _ in range(steps):
-        level, slope = _loss_and_gradient(subject, subset, origin + offset, evaluator.chunk)
+        level, slope = loss_and_gradient(subject, subset, origin + offset, chunk=evaluator.chunk)
         yield offset, level
         size = float(slope.norm())
         if not 0.0 < size < math.inf:
@@ -221,23 +222,8 @@ def _perturb(
     """Mean rise at ±ρ|w|z of every subset and radius, (S, R); z depends on the seed and the number alone."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
     step = torch.randn(len(origin), generator=generator, dtype=torch.float64).to(origin) * origin.abs()
-    sides = [[evaluator.at(torch.add(origin, step, alpha=sign * rho))[0].numpy() for sign in (1, -1)] for rho in radius]
+    sides = [[evaluator.at(torch.add(origin, step, alpha=sign * rho)).loss for sign in (1, -1)] for rho in radius]
     return np.stack([(up + down) / 2 - loss for up, down in sides], axis=1)
-
-
-def _loss_and_gradient(subject: Subject, subset: Subset, vector: Tensor, chunk: int) -> tuple[float, Tensor]:
-    """A subset's loss and its gradient (P,) at other weights."""
-    total, gradient = 0.0, torch.zeros_like(vector)
-    parameters = list(subject.parameters.values())
-    with subject.placed(vector):
-        for batch in subject.batches(subset, chunk):
-            images = batch.inputs.dim() == 4 and vector.device.type == "cpu"
-            logits = subject.network(channels_last(batch.inputs) if images else batch.inputs)
-            loss = subject.loss(logits, batch.labels) @ batch.weights
-            parts = torch.autograd.grad(loss, parameters, materialize_grads=True)
-            gradient += torch.cat([part.reshape(-1) for part in parts])
-            total += float(loss.detach())
-    return total, gradient
 
 
 def build_parser() -> Parser:

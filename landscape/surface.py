@@ -18,13 +18,11 @@ from landscape.adaptive import Refinement
 from landscape.checkpoints import add_arguments, open_arguments
 from landscape.directions import Plane, random_plane
 from landscape.evaluation import Evaluator, record_evaluation
+from landscape.span import automatic_span, axes
 from landscape.store import FAILED, INTERPOLATED, MEASURED, NON_FINITE, TODO, Recording, recording
 from landscape.subject import Samples, Subject
 
-RUNGS = 18  # of the ladder below: six powers of ten up and down from where the search for a span starts
-LADDER = (1, 2, 5)
-"""Automatic spans are 1, 2 or 5 times a power of ten, so that comparable networks share their axes."""
-
+VALUES = ("loss", "accuracy", "loss_se")
 FLUSH_EVERY = 8  # cells: at most a second of work on a CPU is lost to a kill
 
 
@@ -37,6 +35,7 @@ class Cell:
         column: Index into `a`.
         loss: Of every subset, (S,); NaN and infinities stay.
         accuracy: Of every subset, (S,).
+        loss_se: Standard error of each loss, (S,).
         status: `MEASURED`, `NON_FINITE` or `FAILED`.
     """
 
@@ -44,6 +43,7 @@ class Cell:
     column: int
     loss: np.ndarray
     accuracy: np.ndarray
+    loss_se: np.ndarray
     status: int
 
 
@@ -58,6 +58,7 @@ class Surface:
         b: Coordinates along the second, (B,).
         loss: Mean loss, (S, B, A).
         accuracy: Share classified rightly, (S, B, A).
+        loss_se: Standard error of each loss where only some samples of a class were evaluated, (S, B, A); else 0.
         status: What each cell is, (B, A): values of `landscape.store`.
         error: Estimated error of an interpolated loss, (S, B, A); 0 where measured.
         evaluations: Points evaluated for this result, those of an interrupted run included.
@@ -69,6 +70,7 @@ class Surface:
     b: np.ndarray
     loss: np.ndarray
     accuracy: np.ndarray
+    loss_se: np.ndarray
     status: np.ndarray
     error: np.ndarray
     evaluations: int
@@ -83,6 +85,7 @@ def measure_surface(
     tolerance: float | None = 0.01,
     seed: int = 0,
     calibration: Samples | None = None,
+    samples_per_class: int | None = None,
     done: Iterable[Cell] = (),
     on_done: Callable[[Cell], None] | None = None,
 ) -> Surface:
@@ -97,9 +100,10 @@ def measure_surface(
         span: The axes run from -span to span, one number or one an axis; found automatically by default.
         tolerance: Largest estimated error of an interpolated loss, as a share of a subset's range; None measures
             every cell.
-        seed: Of the random plane.
+        seed: Of the random plane and of the samples drawn.
         calibration: Training samples over which BatchNorm statistics are measured afresh at every point; the
             network's own by default.
+        samples_per_class: Evaluate at most so many samples of each class, the same at every point.
         done: Cells of an interrupted run, which are not evaluated again.
         on_done: Called with each cell as soon as it is evaluated.
 
@@ -110,19 +114,17 @@ def measure_surface(
         InputError: A number is out of range or the plane is unknown.
     """
     plane = _plane(subject, plane, seed)
-    evaluator = Evaluator(subject, calibration=calibration)
+    evaluator = Evaluator(subject, calibration=calibration, samples_per_class=samples_per_class, seed=seed)
     if span is None and not plane.ranges:
         span = automatic_span(evaluator, plane)
     a, b = axes(plane, points=points, span=span)
     if tolerance is not None and not 0.0 < tolerance < 1.0:
         raise InputError(f"--tolerance {tolerance:g} is no share of a range: give a number between 0 and 1")
     cells = {(cell.row, cell.column): cell for cell in done if cell.status != FAILED}
-    count = len(subject.subsets)
-    loss = np.full((count, len(b), len(a)), np.nan)
-    accuracy, error = np.full_like(loss, np.nan), np.zeros_like(loss)
-    status = np.full((len(b), len(a)), TODO, dtype=np.int8)
     evaluator.at(plane.origin)  # what fails here is an error, not a cell
-    refinement = Refinement((len(b), len(a)), tolerance)
+    values = {name: np.full((len(subject.subsets), len(b), len(a)), np.nan) for name in VALUES}
+    status = np.full((len(b), len(a)), TODO, dtype=np.int8)
+    refinement = Refinement(status.shape, tolerance)
     wanted = refinement.start()
     while wanted:
         for row, column in wanted:
@@ -131,110 +133,28 @@ def measure_surface(
                 cell = _evaluate(evaluator, plane, row, column, float(a[column]), float(b[row]))
                 if on_done is not None:
                     on_done(cell)
-            loss[:, row, column], accuracy[:, row, column], status[row, column] = cell.loss, cell.accuracy, cell.status
-        wanted = refinement.more(loss, status)
-    evaluated = int((status != TODO).sum())
-    interpolated = status == TODO
-    if interpolated.any():
-        loss, accuracy, error = refinement.between(loss, accuracy, status)
-        status[interpolated] = INTERPOLATED
-    names = tuple(subset.name for subset in subject.subsets)
-    return Surface(plane, names, a, b, loss, accuracy, status, error, evaluated)
-
-
-def axes(
-    plane: Plane, *, points: int | tuple[int, int], span: float | Sequence[float] | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The coordinates of a surface's cells; (0, 0) is among them where the counts are odd.
-
-    Args:
-        plane: What is cut through.
-        points: Cells along both axes, or (A, B).
-        span: The axes run from -span to span, one number or one an axis; None where the plane has its own ranges.
-
-    Returns:
-        a (A,) and b (B,); b is the single 0 along a line.
-
-    Raises:
-        InputError: Fewer than 3 points or a span that is not above 0.
-    """
-    counts = (points, points) if isinstance(points, int) else points
-    used = len(plane.directions)
-    if min(counts[:used]) < 3:
-        raise InputError(f"--points {min(counts[:used])} is too few for a surface: give 3 or more")
-    ranges = list(plane.ranges)
-    if span is not None:
-        spans = tuple(float(s) for s in span) if isinstance(span, Sequence) else (float(span),) * 2
-        if not all(0.0 < s < math.inf for s in spans):
-            raise InputError(f"--span {min(spans):g} is not above 0: leave it out to have it found")
-        ranges = [(-s, s) for s in spans]
-    a, *rest = (_axis(*ranges[k], counts[k]) for k in range(used))
-    return a, rest[0] if rest else np.zeros(1)
-
-
-def automatic_span(evaluator: Evaluator, plane: Plane) -> tuple[float, ...]:
-    """How far to look along each axis: to where the network knows no more than a guess.
-
-    The smallest of …, 0.1, 0.2, 0.5, 1, 2, … at whose ends the loss has risen by log(C)/2, half the loss of a guess
-    among C classes: far beyond it lies nothing that training knows of, and well inside it a basin looks flat.
-
-    Args:
-        evaluator: Of the subject.
-        plane: What is cut through.
-
-    Returns:
-        A span an axis; in a random plane, whose axes are alike, the same for both.
-    """
-    rise = math.log(max(evaluator.classes, 2)) / 2
-    target = float(evaluator.at(plane.origin)[0][plane.subset]) + rise
-    groups = (
-        [tuple(range(len(plane.directions)))]
-        if plane.kind == "random"
-        else [(k,) for k in range(len(plane.directions))]
+            for name, array in values.items():
+                array[:, row, column] = getattr(cell, name)
+            status[row, column] = cell.status
+        wanted = refinement.more(values["loss"], status)
+    between = status == TODO
+    error = np.zeros_like(values["loss"])
+    if between.any():
+        values, error = refinement.between(values, status)
+        status[between] = INTERPOLATED
+    return Surface(
+        plane, evaluator.subsets, a, b, **values, status=status, error=error, evaluations=int((~between).sum())
     )
-
-    def reached(axes_: tuple[int, ...], step: int) -> bool:
-        ends = []
-        for axis in axes_:
-            for sign in (-1.0, 1.0):
-                where = [0.0, 0.0]
-                where[axis] = sign * _rung(step)
-                loss = float(evaluator.at(plane.at(*where))[0][plane.subset])
-                ends.append(loss if math.isfinite(loss) else math.inf)
-        return float(np.median(ends)) >= target
-
-    spans: dict[int, float] = {}
-    for group in groups:
-        length = 1.0 if plane.kind == "random" else 0.1 * float(plane.origin.norm())
-        step = round(3 * math.log10(length)) if length > 0 else 0
-        lowest, highest = step - RUNGS, step + RUNGS
-        if reached(group, step):
-            while step > lowest and reached(group, step - 1):
-                step -= 1
-        else:
-            while step < highest and not reached(group, step):
-                step += 1
-        spans.update(dict.fromkeys(group, _rung(step)))
-    return tuple(spans[k] for k in sorted(spans))
-
-
-def _rung(step: int) -> float:
-    return float(f"{LADDER[step % 3]}e{step // 3}")
-
-
-def _axis(low: float, high: float, count: int) -> np.ndarray:
-    """Evenly spaced, and exactly symmetric where the range is: the middle of an odd count is exactly 0."""
-    steps = np.arange(count) * 2 - (count - 1)
-    return np.asarray((low + high) / 2 + steps * ((high - low) / 2 / (count - 1)))
 
 
 def _evaluate(evaluator: Evaluator, plane: Plane, row: int, column: int, a: float, b: float) -> Cell:
     try:
-        loss, accuracy = (values.numpy() for values in evaluator.at(plane.at(a, b)))
+        found = evaluator.at(plane.at(a, b))
     except RuntimeError:  # out of memory at this one point, say; the origin was evaluated without this net
-        nothing = np.full(evaluator.subsets, np.nan)
-        return Cell(row, column, nothing, nothing, FAILED)
-    return Cell(row, column, loss, accuracy, MEASURED if np.isfinite(loss).all() else NON_FINITE)
+        nothing = np.full(len(evaluator.subsets), np.nan)
+        return Cell(row, column, nothing, nothing, nothing, FAILED)
+    status = MEASURED if np.isfinite(found.loss).all() else NON_FINITE
+    return Cell(row, column, found.loss, found.accuracy, found.loss_se, status)
 
 
 def _plane(subject: Subject, plane: str | Plane, seed: int) -> Plane:
@@ -260,7 +180,8 @@ def build_parser() -> Parser:
     add("--span", type=float, metavar="S", help="axes run from -S to S (default: found by the rise of the loss)")
     add("--tolerance", type=float, default=0.01, help="error of an interpolated loss, as a share of a subset's range")
     add("--exact", action="store_true", help="measure every cell, interpolate none")
-    add("--seed", type=int, default=0, help="of the random directions")
+    add("--samples-per-class", type=int, metavar="N", help="evaluate at most N samples of each class, with errors")
+    add("--seed", type=int, default=0, help="of the random directions and of the samples drawn")
     return parser
 
 
@@ -274,6 +195,7 @@ def _command(arguments: argparse.Namespace) -> None:
     subject, counts = opened.subject, arguments.points
     tolerance = None if arguments.exact else arguments.tolerance
     config = {**opened.config, "plane": arguments.plane, "span": arguments.span, "seed": arguments.seed}
+    config["samples_per_class"] = arguments.samples_per_class
     saved: dict[str, Any] = {
         "checkpoint_sha256": opened.sha256,
         "provenance": provenance(subject.device, seed=arguments.seed),
@@ -330,6 +252,8 @@ def _record(
     dims = ("subset", "b", "a")
     record.create("loss", dims=dims, shape=every, unit="nats", meaning="mean loss")
     record.create("accuracy", dims=dims, shape=every, unit="1", meaning="share classified rightly")
+    record.create("loss_se", dims=dims, shape=every, unit="nats", meaning="standard error of the loss, 0 where every "
+                  "sample was evaluated")  # fmt: skip
     record.create("error", dims=dims, shape=every, unit="nats", meaning="estimated error of an interpolated loss")
     record.create("status", dims=dims[1:], shape=shape, dtype="i1", meaning="0 to do, 1 measured, 2 not finite, "
                   "3 failed, 4 interpolated")  # fmt: skip
@@ -340,14 +264,14 @@ def _record(
     record.note("axes", list(plane.axes))
     cells = _cells(a, b, record.previous.data) if record.previous else {}
     if record.resumed:
-        cells |= _cells(a, b, {key: record.read(key) for key in ("a", "b", "loss", "accuracy", "status")})
+        cells |= _cells(a, b, {key: record.read(key) for key in ("a", "b", *VALUES, "status")})
     pending = 0
 
     def keep(cell: Cell) -> None:
         nonlocal pending
         at = (slice(None), cell.row, cell.column)
-        record.write("loss", at, cell.loss)
-        record.write("accuracy", at, cell.accuracy)
+        for key in VALUES:
+            record.write(key, at, getattr(cell, key))
         record.write("status", at[1:], cell.status)
         pending += 1
         if pending == FLUSH_EVERY:
@@ -360,7 +284,7 @@ def _record(
         surface = measure_surface(
             subject, plane=plane, points=counts, span=spans, tolerance=tolerance, done=cells.values(), on_done=keep
         )
-    for key in ("loss", "accuracy", "error", "status"):
+    for key in (*VALUES, "error", "status"):
         record.write(key, slice(None), getattr(surface, key))
     record.note("evaluations", surface.evaluations)
     record.finish()
@@ -381,8 +305,8 @@ def _cells(a: np.ndarray, b: np.ndarray, data: Mapping[str, np.ndarray]) -> dict
     for i, j in zip(*np.nonzero(np.isin(data["status"], (MEASURED, NON_FINITE))), strict=True):
         if i in rows and j in columns:
             at = (rows[i], columns[j])
-            loss, accuracy = data["loss"][:, i, j], data["accuracy"][:, i, j]
-            found[at] = Cell(*at, loss, accuracy, int(data["status"][i, j]))
+            loss, accuracy, loss_se = (data[name][:, i, j] for name in VALUES)
+            found[at] = Cell(*at, loss, accuracy, loss_se, int(data["status"][i, j]))
     return found
 
 

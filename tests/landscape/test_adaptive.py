@@ -38,8 +38,9 @@ def refine(truth: np.ndarray, tolerance: float | None) -> tuple[np.ndarray, np.n
             status[row, column] = MEASURED if np.isfinite(loss[:, row, column]).all() else NON_FINITE
         wanted = refinement.more(loss, status)
     if (status == TODO).any():
-        filled, share, error = refinement.between(loss, np.clip(loss, 0, 1), status)
-        assert np.nanmin(share) >= 0 and np.nanmax(share) <= 1
+        values, error = refinement.between({"loss": loss, "accuracy": np.clip(loss, 0, 1)}, status)
+        filled = values["loss"]
+        assert np.nanmin(values["accuracy"]) >= 0 and np.nanmax(values["accuracy"]) <= 1
     else:
         filled, error = loss, np.zeros_like(loss)
     return filled, error, status, loss

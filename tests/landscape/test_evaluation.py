@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from landscape.evaluation import Evaluator, channels_last, evaluate
+from foundation.errors import InputError
+from landscape.evaluation import Evaluation, Evaluator, channels_last, evaluate
 from landscape.folding import FoldedNetwork
 from landscape.subject import Subject, TensorSamples
 
@@ -99,20 +101,24 @@ def plainly(subject: Subject) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(torch.tensor(rows, dtype=torch.float64).T)
 
 
+def same(found: Evaluation, plain: tuple[torch.Tensor, torch.Tensor], rtol: float = 2e-6) -> None:
+    np.testing.assert_allclose(found.loss, plain[0], rtol=rtol, atol=1e-14)
+    np.testing.assert_allclose(found.accuracy, plain[1], rtol=rtol, atol=1e-14)
+    assert not found.loss_se.any()
+
+
 @pytest.mark.parametrize("build", [Residual, Branching, Twice, mlp])
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
 def test_every_subset_agrees_with_a_plain_forward_pass(build: Callable[[], nn.Module], chunk: int) -> None:
     subject = subject_of(trained(build))
     evaluator = Evaluator(subject)
     evaluator.chunk = chunk
-    for mine, plain in zip(evaluator.here(), plainly(subject), strict=True):
-        torch.testing.assert_close(mine, plain, rtol=2e-6, atol=1e-7)
+    same(evaluator.here(), plainly(subject))
 
 
 def test_float64_agrees_to_float64() -> None:
     subject = subject_of(trained(Residual), dtype=torch.float64)
-    for mine, plain in zip(Evaluator(subject).here(), plainly(subject), strict=True):
-        torch.testing.assert_close(mine, plain, rtol=1e-13, atol=1e-14)
+    same(Evaluator(subject).here(), plainly(subject), rtol=1e-13)
 
 
 @pytest.mark.parametrize(("build", "folded"), [(Residual, 3), (Branching, 0), (Twice, 0), (mlp, 0)])
@@ -137,8 +143,7 @@ def test_a_hook_on_a_folded_layer_is_noticed_and_the_plain_network_used() -> Non
     network = trained(Residual)
     network.stem_norm.register_forward_hook(lambda module, arguments, output: output * 1.5)
     subject = subject_of(network)
-    for mine, plain in zip(Evaluator(subject).here(), plainly(subject), strict=True):
-        torch.testing.assert_close(mine, plain, rtol=2e-6, atol=1e-7)
+    same(Evaluator(subject).here(), plainly(subject))
 
 
 def test_other_weights_are_evaluated_there_and_left_again() -> None:
@@ -147,10 +152,11 @@ def test_other_weights_are_evaluated_there_and_left_again() -> None:
     moved = origin + 0.1 * torch.randn(subject.size, generator=torch.Generator().manual_seed(5))
     here, there = evaluator.here(), evaluator.at(moved)
     assert torch.equal(subject.vector(), origin)
-    assert torch.equal(torch.stack(evaluator.here()), torch.stack(here))
+    again = evaluator.here()
+    assert np.array_equal(again.loss, here.loss) and np.array_equal(again.accuracy, here.accuracy)
     with subject.placed(moved):
-        torch.testing.assert_close(there, plainly(subject), rtol=2e-6, atol=1e-7)
-    for subset, loss in zip(subject.subsets, there[0], strict=True):
+        same(there, plainly(subject))
+    for subset, loss in zip(subject.subsets, there.loss, strict=True):
         assert evaluator.subset_at(moved, subset) == pytest.approx(float(loss), rel=1e-6)
 
 
@@ -176,7 +182,7 @@ def test_calibration_measures_the_statistics_at_the_point_itself() -> None:
     measured = Evaluator(subject, calibration=data).at(moved)
     with subject.placed(moved):
         subject.recalibrate(data)
-        torch.testing.assert_close(measured, plainly(subject), rtol=2e-6, atol=1e-7)
+        same(measured, plainly(subject))
 
 
 def test_running_out_of_memory_halves_the_chunk() -> None:
@@ -189,21 +195,21 @@ def test_running_out_of_memory_halves_the_chunk() -> None:
         return loss(logits, labels)
 
     subject.loss = greedy
-    torch.testing.assert_close(evaluator.here(), plain, rtol=2e-6, atol=1e-7)
+    same(evaluator.here(), plain)
     assert evaluator.chunk <= 10
 
 
 def test_non_finite_losses_are_kept() -> None:
     subject = subject_of(trained(mlp))
-    loss, _ = Evaluator(subject).at(torch.full((subject.size,), float("nan")))
-    assert bool(loss.isnan().all())
+    found = Evaluator(subject).at(torch.full((subject.size,), float("nan")))
+    assert np.isnan(found.loss).all()
 
 
 def test_only_rows_that_a_subset_needs_are_evaluated() -> None:
     subject = subject_of(trained(mlp), subsets=["class:2", "class:3"])
     evaluator = Evaluator(subject)
-    torch.testing.assert_close(evaluator.here(), plainly(subject), rtol=2e-6, atol=1e-7)
-    assert evaluator.forwards == 1.0
+    same(evaluator.here(), plainly(subject))
+    assert evaluator.samples == 4
     assert evaluate(subject).subset == ("class:2", "class:3")
 
 
@@ -213,3 +219,37 @@ def test_one_channel_images_go_through_with_channels_innermost() -> None:
     assert torch.equal(packed, images)
     answer = nn.Conv2d(1, 3, 3)(packed)
     assert answer.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_some_samples_of_each_class_stand_for_it() -> None:
+    """Over many draws the mean is that of all samples, and its scatter is what the standard errors say."""
+    subject = subject_of(trained(mlp))
+    loss, _ = plainly(subject)
+    found = [Evaluator(subject, samples_per_class=5, seed=seed) for seed in range(150)]
+    assert {evaluator.samples for evaluator in found} == {5 + 5 + 3 + 1}
+    results = [evaluator.here() for evaluator in found]
+    losses, errors = np.stack([r.loss for r in results]), np.stack([r.loss_se for r in results])
+    scatter = losses.std(0, ddof=1)
+    whole = np.isin(subject_names(subject), ["medium", "few", "class:2", "class:3"])
+    assert not errors[:, whole].any()
+    np.testing.assert_allclose(losses[:, whole], np.broadcast_to(loss[whole], (150, whole.sum())), rtol=1e-6)
+    assert (np.abs(losses.mean(0) - loss.numpy())[~whole] < 4 * scatter[~whole] / np.sqrt(150)).all()
+    np.testing.assert_allclose(np.sqrt((errors**2).mean(0))[~whole], scatter[~whole], rtol=0.2)
+
+
+def subject_names(subject: Subject) -> list[str]:
+    return [subset.name for subset in subject.subsets]
+
+
+def test_the_same_draw_serves_every_point_and_every_subset() -> None:
+    subject = subject_of(trained(mlp))
+    one, other = (Evaluator(subject, samples_per_class=4, seed=7) for _ in range(2))
+    moved = subject.vector() * 1.2
+    assert np.array_equal(one.at(moved).loss, other.at(moved).loss)
+    for subset, loss in zip(subject.subsets, one.at(moved).loss, strict=True):
+        assert one.subset_at(moved, subset) == pytest.approx(loss, rel=1e-6)
+
+
+def test_a_draw_too_small_for_a_standard_error_is_refused() -> None:
+    with pytest.raises(InputError, match="--samples-per-class 1"):
+        Evaluator(subject_of(trained(mlp)), samples_per_class=1)

@@ -12,9 +12,10 @@ from torch import nn
 from foundation.errors import InputError
 from landscape.directions import Plane, random_plane
 from landscape.evaluation import Evaluator
+from landscape.span import automatic_span, axes
 from landscape.store import FAILED, INTERPOLATED, MEASURED, NON_FINITE
 from landscape.subject import Subject, TensorSamples
-from landscape.surface import Cell, automatic_span, axes, measure_surface
+from landscape.surface import Cell, measure_surface
 
 COUNTS = [30, 9, 2]
 
@@ -86,9 +87,10 @@ def test_every_cell_is_the_plain_evaluation_at_its_coordinates() -> None:
 def test_the_middle_cell_is_exactly_the_trained_network() -> None:
     subject = subject_of()
     surface = measure_surface(subject, points=11, span=0.3)
-    loss, accuracy = (values.numpy() for values in Evaluator(subject).here())
+    here = Evaluator(subject).here()
     assert surface.a[5] == 0.0 and surface.b[5] == 0.0
-    assert np.array_equal(surface.loss[:, 5, 5], loss) and np.array_equal(surface.accuracy[:, 5, 5], accuracy)
+    assert np.array_equal(surface.loss[:, 5, 5], here.loss)
+    assert np.array_equal(surface.accuracy[:, 5, 5], here.accuracy)
 
 
 def test_weights_buffers_and_modes_are_untouched_by_a_surface() -> None:
@@ -176,7 +178,7 @@ def test_an_interrupted_surface_ends_as_an_uninterrupted_one(tolerance: float | 
         subject, points=(13, 11), span=1.0, tolerance=tolerance, done=cells[:kept], on_done=rest.append
     )
     assert len(rest) == len(cells) - min(kept, len(cells))
-    for name in ("loss", "accuracy", "status", "error"):
+    for name in ("loss", "accuracy", "loss_se", "status", "error"):
         assert np.array_equal(getattr(whole, name), getattr(again, name)), name
 
 
@@ -215,7 +217,7 @@ def test_the_automatic_span_of_a_random_plane_is_the_same_for_both_axes() -> Non
 
 
 def test_symmetric_axes_are_exactly_symmetric() -> None:
-    subject, plane = bowl()
+    _, plane = bowl()
     for points in (3, 10, 51):
         a, _ = axes(plane, points=points, span=0.1)
         assert np.array_equal(a, -a[::-1]) and a[-1] == 0.1
@@ -234,3 +236,15 @@ def test_bad_numbers_are_refused(options: dict[str, object], said: str) -> None:
 def test_constant_surfaces_come_only_from_constant_losses() -> None:
     surface = measure_surface(subject_of(), points=9, span=1.0)
     assert (np.ptp(surface.loss, axis=(1, 2)) > 0.01).all()
+
+
+def test_few_samples_of_each_class_come_with_standard_errors() -> None:
+    subject = subject_of()
+    whole = measure_surface(subject, points=5, span=0.5, tolerance=None)
+    drawn = measure_surface(subject, points=5, span=0.5, tolerance=None, samples_per_class=15, seed=2)
+    names = list(whole.subset)
+    assert not whole.loss_se.any() and not drawn.loss_se[names.index("class:1")].any()
+    for name in ("all", "balanced", "class:0"):
+        s = names.index(name)
+        assert (drawn.loss_se[s] > 0).all()
+        assert (np.abs(drawn.loss[s] - whole.loss[s]) < 5 * drawn.loss_se[s]).all()
