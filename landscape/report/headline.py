@@ -110,11 +110,16 @@ def _title(runs: Sequence[Run], rows: Sequence[Row], view: View | None) -> Marku
     change = _value(view, 1, "top", few) / tail if len(runs) > 1 else float("nan")
     if not change > 0:
         return first + Markup(".")
+    loss = _value(view, 1, "loss", few) / _value(view, 0, "loss", few)
+    at = Markup(", at {} the loss").format(times(loss)) if loss > CLEAR else Markup("")
+    at = Markup(", at a {} smaller loss").format(times(1 / loss)) if 0 < loss < 1 / CLEAR else at
     if change < 1 / CLEAR:
-        return first + Markup("; {} makes the few-shot ones {} flatter.").format(run_mark(runs, 1), times(1 / change))
+        return first + Markup("; {} makes the few-shot ones {} flatter{}.").format(
+            run_mark(runs, 1), times(1 / change), at
+        )
     if change > CLEAR:
-        return first + Markup("; {} makes the few-shot ones {} sharper.").format(run_mark(runs, 1), times(change))
-    return first + Markup("; {} leaves the few-shot ones as they are.").format(run_mark(runs, 1))
+        return first + Markup("; {} makes the few-shot ones {} sharper{}.").format(run_mark(runs, 1), times(change), at)
+    return first + Markup("; {} leaves the few-shot ones as sharp{}.").format(run_mark(runs, 1), at)
 
 
 def _sharp(runs: Sequence[Run], rows: Sequence[Row], view: View | None) -> list[Markup]:
@@ -180,7 +185,22 @@ def _changed(runs: Sequence[Run], rows: Sequence[Row], table: Table, other: int)
             )
         if parts:
             lines.append(Markup("{}, {}: {}.").format(run_mark(runs, other), words, Markup("; ").join(parts)))
+    lines += _matched(runs, rows, table, other)
     return lines or [Markup("Nothing was measured in both runs.")]
+
+
+def _matched(runs: Sequence[Run], rows: Sequence[Row], table: Table, other: int) -> list[Markup]:
+    """λ₁ of both runs where a temperature made their losses equal."""
+    for view in (view for view in table.views if view.matched):
+        changes = [
+            (rows[i].title, _value(view, other, "top", i) / _value(view, 0, "top", i))
+            for i in range(len(rows))
+            if _value(view, 0, "top", i) > 0 and _value(view, other, "top", i) > 0
+        ]
+        if changes:
+            told = ", ".join(f"{title[:30]} {factor(ratio)}" for title, ratio in changes[:4])
+            return [Markup("At equal loss ({}), λ₁ of {}: {}.").format(view.name, run_mark(runs, other), _strong(told))]
+    return []
 
 
 def _trust(caveats: Sequence[Caveat]) -> list[Markup]:

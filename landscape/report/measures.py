@@ -63,11 +63,13 @@ class View:
         name: The measurements' name, such as `train`.
         columns: By run, then by the measure's key.
         verdicts: By run: `negative`, `none-found`, `undecided` or empty, one a row.
+        matched: Whether each run was lifted to another run's loss by a temperature.
     """
 
     name: str
     columns: tuple[dict[str, Column], ...]
     verdicts: tuple[tuple[str, ...], ...]
+    matched: bool = False
 
 
 BASIC = (
@@ -76,6 +78,10 @@ BASIC = (
         "share of the subset's samples classified rightly", "95 % Wilson interval over the samples", percent=True,
     ),
     Measure("loss", "Loss", "Loss", "log", "Fit", "mean evaluation loss of the subset"),
+    Measure(
+        "temperature", "Temperature", "Temperature", "log", "Fit",
+        "what the logits were divided by to reach the other run's loss",
+    ),
     Measure("gradient", "Gradient norm ‖∇L‖", "‖∇L‖", "log", "Fit", "length of the subset's gradient; 0 where it is stationary"),
     Measure(
         "top", "Top eigenvalue λ₁", "λ₁", "log", "Curvature",
@@ -186,7 +192,8 @@ def _view(name: str, runs: Sequence[Run], index: dict[tuple[str, str], int]) -> 
                     found[key] = _spread(column, where, len(index))
         columns.append(found)
         verdicts.append(_verdicts(hessian, index))
-    return View(name, tuple(columns), tuple(verdicts))
+    matched = any("match_loss" in m.config for run in runs if (m := run.of("hessian").get(name)) is not None)
+    return View(name, tuple(columns), tuple(verdicts), matched)
 
 
 def _evaluation(run: Run, name: str, other: Measurement | None) -> Measurement | None:
@@ -262,7 +269,12 @@ def _curvature(measurement: Measurement) -> dict[str, Column]:
             half = Z95 * data.get("trace_se", np.full(len(trace), np.nan)).astype(float)
             low, high = trace - half, trace + half
         found["trace"] = Column(trace, low, high)
-    for key, name in (("scaled", "top_scaled"), ("gradient", "gradient_norm"), ("loss", "loss")):
+    for key, name in (
+        ("scaled", "top_scaled"),
+        ("gradient", "gradient_norm"),
+        ("loss", "loss"),
+        ("temperature", "temperature"),
+    ):
         if name in data:
             found[key] = Column(data[name].astype(float))
     return found

@@ -63,7 +63,7 @@ def rows_of(runs: Sequence[Run]) -> tuple[Row, ...]:
     classes.sort(key=lambda key: (-counts[key], _number(key[0]), key[1]))
     others = [key for key, kind in kinds.items() if kind != "class"]
     others.sort(key=lambda key: (ORDER.index(key[0]) if key[0] in ORDER else len(ORDER), key))
-    groups = _groups([counts[key] for key in classes])
+    groups = _groups(runs, classes, [counts[key] for key in classes])
     titles = _titles([*others, *classes], kinds)
     return tuple(
         Row(key[0], key[1], titles[key], kinds[key], counts[key], groups[rank - len(others)] if kinds[key] == "class" else "")
@@ -76,12 +76,17 @@ def _number(name: str) -> int:
     return int(tail) if tail.isdigit() else 0
 
 
-def _groups(counts: Sequence[int]) -> list[str]:
-    found = group_classes(counts) if counts else None
+def _groups(runs: Sequence[Run], classes: Sequence[Key], counts: Sequence[int]) -> list[str]:
+    """Each class's group: as the files recorded it, else by the rule, which needs all classes to be right."""
+    recorded = (m.config.get("groups") for run in runs for m in run.landscape.measurements)
+    members = next((groups for groups in recorded if isinstance(groups, dict)), None)
+    if members is not None:
+        known = {int(number): name for name in NAMES for number in members.get(name, ())}
+        return [known.get(_number(key[0]), "") for key in classes]
     names = [""] * len(counts)
-    for name, members in found.named() if found else ():
-        for member in members:
-            names[member] = name
+    for name, places in group_classes(counts).named() if counts else ():
+        for place in places:
+            names[place] = name
     return names
 
 

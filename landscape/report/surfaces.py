@@ -57,13 +57,19 @@ def cells_of(measurement: Measurement) -> Cells:
 
 def planes_of(run: Run) -> list[Measurement]:
     """The run's two-dimensional surfaces, in name order with the split's own first."""
-    planes = [m for m in run.of("surface").values() if "loss" in m.data and m.data["loss"].ndim == 3]
+    planes = [m for m in run.of("surface").values() if "loss" in m.data and not _is_line(m)]
     return sorted(planes, key=lambda m: ({"train": 0, "test": 1}.get(m.name, 2), m.name))
 
 
 def lines_of(run: Run) -> list[Measurement]:
     """The run's one-dimensional surfaces: lines, such as those between two checkpoints."""
-    return [m for m in run.of("surface").values() if "loss" in m.data and m.data["loss"].ndim == 2]
+    return [m for m in run.of("surface").values() if "loss" in m.data and _is_line(m)]
+
+
+def _is_line(measurement: Measurement) -> bool:
+    """Whether the surface has one row of cells: `loss` is (S, 1, A), or (S, A)."""
+    loss = measurement.data["loss"]
+    return loss.ndim == 2 or loss.shape[1] == 1
 
 
 def choose_rows(runs: Sequence[Run], rows: Sequence[Row], sharpness: np.ndarray) -> frozenset[int]:
@@ -113,6 +119,7 @@ def _plane(measurement: Measurement, index: dict[tuple[str, str], int], kept: fr
     packed: dict[str, Any] = {
         "name": measurement.name,
         "plane": str(measurement.config.get("plane", "random")),
+        "axes": _axes(measurement),
         "a": floats(data.get("a", np.arange(width))),
         "b": floats(data.get("b", np.arange(height))),
         "rows": [row for _, row in positions],
@@ -124,6 +131,12 @@ def _plane(measurement: Measurement, index: dict[tuple[str, str], int], kept: fr
         if name in data:
             packed[key] = [codes(data[name][p]) for p, _ in positions]
     return packed
+
+
+def _axes(measurement: Measurement) -> list[str]:
+    """What the axes are, in the words of the plane that was cut through."""
+    axes = measurement.attributes.get("axes", [])
+    return [str(axis) for axis in axes] if isinstance(axes, list) else []
 
 
 def _path(data: Any) -> dict[str, Any] | None:
@@ -156,9 +169,9 @@ def pack_lines(run: Run, rows: Sequence[Row], kept: frozenset[int]) -> list[dict
         positions = [(p, index[key]) for p, key in enumerate(keys_of(measurement)) if index[key] in kept]
         line: dict[str, Any] = {
             "name": measurement.name,
-            "title": "position: 0 is this network, 1 the other",
+            "title": str((_axes(measurement) or ["position along the line"])[0]),
             "batchNorm": str(measurement.config.get("batch_norm", "eval")),
-            "a": floats(data.get("a", np.arange(data["loss"].shape[1]))),
+            "a": floats(data.get("a", np.arange(data["loss"].shape[-1]))),
             "rows": [row for _, row in positions],
         }
         for key in ("loss", "accuracy"):

@@ -59,6 +59,8 @@ def write_report(paths: Sequence[Path], out: Path) -> Report:
             raise InputError(f"{str(run.landscape.path)!r} holds no measurement: run python -m landscape.hessian first")
     require_writable_folder(out.parent, "--out")
     rows = rows_of(runs)
+    if not rows:
+        raise InputError(f"{str(runs[0].landscape.path)!r} holds no subset: measure at least one class")
     table = tabulate(runs, rows)
     sharpness = np.full(len(rows), np.nan)
     if table.views and "top" in table.views[0].columns[0]:

@@ -9,7 +9,7 @@ function chart(id, keys, build, numbers) {
   const panel = { id, section, body: section.querySelector(".body"), build, dirty: true, seen: false, drawn: null };
   section.querySelector(".save").append(exportMenu(id, () => panel.drawn, numbers));
   panels.push(panel);
-  whenever([...keys, "theme"], () => { panel.dirty = true; if (panel.seen) panel.body.classList.add("busy"); work(); });
+  whenever([...keys, "theme"], () => { panel.dirty = true; panel.body.classList.add("busy"); work(); });
   sight.observe(panel.body);
   return panel;
 }

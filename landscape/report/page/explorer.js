@@ -126,7 +126,7 @@ function bandsOf(points) {
     let end = i;
     while (end < points.length && points[end].group === points[i].group) end += 1;
     if (shade % 2 === 0) shapes.push({ type: "rect", xref: "x", yref: "paper", x0: i - 0.5, x1: end - 0.5, y0: 0, y1: 1, fillcolor: ink("band"), line: { width: 0 }, layer: "below" });
-    annotations.push({ xref: "x", yref: "paper", x: (i + end - 1) / 2, y: 1, yanchor: "bottom", text: `${points[i].group}-shot`, showarrow: false, font: { size: 0.74 * rem(), color: ink("soft") } });
+    annotations.push({ xref: "x", yref: "paper", x: (i + end - 1) / 2, y: 1, yanchor: "bottom", text: points[i].group ? `${points[i].group}-shot` : "", showarrow: false, font: { size: 0.74 * rem(), color: ink("soft") } });
     i = end;
   }
   const chosen = points.findIndex((row) => row.index === state.row);

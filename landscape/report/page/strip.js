@@ -60,7 +60,7 @@ function groupHeads(columns) {
   for (let i = 0; i < columns.length;) {
     let end = i;
     while (end < columns.length && columns[end].group === columns[i].group) end += 1;
-    const head = element("span", { class: "groupname" }, `${columns[i].group}-shot`);
+    const head = element("span", { class: "groupname" }, columns[i].group ? `${columns[i].group}-shot` : "");
     head.style.gridColumn = `span ${end - i}`;
     heads.push(head);
     i = end;

@@ -39,7 +39,7 @@ function drawSurface(width) {
   const frame = frameOf(width, columns, count, flat);
   const data = [];
   const layout = baseLayout({
-    width, height: frame.height, margin: frame.margin, uirevision: `${state.form}`, annotations: [],
+    width, height: frame.height, margin: frame.margin, uirevision: `${state.form}`, annotations: [], meta: { a: widest(grids, "a"), b: widest(grids, "b") },
     coloraxis: { colorscale: differs ? diverging() : sequential(), cmin: range[0], cmax: range[1], colorbar: colourBar(scale, range, differs) },
   });
   places.forEach(({ grid, column, line }, i) => {
@@ -100,12 +100,18 @@ function hoverGrid(grid) {
   }));
 }
 
-const ends = (ticks) => [ticks[0], ticks[ticks.length - 1]];
+const axisTitle = (grid, which, i) => (i ? "" : plotlyText(cut(grid.plane.axes[which] ?? "ab"[which], 60)));
+
+// All planes are drawn over the widest span among them, so that equal lengths on the page are equal distances.
+function widest(grids, name) {
+  const low = Math.min(...grids.map((grid) => grid[name][0]));
+  return [low, Math.max(...grids.map((grid) => grid[name][grid[name].length - 1]))];
+}
 
 function flatTraces(grid, scale, range, i, layout, { x, y }) {
   const id = i ? i + 1 : "";
-  layout[`xaxis${id}`] = axis({ domain: x, anchor: `y${id}`, title: i ? "" : "a", range: ends(grid.a), showgrid: false, constrain: "domain" });
-  layout[`yaxis${id}`] = axis({ domain: y, anchor: `x${id}`, title: i ? "" : "b", range: ends(grid.b), showgrid: false, scaleanchor: `x${id}`, constrain: "domain" });
+  layout[`xaxis${id}`] = axis({ domain: x, anchor: `y${id}`, title: axisTitle(grid, 0, i), range: layout.meta.a, showgrid: false, constrain: "domain" });
+  layout[`yaxis${id}`] = axis({ domain: y, anchor: `x${id}`, title: axisTitle(grid, 1, i), range: layout.meta.b, showgrid: false, scaleanchor: `x${id}`, constrain: "domain" });
   const on = { xaxis: `x${id}`, yaxis: `y${id}` };
   const traces = [{
     type: "contour", ...on, x: Array.from(grid.a), y: Array.from(grid.b), z: heightsOf(grid, scale), text: hoverGrid(grid), coloraxis: "coloraxis", connectgaps: false,
@@ -134,7 +140,7 @@ function spatialTraces(grid, scale, range, i, layout, domain) {
   const id = i ? `scene${i + 1}` : "scene";
   const side = (title, more = {}) => ({ title: { text: title, font: { size: 0.76 * rem(), color: ink("soft") } }, tickfont: { size: 0.66 * rem(), color: ink("soft") }, gridcolor: ink("line"), zerolinecolor: ink("line"), showbackground: false, showspikes: false, nticks: 5, ...more });
   layout[id] = {
-    domain, camera, aspectmode: "manual", aspectratio: { x: 1, y: 1, z: 0.75 }, xaxis: side("a"), yaxis: side("b"), bgcolor: "rgba(0,0,0,0)",
+    domain, camera, aspectmode: "manual", aspectratio: { x: 1, y: 1, z: 0.75 }, xaxis: side("a", { range: layout.meta.a }), yaxis: side("b", { range: layout.meta.b }), bgcolor: "rgba(0,0,0,0)",
     zaxis: side("", { range, ...ticksOf(scale, range[0], range[1]), ...(QUANTITIES[state.quantity].percent ? { tickformat: ".0%" } : {}) }),
   };
   const centre = grid.values[centreOf(grid.plane)];

@@ -34,9 +34,14 @@ def subsets_of(counts: Sequence[int], names: Sequence[str], measured: Sequence[i
 
 def open_recording(file: Path, analysis: str, name: str, subsets: Sequence[Subset], **config: object):
     return recording(
-        file, analysis, name, subsets=subsets, config={"split": name, **config}, extent={},
+        file, analysis, name, subsets=subsets, config={"split": name, "groups": _groups(subsets), **config}, extent={},
         checkpoint_sha256=f"{abs(hash(str(file))):064x}", provenance=PROVENANCE,
     )  # fmt: skip
+
+
+def _groups(subsets: Sequence[Subset]) -> dict[str, object]:
+    groups: dict[str, object] = {s.name: list(s.classes) for s in subsets if s.kind == "group"}
+    return groups | {"rule": "counts"}
 
 
 def put(record: Recording, name: str, values: object, dims: Sequence[str]) -> None:
@@ -62,6 +67,8 @@ def write_run(
     spoil: bool = False,
     history: bool = True,
     cross: bool = True,
+    trajectory: bool = False,
+    matched: bool = False,
     parts: Sequence[str] = ("evaluation", "hessian", "sharpness", "surface", "line"),
 ) -> Path:
     """A run whose rarer classes are sharper, `sharpness` times a base; `spoil` puts NaN and interpolated cells in."""
@@ -98,7 +105,17 @@ def write_run(
         if "surface" in parts and split in surface:
             with open_recording(file, "surface", split, subsets, plane="random") as record:
                 _surface(record, rng, top, loss, points, spoil)
+                if trajectory:
+                    steps = np.linspace(1, 0, 6)[:, None]
+                    put(record, "trajectory/coordinates", steps * [-0.7, 0.5], ("point", "axis"))
+                    put(record, "trajectory/hidden_share", 0.6 * steps[:, 0], ("point",))
                 record.finish()
+    if matched:
+        subsets = subsets_of(counts, names)
+        rng = np.random.default_rng(seed)
+        with open_recording(file, "hessian", "train-matched", subsets, match_loss="f" * 64) as record:
+            _hessian(record, rng, np.linspace(5, 50, len(subsets)), np.full(len(subsets), 0.1), cross=False)
+            record.finish()
     if "line" in parts:
         subsets = subsets_of(counts, names)
         with open_recording(file, "surface", "between", subsets, plane="line") as record:
@@ -129,7 +146,12 @@ def _hessian(record: Recording, rng: np.random.Generator, top: np.ndarray, loss:
     put(record, "noise_floor", 1e-5 * top, ("subset",))
     put(record, "verdict", verdict, ("subset",))
     if cross:
-        put(record, "cross", np.outer(top, top) ** 0.5 * rng.uniform(-0.2, 0.6, (len(top),) * 2), ("direction", "subset"))
+        put(
+            record,
+            "cross",
+            np.outer(top, top) ** 0.5 * rng.uniform(-0.2, 0.6, (len(top),) * 2),
+            ("direction", "subset"),
+        )
     put(record, "status", np.full(len(top), MEASURED, dtype="i1"), ("subset",))
     share = np.linspace(-0.2, 1.1, 256)
     bulk = np.exp(-0.5 * (share / 0.012) ** 2) * 30

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,8 @@ from playwright.sync_api import Browser
 from landscape.report import write_report
 from tests.landscape.report.browser import Opened, opened, started
 from tests.landscape.report.synthetic import write_run
+
+PANELS = ("explorer", "density", "surface", "matrix", "line", "curves")
 
 
 @pytest.fixture(scope="module")
@@ -22,21 +27,180 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    first = write_run(folder / "ce" / "landscape.h5", surface=("train", "test"), spoil=True)
-    second = write_run(folder / "bgp" / "landscape.h5", sharpness=0.25, seed=1, surface=("train", "test"))
+    options = {"surface": ("train", "test"), "points": 11}
+    first = write_run(folder / "ce" / "landscape.h5", spoil=True, trajectory=True, **options)
+    second = write_run(folder / "bgp" / "landscape.h5", sharpness=0.25, seed=1, matched=True, **options)
     return write_report([first, second], folder / "report.html").path
 
 
-def surface(page: Opened) -> object:
-    return page.plotted("surface", "plot.data.filter((t) => t.type === 'contour').map((t) => t.z[10].slice(5, 9))")
+def heights(page: Opened) -> object:
+    return page.plotted("surface", "plot.data.filter((t) => t.z && t.z.length > 1).map((t) => t.z[4].slice(2, 6))")
+
+
+def numbers(page: Opened, panel: str) -> object:
+    """Everything a panel shows as numbers and texts, to see whether it changed."""
+    if panel not in PANELS:
+        return page.page.locator(f"#{panel} .body").inner_text()
+    return page.plotted(
+        panel, "JSON.stringify([plot.data, plot.layout.coloraxis, plot.layout.scene, plot.layout.shapes])"
+    )
 
 
 def test_choosing_another_class_changes_every_panel(browser: Browser, report: Path) -> None:
     with opened(browser, report) as page:
-        before = surface(page), page.plotted("density", "Array.from(plot.data[0].x.slice(0, 3))")
+        before = {panel: numbers(page, panel) for panel in PANELS}
+        surface = heights(page)
         page.page.locator("#verdicts .tile").nth(3).click()
         assert page.page.locator("tr.selected td.name").first.inner_text() == "Dress"
         assert page.page.locator("[role=combobox]").first.input_value() == "Dress"
-        assert surface(page) != before[0]
-        assert page.plotted("density", "Array.from(plot.data[0].x.slice(0, 3))") != before[1]
+        assert page.page.locator("#announce").inner_text() == "Dress, train"
+        assert heights(page) != surface
+        assert all(numbers(page, panel) != before[panel] for panel in PANELS)
         assert "row=class%3A3" in page.page.url
+
+
+def test_a_class_is_chosen_from_table_search_keys_headline_and_address(browser: Browser, report: Path) -> None:
+    with opened(browser, report, address="#row=class%3A5") as page:
+        box = page.page.locator("[role=combobox]").first
+        assert box.input_value() == "Sandal"
+        page.page.locator("tbody tr", has_text="Coat").first.click()
+        assert box.input_value() == "Coat"
+        box.fill("boot")
+        box.press("Enter")
+        assert box.input_value() == "Ankle boot"
+        page.page.locator("h1").click()
+        page.page.keyboard.press("[")
+        assert box.input_value() == "Bag"
+        page.page.locator("#verdicts .tile.selected").first.focus()
+        page.page.keyboard.press("ArrowLeft")
+        assert box.input_value() == "Sneaker"
+        page.page.locator(".answers button.link").first.click()
+        assert box.input_value() in ("Bag", "Ankle boot")
+        page.page.evaluate("location.hash = '#row=few&y=trace'")
+        assert box.input_value() == "few"
+        assert "Hessian trace" in page.page.locator("#explorer .caption").inner_text()
+        page.page.locator("#explorer .body").scroll_into_view_if_needed()
+        page.settle("explorer")
+        points = page.page.locator("#explorer .points path")
+        points.nth(2).scroll_into_view_if_needed()
+        place = points.nth(2).bounding_box()
+        assert place is not None
+        page.page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+        page.page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+        assert box.input_value() == "Pullover"
+
+
+@pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 2560)])
+def test_every_control_changes_what_is_shown(browser: Browser, report: Path, dark: bool, width: int) -> None:
+    with opened(browser, report, dark=dark, width=width, address="#row=class%3A4") as page:
+        assert page.page.locator("html").get_attribute("data-theme") == ("dark" if dark else "light")
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+
+        def changes(panel: str, act: object) -> None:
+            before = numbers(page, panel)
+            act()  # type: ignore[operator]
+            assert numbers(page, panel) != before, panel
+
+        find = page.page.locator
+        changes("surface", find("#surface [data-value='3d']").click)
+        changes("surface", lambda: find("#surface select[data-key=quantity]").select_option("accuracy"))
+        changes("surface", lambda: find("#surface select[data-key=quantity]").select_option("rise"))
+        changes("surface", find("#surface [data-value='contour']").click)
+        changes("surface", lambda: find("#surface select[data-key=quantity]").select_option("loss"))
+        changes("surface", lambda: find("#surface input[data-key=log]").click())
+        changes("surface", lambda: find("#surface input[data-key=clip]").fill("60"))
+        changes("surface", find("#surface input[data-key=points]").click)
+        changes("surface", find("#surface input[data-key=path]").click)
+        changes("surface", find("#surface input[data-key=difference]").click)
+        find("#surface input[data-key=difference]").click()
+        changes("surface", find("#toolbar [data-value=test]").click)
+        changes("explorer", lambda: find("#explorer select[data-key=y]").select_option("accuracy"))
+        changes("explorer", find("#explorer input[data-key=errors]").click)
+        changes("explorer", lambda: find("#explorer select[data-key=x]").select_option("top"))
+        changes("density", find("#density [data-value=signed]").click)
+        find("#pin").click()
+        changes("density", find("#verdicts .tile").first.click)
+        changes("matrix", lambda: find("#matrix select").select_option("1"))
+        changes("line", find("#line [data-value=accuracy]").click)
+        changes("curves", find("#curves [data-value=loss]").click)
+        changes("summary", find("th [data-sort=top]").click)
+        changes("summary", find("th [data-sort=top]").click)
+        changes("summary", find("#summary [data-value=groups]").click)
+        changes("summary", lambda: find("#summary input").fill("shirt"))
+        changes("surface", find(".chip").nth(1).click)
+        changes("density", find("#theme").click)
+        state = page.page.url
+        for word in ("view=test", "form", "y=accuracy", "x=top", "pin=class%3A4", "hidden=1", "spectrum=signed"):
+            assert word in state or word == "form"
+
+
+def test_each_class_of_the_summary_sorts_by_its_value(browser: Browser, report: Path) -> None:
+    with opened(browser, report) as page:
+        page.page.locator("#summary [data-value=classes]").click()
+        page.page.locator("th [data-sort=top]").click()
+        texts = page.page.locator("#summary tbody td:nth-child(6)").all_inner_texts()
+        values = [float(re.split(r"[÷×=\s]", text)[0].replace(",", "")) for text in texts]
+        assert values == sorted(values, reverse=True)
+        assert page.page.locator("th[aria-sort=descending]").count() == 1
+
+
+def test_every_panel_saves_its_numbers(browser: Browser, report: Path) -> None:
+    with opened(browser, report) as page:
+        for panel in ("verdicts", "summary", *PANELS):
+            lines = list(csv.reader(io.StringIO(saved(page, panel, "CSV").decode("utf-8"))))
+            assert len(lines) > 5
+            assert len({len(line) for line in lines}) == 1
+
+
+def test_a_surface_saves_its_picture(browser: Browser, report: Path) -> None:
+    with opened(browser, report) as page:
+        page.settle("surface")
+        assert saved(page, "surface", "PNG").startswith(b"\x89PNG")
+        assert b"<svg" in saved(page, "surface", "SVG")[:200]
+
+
+def saved(page: Opened, panel: str, form: str) -> bytes:
+    page.page.locator(f"#{panel} .exports summary").click()
+    with page.page.expect_download() as waiting:
+        page.page.locator(f"#{panel} .exports button[data-save={form}]").click()
+    assert waiting.value.suggested_filename == f"{panel}.{form.lower()}"
+    return Path(waiting.value.path()).read_bytes()
+
+
+def test_cameras_turn_together(browser: Browser, report: Path) -> None:
+    with opened(browser, report, address="#form=3d") as page:
+        page.settle("surface")
+        eyes = "[plot.layout.scene.camera.eye.x, plot.layout.scene2.camera.eye.x]"
+        before = page.plotted("surface", eyes)
+        box = page.page.locator("#surface .gl-container").bounding_box()
+        assert box is not None
+        page.page.mouse.move(box["x"] + 150, box["y"] + 200)
+        page.page.mouse.down()
+        page.page.mouse.move(box["x"] + 260, box["y"] + 240, steps=4)
+        page.page.mouse.up()
+        after = page.plotted("surface", eyes)
+        assert isinstance(after, list) and isinstance(before, list)
+        assert after[0] != before[0]
+        assert after[0] == after[1]
+
+
+def test_printing_shows_every_panel(browser: Browser, report: Path) -> None:
+    with opened(browser, report, dark=True) as page:
+        pdf = page.page.pdf()
+        assert pdf.startswith(b"%PDF")
+        for panel in PANELS:
+            assert page.page.locator(f"#{panel} .js-plotly-plot").count() == 1
+
+
+def test_every_control_has_a_name_for_a_screen_reader(browser: Browser, report: Path) -> None:
+    with opened(browser, report) as page:
+        for panel in PANELS:
+            page.settle(panel)
+        nameless = page.page.evaluate(
+            """[...document.querySelectorAll('button, select, input, [role=img]')]
+            .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label')))
+            .map((e) => e.outerHTML.slice(0, 80))"""
+        )
+        assert nameless == []
+        assert page.page.locator("html").get_attribute("lang") == "en"
+        assert page.page.locator("h1").count() == 1
