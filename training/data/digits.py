@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from foundation.errors import InputError
 from training.data.pool import memory_pool
 from training.data.source import Source
 
@@ -20,12 +22,20 @@ def open_digits(data_dir: Path | None = None) -> Source:
 
     Returns:
         The source.
-    """
-    from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    images = np.round(digits.images * (255 / 16)).astype(np.uint8)  # scikit-learn stores 0..16
-    labels = digits.target
+    Raises:
+        InputError: scikit-learn is not installed, or keeps the digits elsewhere.
+    """
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise InputError("digits come with scikit-learn, which is not installed: use --data fashion-mini")
+    # The file itself: importing scikit-learn for it takes 1.5 s of every command.
+    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    if not path.is_file():
+        raise InputError(f"scikit-learn has no {path} any more: use --data fashion-mini")
+    table = np.loadtxt(path, delimiter=",", dtype=np.int64)
+    images = np.round(table[:, :64].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # stored as 0..16
+    labels = table[:, 64]
     rank_in_class = np.zeros_like(labels)
     for label in range(10):
         rank_in_class[labels == label] = np.arange((labels == label).sum())
