@@ -68,6 +68,13 @@ def train(config: Config, *, say: Callable[[str], None] = lambda line: None) -> 
         method = build_method(config.method, data.class_counts, **config.method_kwargs)
         if config.weight_decay is None:
             config = dataclasses.replace(config, weight_decay=WEIGHT_DECAY)
+        if rank() == 0 and (left_out := data.record["kwargs"].get("skip_broken")):
+            count = (
+                "1 image cannot be read and is"
+                if len(left_out) == 1
+                else f"{len(left_out)} images cannot be read and are"
+            )
+            say(f"{count} left out: {', '.join(left_out[:3])}{', …' if len(left_out) > 3 else ''}")
         folder = RunFolder(config.out)
         # Initial weights and dropout use the global generator: the caller gets it back as it was.
         with torch.random.fork_rng([device] if device.type == "cuda" else []), contextlib.ExitStack() as claim:

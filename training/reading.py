@@ -73,6 +73,7 @@ class Reader:
             collate_fn=collate,
             pin_memory=pinned,
             persistent_workers=workers > 0,
+            generator=torch.Generator(),  # else each epoch takes a number from the caller's global generator
         )
 
     def read(self, orders: Sequence[Tensor], *, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
