@@ -21,6 +21,7 @@ import numpy as np
 
 from foundation.errors import InputError
 from foundation.files import locked, replacing
+from landscape.dimensions import attach, copy_group, make_scale
 from landscape.subject import Subset
 
 SCHEMA = "landscape"
@@ -30,8 +31,6 @@ TODO, MEASURED, NON_FINITE, FAILED, INTERPOLATED = range(5)
 """Values of every `status` dataset."""
 
 TABLE = ("subset", "label", "kind", "train_count", "measured_count")
-_SCALE_ATTRIBUTES = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "DIMENSION_LABELS"}
-_COMPRESS_ABOVE = 1 << 16  # bytes; below it the chunk index costs more than gzip saves
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ class Recording:
             unit: Their unit.
         """
         if dim not in self._group:
-            _make_scale(self._group, dim, np.asarray(values))
+            make_scale(self._group, dim, np.asarray(values))
             self._group[dim].attrs["units"] = unit
 
     def create(
@@ -151,7 +150,7 @@ class Recording:
         fill = 0 if np.dtype(dtype).kind in "iu" and np.isnan(fill) else fill
         dataset = self._group.create_dataset(name, shape=tuple(shape), dtype=dtype, fillvalue=fill)
         dataset.attrs.update({"units": unit, "long_name": meaning})
-        _attach(dataset, dims)
+        attach(dataset, dims)
 
     def write(self, name: str, index: Any, values: Any) -> None:
         """Sets `name[index]`; `flush` makes it durable."""
@@ -406,47 +405,11 @@ def _root(file: h5py.File, checkpoint_sha256: str, provenance: Mapping[str, Any]
 
 
 def _write_table(group: h5py.Group, subsets: Sequence[Subset]) -> None:
-    _make_scale(group, "subset", np.array([s.name for s in subsets], dtype=object))
+    make_scale(group, "subset", np.array([s.name for s in subsets], dtype=object))
     for column in TABLE[1:]:
         values = [getattr(s, column) for s in subsets]
         dtype = h5py.string_dtype() if isinstance(values[0], str) else "i8"
-        _attach(group.create_dataset(column, data=values, dtype=dtype), ("subset",))
-
-
-def _make_scale(group: h5py.Group, dim: str, values: np.ndarray) -> None:
-    dtype = h5py.string_dtype() if values.dtype.kind in "OU" else values.dtype
-    dataset = group.create_dataset(dim, data=values, dtype=dtype)
-    dataset.attrs["dims"] = json.dumps([dim.rsplit("/", 1)[-1]])
-    dataset.make_scale(dim.rsplit("/", 1)[-1])
-
-
-def _attach(dataset: h5py.Dataset, dims: Sequence[str]) -> None:
-    dataset.attrs["dims"] = json.dumps(list(dims))
-    for axis, dim in enumerate(dims):
-        if dim not in dataset.parent:
-            _make_scale(dataset.parent, dim, np.arange(dataset.shape[axis]))
-        dataset.dims[axis].attach_scale(dataset.parent[dim])
-
-
-def _copy(source: h5py.Group, target: h5py.Group) -> None:
-    """Copies a group dataset by dataset: `H5Ocopy` sets the references of dimension scales to zero."""
-    later: list[tuple[h5py.Dataset, list[str]]] = []
-    for key, item in source.items():
-        if isinstance(item, h5py.Group):
-            _copy(item, target.create_group(key))
-            continue
-        packing: dict[str, Any] = {}
-        if item.size * item.dtype.itemsize > _COMPRESS_ABOVE:
-            packing = {"compression": "gzip", "shuffle": True}
-        made = target.create_dataset(key, data=item[()], dtype=item.dtype, fillvalue=item.fillvalue, **packing)
-        made.attrs.update({k: v for k, v in item.attrs.items() if k not in _SCALE_ATTRIBUTES})
-        if item.is_scale:
-            made.make_scale(key)
-        else:
-            later.append((made, json.loads(item.attrs["dims"])))
-    target.attrs.update(dict(source.attrs))
-    for made, dims in later:
-        _attach(made, dims)
+        attach(group.create_dataset(column, data=values, dtype=dtype), ("subset",))
 
 
 def _merge(partial: Path, file: Path, key: str) -> None:
@@ -463,7 +426,7 @@ def _merge(partial: Path, file: Path, key: str) -> None:
                 for analysis in old:
                     for name in old[analysis]:
                         if f"{analysis}/{name}" != key:
-                            _copy(old[analysis][name], made.create_group(f"{analysis}/{name}"))
+                            copy_group(old[analysis][name], made.create_group(f"{analysis}/{name}"))
         else:
             made.attrs.update(dict(new.attrs))
-        _copy(new[key], made.create_group(key))
+        copy_group(new[key], made.create_group(key))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from foundation.devices import free_memory
 from landscape.curvature.fused import fused
 from landscape.curvature.operators import Hessians, Plan
 from landscape.subject import Subject
@@ -40,19 +40,9 @@ def choose_plan(subject: Subject, *, memory: int | None = None) -> Plan:
     plan = _fastest(subject, [replace(plan, channels_last=layout) for layout in layouts])
     plan = _fastest(subject, [plan, *(replace(plan, chunk=n, sample_seconds=0.0) for n in sizes[1:])])
     held = _sample_bytes(subject, plan)
-    return replace(plan, sample_bytes=held, keep=(memory or free_memory(subject.device)) // max(held, 1))
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that kept graphs may take by default: a share of what is free on the device now."""
-    if device.type == "cuda":
-        return int(MEMORY_SHARE * torch.cuda.mem_get_info(device)[0])
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        available = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux
-        available = 4 << 30
-    return int(MEMORY_SHARE * available)
+    return replace(
+        plan, sample_bytes=held, keep=(memory or int(MEMORY_SHARE * free_memory(subject.device))) // max(held, 1)
+    )
 
 
 def _fastest(subject: Subject, plans: list[Plan]) -> Plan:

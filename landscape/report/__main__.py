@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from foundation.command import Parser, run
 from landscape.report.words import count
@@ -22,8 +24,12 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Writes the page and says where it is."""
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command."""
+    run(_command, parser(), argv)
+
+
+def _command(arguments: argparse.Namespace) -> None:
     report = write_report(arguments.files, arguments.out)
     print(
         f"{report.path}: {count(len(report.runs), 'run')}, {count(len(report.caveats), 'caveat')}, {report.size / 1e6:.1f} MB"
@@ -31,4 +37,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run(main, parser())
+    main()
