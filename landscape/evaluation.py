@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from foundation.errors import InputError
+from landscape.batchnorm import recalibrate
 from landscape.folding import FoldedNetwork
 from landscape.store import recording
 from landscape.subject import RESIDENT_BYTES, Samples, Subject, Subset
@@ -20,6 +21,9 @@ from landscape.subject import RESIDENT_BYTES, Samples, Subject, Subset
 CACHED_BYTES = 5 << 20
 """Largest activation of a chunk on a CPU. ResNet-32 on two cores, ms per 1,000 images: 802 in chunks of 32, 718 of
 50, 755 of 64, 757 of 100, 1,022 of 250, 1,092 of 500 (larger chunks fall out of the cache)."""
+
+CALIBRATION_BATCH = 500
+"""As `Subject.recalibrate` takes them, so that a checkpoint in a plane shows the statistics it has alone."""
 
 ACCELERATOR_BYTES = 256 << 20
 """The same on a GPU, where a chunk must only be large enough to fill it."""
@@ -76,7 +80,8 @@ class Evaluator:
         samples_per_class: int | None = None,
         seed: int = 0,
     ) -> None:
-        self._subject, self._calibration = subject, calibration
+        self._subject = subject
+        self._calibration = self._calibrating(calibration) if calibration is not None else None
         self.subsets, self.classes = tuple(subset.name for subset in subject.subsets), subject.classes
         ranges = [subject.rows(subset) for subset in subject.subsets]
         self._first, stop = min(r.start for r in ranges), max(r.stop for r in ranges)
@@ -150,11 +155,18 @@ class Evaluator:
         with self._subject.placed(vector):
             try:
                 if self._calibration is not None:
-                    self._subject.recalibrate(self._calibration)
+                    recalibrate(self._subject.network, self._calibration)
                 yield
             finally:
                 for buffer, value in zip(buffers, before, strict=True):
                     buffer.copy_(value)
+
+    def _calibrating(self, samples: Samples) -> list[Tensor]:
+        """The calibration inputs in batches, laid out once and kept: they go through at every point."""
+        order = torch.arange(len(samples.labels))
+        batches = (samples.inputs(part).to(self._subject.device) for part in torch.split(order, CALIBRATION_BATCH))
+        dtype = self._subject.dtype
+        return [self._layout(batch.to(dtype) if batch.is_floating_point() else batch) for batch in batches]
 
     def _forward(self, part: slice) -> tuple[Tensor, Tensor]:
         """Loss of each sample of a part of those evaluated, and whether it is classified rightly, (n,) each."""

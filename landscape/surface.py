@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import torch
 
 from foundation.command import Parser, run
 from foundation.errors import InputError, one_of
+from foundation.files import sha256_of
 from foundation.progress import Progress
 from foundation.provenance import provenance
 from landscape.adaptive import Refinement
-from landscape.checkpoints import add_arguments, open_arguments
+from landscape.checkpoints import add_arguments, open_arguments, training_samples, weights
 from landscape.directions import Plane, random_plane
 from landscape.evaluation import Evaluator, record_evaluation
+from landscape.planes import checkpoints_plane, eigen_plane, gradient_plane, pca_plane
 from landscape.span import automatic_span, axes
 from landscape.store import FAILED, INTERPOLATED, MEASURED, NON_FINITE, TODO, Recording, recording
 from landscape.subject import Samples, Subject
 
+PLANES = ("random", "gradient", "eigen", "checkpoints", "pca")
+SEVERAL = ("checkpoints", "pca")  # planes through several networks
 VALUES = ("loss", "accuracy", "loss_se")
 FLUSH_EVERY = 8  # cells: at most a second of work on a CPU is lost to a kill
 
@@ -113,13 +120,12 @@ def measure_surface(
     Raises:
         InputError: A number is out of range or the plane is unknown.
     """
+    check(tolerance, samples_per_class)
     plane = _plane(subject, plane, seed)
     evaluator = Evaluator(subject, calibration=calibration, samples_per_class=samples_per_class, seed=seed)
     if span is None and not plane.ranges:
         span = automatic_span(evaluator, plane)
     a, b = axes(plane, points=points, span=span)
-    if tolerance is not None and not 0.0 < tolerance < 1.0:
-        raise InputError(f"--tolerance {tolerance:g} is no share of a range: give a number between 0 and 1")
     cells = {(cell.row, cell.column): cell for cell in done if cell.status != FAILED}
     evaluator.at(plane.origin)  # what fails here is an error, not a cell
     values = {name: np.full((len(subject.subsets), len(b), len(a)), np.nan) for name in VALUES}
@@ -157,6 +163,36 @@ def _evaluate(evaluator: Evaluator, plane: Plane, row: int, column: int, a: floa
     return Cell(row, column, found.loss, found.accuracy, found.loss_se, status)
 
 
+def check(tolerance: float | None, samples_per_class: int | None) -> None:
+    """Refuses settings that make no surface.
+
+    Args:
+        tolerance: A share between 0 and 1, or None.
+        samples_per_class: At least 2, or None.
+
+    Raises:
+        InputError: One of them is out of range.
+    """
+    if tolerance is not None and not 0.0 < tolerance < 1.0:
+        raise InputError(f"--tolerance {tolerance:g} is no share of a range: give a number between 0 and 1")
+    if samples_per_class is not None and samples_per_class < 2:
+        raise InputError(f"--samples-per-class {samples_per_class} gives no standard error: give 2 or more")
+
+
+def barriers(surface: Surface) -> np.ndarray:
+    """How high each subset's loss rises along a line between two networks, (S,).
+
+    The largest L(t) - [(1 - t) L(0) + t L(1)] (Frankle et al., "Linear Mode Connectivity and the Lottery Ticket
+    Hypothesis", ICML 2020, section 2); at least 0, which the ends attain. NaN where the loss is.
+
+    Args:
+        surface: Along a line.
+    """
+    loss = surface.loss[:, 0]
+    straight = loss[:, :1] + (loss[:, -1:] - loss[:, :1]) * np.linspace(0, 1, loss.shape[1])
+    return np.asarray((loss - straight).max(axis=1))
+
+
 def _plane(subject: Subject, plane: str | Plane, seed: int) -> Plane:
     if isinstance(plane, Plane):
         return plane
@@ -170,18 +206,24 @@ def build_parser() -> Parser:
     parser = Parser(
         "landscape.surface",
         "Measures loss and accuracy of every class and group over a plane through the trained weights.",
-        "--ckpt runs/bgp/checkpoint.pt --points 51 --tolerance 0.01",
+        "--ckpt runs/bgp/checkpoint.pt --plane eigen --of few",
     )
     add_arguments(parser)
-    surface = parser.add_argument_group("the surface")
-    add = surface.add_argument
-    add("--plane", default="random", choices=("random",), help="what is cut through")
-    add("--points", type=_counts, default=(51, 51), metavar="A[xB]", help="cells along both axes, such as 51 or 51x31")
-    add("--span", type=float, metavar="S", help="axes run from -S to S (default: found by the rise of the loss)")
-    add("--tolerance", type=float, default=0.01, help="error of an interpolated loss, as a share of a subset's range")
-    add("--exact", action="store_true", help="measure every cell, interpolate none")
-    add("--samples-per-class", type=int, metavar="N", help="evaluate at most N samples of each class, with errors")
-    add("--seed", type=int, default=0, help="of the random directions and of the samples drawn")
+    plane = parser.add_argument_group("the plane")
+    plane.add_argument("--plane", default="random", choices=PLANES, help="what is cut through the weights")
+    plane.add_argument(
+        "--of", metavar="A[,B]", help="subset of an eigen plane (default: all) or two of a gradient plane (all,few)"
+    )
+    plane.add_argument("--through", type=_paths, default=(), metavar="FILE[,FILE]", help="checkpoints of that plane")
+    plane.add_argument("--span", type=float, metavar="S", help="axes run from -S to S (default: found by the loss)")
+    plane.add_argument("--seed", type=int, default=0, help="of random directions and of the samples drawn")
+    cells = parser.add_argument_group("its cells")
+    cells.add_argument("--points", type=_counts, default=(51, 51), metavar="A[xB]", help="cells along a and b: 51x31")
+    cells.add_argument("--tolerance", type=float, default=0.01, help="error of an interpolated loss, as share of range")
+    cells.add_argument("--exact", action="store_true", help="measure every cell, interpolate none")
+    cells.add_argument(
+        "--samples-per-class", type=int, metavar="N", help="evaluate at most N samples of each class, with errors"
+    )
     return parser
 
 
@@ -191,31 +233,69 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _command(arguments: argparse.Namespace) -> None:
+    kind, of = arguments.plane, arguments.of
+    if kind in SEVERAL:
+        arguments.batch_norm = "recalibrated"  # one network's statistics would fabricate barriers between several
     opened, out, name = open_arguments(arguments)
+    if arguments.name is None and kind != "random":
+        name = "-".join([name, kind, *re.findall("[a-z0-9]+", of or "")])
     subject, counts = opened.subject, arguments.points
-    tolerance = None if arguments.exact else arguments.tolerance
-    config = {**opened.config, "plane": arguments.plane, "span": arguments.span, "seed": arguments.seed}
-    config["samples_per_class"] = arguments.samples_per_class
+    check(arguments.tolerance, arguments.samples_per_class)
+    plane = _chosen_plane(arguments, subject)
+    axes(plane, points=counts, span=arguments.span or 1.0)  # refuses bad numbers before anything is written
+    config = {
+        **opened.config, "plane": kind, "of": of, "span": arguments.span,
+        "through": [sha256_of(path) for path in arguments.through],
+        "samples_per_class": arguments.samples_per_class, "seed": arguments.seed,
+    }  # fmt: skip
     saved: dict[str, Any] = {
         "checkpoint_sha256": opened.sha256,
         "provenance": provenance(subject.device, seed=arguments.seed),
         "overwrite": arguments.overwrite,
     }
-    plane = _plane(subject, arguments.plane, arguments.seed)
-    axes(plane, points=counts, span=arguments.span or 1.0)  # refuses bad numbers before anything is written
+    options: dict[str, Any] = {
+        "points": counts,
+        "span": arguments.span,
+        "tolerance": None if arguments.exact else arguments.tolerance,
+        "seed": arguments.seed,
+        "samples_per_class": arguments.samples_per_class,
+        "calibration": training_samples(opened, arguments.data_dir) if arguments.batch_norm == "recalibrated" else None,
+    }
     record_evaluation(out, name, subject, config=opened.config, **saved)
-    extent = {"points": list(counts), "tolerance": tolerance}
+    extent = {"points": list(counts), "tolerance": options["tolerance"]}
     with recording(out, "surface", name, subsets=subject.subsets, config=config, extent=extent, **saved) as record:
         if record is None:
             print(f"{out}: surface/{name} is there already")
             return
+        most = math.prod(counts[: len(plane.directions)])
+        per_class = torch.bincount(subject.labels).tolist()
+        samples = sum(min(count, arguments.samples_per_class or count) for count in per_class)
         print(
-            f"surface/{name}: {len(subject.subsets)} subsets of {len(subject.labels)} samples at "
-            f"{'' if tolerance is None else 'up to '}{math.prod(counts)} points, one forward pass each",
+            f"surface/{name}: {len(subject.subsets)} subsets of {samples:,} samples at "
+            f"{'up to ' if options['tolerance'] else ''}{most} points, one forward pass each",
             flush=True,
         )
-        surface = _record(record, subject, plane, counts, arguments.span, tolerance)
+        surface = _record(record, subject, plane, options)
     print(f"{out}: surface/{name}: {describe(surface)}")
+
+
+def _chosen_plane(arguments: argparse.Namespace, subject: Subject) -> Plane:
+    kind, names = arguments.plane, arguments.of.split(",") if arguments.of else []
+    if bool(arguments.through) != (kind == "checkpoints"):
+        raise InputError("--through names the other checkpoints of --plane checkpoints: give both or neither")
+    if names and kind not in ("eigen", "gradient"):
+        raise InputError(f"--of {arguments.of} says nothing of a {kind} plane: leave it out")
+    if kind == "checkpoints":
+        return checkpoints_plane(subject.vector(), {str(path): weights(path, subject) for path in arguments.through})
+    if kind == "pca":
+        paths = sorted(arguments.ckpt.parent.glob("snapshots/*.pt"))
+        return pca_plane(subject.vector(), {path.stem: weights(path, subject) for path in paths})
+    if kind == "gradient":
+        first, second = (*names, *("all", "few")[len(names) :])[:2]
+        return gradient_plane(subject, of=(first, second))
+    if kind == "eigen":
+        return eigen_plane(subject, of=names[0] if names else "all", seed=arguments.seed)
+    return random_plane(subject, seed=arguments.seed)
 
 
 def describe(surface: Surface) -> str:
@@ -231,37 +311,30 @@ def describe(surface: Surface) -> str:
     return ", ".join(parts)
 
 
-def _record(
-    record: Recording,
-    subject: Subject,
-    plane: Plane,
-    counts: tuple[int, int],
-    span: float | None,
-    tolerance: float | None,
-) -> Surface:
+def _record(record: Recording, subject: Subject, plane: Plane, options: dict[str, Any]) -> Surface:
     """Measures into an open recording, cell by cell, and finishes it."""
-    spans = record.noted("spans") or span
+    plane = _keep_directions(record, plane)
+    spans = record.noted("spans") or options["span"]
     if spans is None and not plane.ranges:
-        spans = list(automatic_span(Evaluator(subject), plane))
+        how = {key: options[key] for key in ("calibration", "samples_per_class", "seed")}
+        spans = list(automatic_span(Evaluator(subject, **how), plane))
         record.note("spans", spans)
-    a, b = axes(plane, points=counts, span=spans)
+    a, b = axes(plane, points=options["points"], span=spans)
     shape = (len(b), len(a))
     every = (len(subject.subsets), *shape)
-    record.scale("a", a, unit="multiples of the first direction")
-    record.scale("b", b, unit="multiples of the second direction")
+    unit = "filter lengths" if plane.kind == "random" else "distance in weight space"
+    record.scale("a", a, unit=unit)
+    record.scale("b", b, unit=unit)
     dims = ("subset", "b", "a")
-    record.create("loss", dims=dims, shape=every, unit="nats", meaning="mean loss")
-    record.create("accuracy", dims=dims, shape=every, unit="1", meaning="share classified rightly")
-    record.create("loss_se", dims=dims, shape=every, unit="nats", meaning="standard error of the loss, 0 where every "
-                  "sample was evaluated")  # fmt: skip
-    record.create("error", dims=dims, shape=every, unit="nats", meaning="estimated error of an interpolated loss")
-    record.create("status", dims=dims[1:], shape=shape, dtype="i1", meaning="0 to do, 1 measured, 2 not finite, "
-                  "3 failed, 4 interpolated")  # fmt: skip
-    for number, direction in enumerate(plane.directions, 1):
-        key = f"directions/{number}"
-        record.create(key, dims=["parameter"], shape=direction.shape, dtype="f4", meaning=plane.axes[number - 1])
-        record.write(key, slice(None), direction.cpu().numpy())
-    record.note("axes", list(plane.axes))
+    for key, unit, meaning in (
+        ("loss", "nats", "mean loss"),
+        ("accuracy", "1", "share classified rightly"),
+        ("loss_se", "nats", "standard error of the loss, 0 where every sample was evaluated"),
+        ("error", "nats", "estimated error of an interpolated loss"),
+    ):
+        record.create(key, dims=dims, shape=every, unit=unit, meaning=meaning)
+    said = "0 to do, 1 measured, 2 not finite, 3 failed, 4 interpolated"
+    record.create("status", dims=dims[1:], shape=shape, dtype="i1", meaning=said)
     cells = _cells(a, b, record.previous.data) if record.previous else {}
     if record.resumed:
         cells |= _cells(a, b, {key: record.read(key) for key in ("a", "b", *VALUES, "status")})
@@ -279,16 +352,53 @@ def _record(
             pending = 0
         progress.advance()
 
-    total = None if tolerance is not None else math.prod(shape) - len(cells)
+    total = None if options["tolerance"] else math.prod(shape) - len(cells)
     with Progress("surface", total, "point") as progress:
         surface = measure_surface(
-            subject, plane=plane, points=counts, span=spans, tolerance=tolerance, done=cells.values(), on_done=keep
-        )
+            subject, plane=plane, **{**options, "span": spans}, done=cells.values(), on_done=keep
+        )  # fmt: skip
     for key in (*VALUES, "error", "status"):
         record.write(key, slice(None), getattr(surface, key))
     record.note("evaluations", surface.evaluations)
+    _keep_trajectory(record, surface)
     record.finish()
     return surface
+
+
+def _keep_directions(record: Recording, plane: Plane) -> Plane:
+    """Writes the directions; a resumed surface takes those it began with, whatever a solver finds today."""
+    dtype = "f8" if plane.origin.dtype == torch.float64 else "f4"
+    keys = [f"directions/{number}" for number in range(1, len(plane.directions) + 1)]
+    if record.resumed and record.noted("axes"):
+        kept = tuple(torch.as_tensor(record.read(key)).to(plane.origin) for key in keys)
+        return replace(plane, directions=kept, axes=tuple(record.noted("axes")))
+    for key, direction, meaning in zip(keys, plane.directions, plane.axes, strict=True):
+        record.create(key, dims=["parameter"], shape=direction.shape, dtype=dtype, meaning=meaning)
+        record.write(key, slice(None), direction.cpu().numpy())
+    record.note("axes", list(plane.axes))
+    record.flush()
+    return plane
+
+
+def _keep_trajectory(record: Recording, surface: Surface) -> None:
+    plane = surface.plane
+    if not plane.points:
+        return
+    record.scale("trajectory/point", np.array(list(plane.points), dtype=object))
+    columns = {
+        "a": [a for a, _ in plane.points.values()],
+        "b": [b for _, b in plane.points.values()],
+        "left_out": list(plane.left_out.values()),
+    }
+    for key, values in columns.items():
+        meaning = "share of the distance from the origin that the plane does not show" if key == "left_out" else key
+        record.create(f"trajectory/{key}", dims=["point"], shape=(len(values),), meaning=meaning)
+        record.write(f"trajectory/{key}", slice(None), values)
+    if len(surface.b) == 1:
+        heights = barriers(surface)
+        record.create("barrier", dims=["subset"], shape=heights.shape, unit="nats", meaning="rise of the loss along "
+                      "the line above what joins its ends straight")  # fmt: skip
+        record.write("barrier", slice(None), heights)
 
 
 def _cells(a: np.ndarray, b: np.ndarray, data: Mapping[str, np.ndarray]) -> dict[tuple[int, int], Cell]:
@@ -308,6 +418,10 @@ def _cells(a: np.ndarray, b: np.ndarray, data: Mapping[str, np.ndarray]) -> dict
             loss, accuracy, loss_se = (data[name][:, i, j] for name in VALUES)
             found[at] = Cell(*at, loss, accuracy, loss_se, int(data["status"][i, j]))
     return found
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(Path(part.strip()) for part in text.split(","))
 
 
 def _counts(text: str) -> tuple[int, int]:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -13,9 +15,10 @@ from foundation.errors import InputError
 from landscape.directions import Plane, random_plane
 from landscape.evaluation import Evaluator
 from landscape.span import automatic_span, axes
-from landscape.store import FAILED, INTERPOLATED, MEASURED, NON_FINITE
+from landscape.store import FAILED, INTERPOLATED, MEASURED, NON_FINITE, Measurement, read_array, read_landscape
 from landscape.subject import Subject, TensorSamples
 from landscape.surface import Cell, measure_surface
+from tests.conftest import run_command, run_process
 
 COUNTS = [30, 9, 2]
 
@@ -248,3 +251,93 @@ def test_few_samples_of_each_class_come_with_standard_errors() -> None:
         s = names.index(name)
         assert (drawn.loss_se[s] > 0).all()
         assert (np.abs(drawn.loss[s] - whole.loss[s]) < 5 * drawn.loss_se[s]).all()
+
+
+def surface_in(path: Path, name: str) -> Measurement:
+    found = read_landscape(path).get("surface", name)
+    assert found is not None and found.complete
+    return found
+
+
+SMALL = ("--subsets", "all,few,class:9", "--samples-per-class", "8", "--points", "5x4")
+
+
+def test_the_command_writes_what_the_contract_names(small_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "l.h5"
+    run_command("landscape.surface", "--ckpt", small_run / "checkpoint.pt", *SMALL, "--out", out)
+    found = surface_in(out, "train")
+    assert {k: v for k, v in found.dims.items() if k in ("loss", "status", "error")} == {
+        "loss": ("subset", "b", "a"), "status": ("b", "a"), "error": ("subset", "b", "a")
+    }  # fmt: skip
+    assert found.data["loss"].shape == found.data["accuracy"].shape == (3, 4, 5)
+    assert found.data["a"].shape == (5,) and (found.data["loss_se"][0] > 0).all()
+    evaluation = read_landscape(out).get("evaluation", "train")
+    assert evaluation is not None and evaluation.subset[:2] == ("all", "balanced")
+    directions = read_array(out, "surface/train/directions/1"), read_array(out, "surface/train/directions/2")
+    assert abs(directions[0] @ directions[1]) < 1e-4 * np.linalg.norm(directions[0]) ** 2
+
+
+@pytest.mark.parametrize(
+    ("plane", "name"),
+    [(("gradient",), "train-gradient"), (("eigen", "--of", "class:9"), "train-eigen-class-9"), (("pca",), "train-pca")],
+)
+def test_the_command_cuts_other_planes(small_run: Path, tmp_path: Path, plane: tuple[str, ...], name: str) -> None:
+    out = tmp_path / "l.h5"
+    run_command("landscape.surface", "--ckpt", small_run / "checkpoint.pt", *SMALL, "--plane", *plane, "--out", out)
+    found = surface_in(out, name)
+    assert np.isfinite(found.data["loss"]).all() and len(found.attributes["axes"]) == 2
+    if plane == ("pca",):
+        assert found.config["batch_norm"] == "recalibrated"
+        assert len(found.data["trajectory/a"]) >= 3 and (found.data["trajectory/left_out"] <= 1).all()
+
+
+def test_the_command_draws_a_line_with_its_barriers(small_run: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "l.h5", sorted((small_run / "snapshots").glob("*.pt"))[0]
+    through = ("--plane", "checkpoints", "--through", other)
+    run_command("landscape.surface", "--ckpt", small_run / "checkpoint.pt", *SMALL, *through, "--out", out)
+    found = surface_in(out, "train-checkpoints")
+    assert found.data["loss"].shape == (3, 1, 5) and (found.data["barrier"] >= 0).all()
+    assert list(found.data["trajectory/point"]) == ["this checkpoint", str(other)]
+
+
+def test_an_eigen_plane_goes_on_with_the_directions_it_began_with(small_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "l.h5"
+    command = ("landscape.surface", "--ckpt", small_run / "checkpoint.pt", *SMALL, "--plane", "eigen", "--out", out)
+    killed = run_process("tests.kill_at", "landscape.store:Recording.flush", 5, *command, check=False)
+    assert killed.returncode == -9, killed.stderr
+    partial = tmp_path / "l.surface.train-eigen.partial.h5"
+    with h5py.File(partial, "r+") as file:
+        kept = file["surface/train-eigen/directions/1"]
+        kept[...] = -kept[()]  # as if a solver had found the other sign before
+        flipped = kept[()]
+    run_command(*command)
+    assert np.array_equal(read_array(out, "surface/train-eigen/directions/1"), flipped)
+
+
+def test_finer_grids_and_exact_ones_go_on_from_what_is_there(small_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "l.h5"
+    command = ("landscape.surface", "--ckpt", small_run / "checkpoint.pt", *SMALL[:4], "--span", "0.5", "--out", out)
+    run_command(*command, "--points", "13")
+    coarse = surface_in(out, "train")
+    run_command(*command, "--points", "25", "--exact")
+    fine = surface_in(out, "train")
+    assert (fine.data["status"] == MEASURED).all() and fine.data["loss"].shape == (3, 25, 25)
+    measured = coarse.data["status"] == MEASURED
+    assert np.array_equal(fine.data["loss"][:, ::2, ::2][:, measured], coarse.data["loss"][:, measured])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(("--plane", "checkpoints"), "--through"), (("--through", "a.pt"), "--through"), (("--of", "few"), "--of few"),
+     (("--plane", "eigen", "--of", "class:77"), "class:77"), (("--points", "2"), "--points 2"),
+     (("--plane", "checkpoints", "--through", "no.pt"), "no.pt"), (("--samples-per-class", "1"), "per-class 1"),
+     (("--tolerance", "7"), "--tolerance 7")],
+)  # fmt: skip
+def test_the_command_refuses_what_makes_no_surface(
+    small_run: Path, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    done = run_command(
+        "landscape.surface", "--ckpt", small_run / "checkpoint.pt", *options, "--out", tmp_path / "l.h5", check=False
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and said in done.stderr
+    assert not list(tmp_path.glob("l*h5"))
