@@ -33,6 +33,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoint.pt"
         self.best = path / "best.pt"
         self.metrics = path / "metrics.jsonl"
+        self.summary = path / "summary.json"
         self._config = path / "config.json"
         self._resume = path / "resume.pt"
 

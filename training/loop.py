@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 import torch
 
 from foundation.devices import choose_device
+from foundation.files import write_json
 from foundation.progress import Progress
 from foundation.provenance import provenance
-from training.checkpoint import Checkpoint
+from training import table
+from training.checkpoint import Checkpoint, load_checkpoint
 from training.config import Config
 from training.data import DataSet, open_data
 from training.folder import RunFolder
@@ -35,6 +38,7 @@ class Run:
         best: The best network by the validation split; None when nothing was held out.
         rows: The lines of `metrics.jsonl`, one an epoch.
         class_counts: n_c.
+        summary: Test results (`epoch`, `loss`, `accuracy`) of the `last` epoch, the headline, and of the `best`.
         config: The resolved configuration.
     """
 
@@ -43,6 +47,7 @@ class Run:
     best: Path | None
     rows: tuple[dict[str, Any], ...] = field(repr=False)
     class_counts: tuple[int, ...]
+    summary: dict[str, Any] = field(repr=False)
     config: Config = field(repr=False)
 
 
@@ -81,12 +86,14 @@ def train(config: Config, *, say: Callable[[str], None] = lambda line: None) -> 
             session = Session(config, data, method, device)
             saved = together(lambda: claim.enter_context(folder.claimed(config)) if rank() == 0 else None)
             rows = run_epochs(session, folder, from_rank_0(saved), say)
+            summary = conclude(session, folder, rows, say)
     return Run(
         folder=folder.path,
         checkpoint=folder.checkpoint,
         best=folder.best if folder.best.is_file() else None,
         rows=tuple(rows),
         class_counts=data.class_counts,
+        summary=summary,
         config=config,
     )
 
@@ -125,6 +132,8 @@ def run_epochs(
         start, best = saved["epoch"], saved["best"]
     rows = from_rank_0(folder.cut_metrics(start) if writes else [])
     origin = provenance(session.device, seed=config.seed)
+    if writes and start < session.epochs:
+        say(table.HEADER)
     with Progress(f"training {folder.path.name}", session.epochs - start, "epoch") as progress:
         for epoch in range(start, session.epochs):
             row = session.epoch(epoch)
@@ -145,7 +154,7 @@ def run_epochs(
                 resume = {"epoch": epoch + 1, "best": best, "state": session.state()}
                 snapshot = is_snapshot(epoch + 1, session.epochs, config.snapshots)
                 folder.record(row, checkpoint, resume, best=is_best, snapshot=snapshot)
-                say(describe(row))
+                say(table.line(row))
             progress.advance(note=f"objective {row['objective']:.3f}")
     return rows
 
@@ -155,12 +164,32 @@ def is_snapshot(epoch: int, epochs: int, count: int) -> bool:
     return count > 0 and epoch * count // epochs > (epoch - 1) * count // epochs
 
 
-def describe(row: dict[str, Any]) -> str:
-    """An epoch in one line: objective and accuracies in percent."""
-    parts = [f"epoch {row['epoch']}: objective {row['objective']:.3f}"]
-    for name in ("validation", "test"):
-        if name in row:
-            scores = row[name]["accuracy"]
-            shown = [f"{key} {100 * scores[key]:.1f}" for key in ("all", "many", "medium", "few") if key in scores]
-            parts.append(f"{name} {' '.join(shown)} %")
-    return ", ".join(parts)
+def conclude(
+    session: Session, folder: RunFolder, rows: list[dict[str, Any]], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Test results of the last epoch and of the best by the validation split; rank 0 writes and says them.
+
+    Args:
+        session: What was trained.
+        folder: The run's folder.
+        rows: The lines of `metrics.jsonl`.
+        say: Called with each line of text.
+
+    Returns:
+        `last` and, where something was held out, `best`: `epoch`, `loss` and `accuracy` each.
+    """
+    writes = rank() == 0
+    summary = from_rank_0(json.loads(folder.summary.read_text()) if writes and folder.summary.is_file() else None)
+    if summary is None:
+        summary = {"last": {"epoch": rows[-1]["epoch"], **rows[-1]["test"]}}
+        best = from_rank_0(load_checkpoint(folder.best) if writes and folder.best.is_file() else None)
+        if best is not None:
+            scores = best.metrics.get("test") or session.test_scores(best.state_dict)
+            summary["best"] = {"epoch": best.epoch, **scores}
+        if writes:
+            write_json(folder.summary, summary)
+    if writes:
+        for name, scores in summary.items():
+            say(table.result(name, scores["epoch"], scores))
+        say(f"wrote {folder.checkpoint}")
+    return summary

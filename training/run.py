@@ -13,22 +13,35 @@ from foundation.errors import InputError
 from training.config import PRECISIONS, Config
 from training.data.longtail import KINDS
 from training.folder import read_config
+from training.listing import listing
 from training.loop import train
+from training.recipe import load_recipe
 from training.schedules import SCHEDULES
 
 
 class TrainingParser(Parser):
-    """The command's arguments. `--resume` takes the configuration of the run as defaults; flags override."""
+    """The command's arguments; `--recipe`, then `--resume`, set defaults that flags override."""
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parses once for `--resume`, then again over what it found."""
+        """Parses once to see what sets defaults, then again over them."""
         first = super().parse_args(args, namespace)
         try:
+            if first.recipe:
+                self.set_defaults(**load_recipe(first.recipe))
             if first.resume:
                 self.set_defaults(**{name: value for name, value in read_config(first.out).items() if name != "out"})
         except InputError as error:
             self.exit(error.exit_code, f"error: {error}\n")
         return super().parse_args(args, namespace)
+
+
+class Listing(argparse.Action):
+    """Prints what can be named and ends the command, as `--help` does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *ignored: object, **also_ignored: object) -> None:
+        """Prints and exits."""
+        print(listing())
+        parser.exit()
 
 
 def _imbalance(text: str) -> float | None:
@@ -69,6 +82,8 @@ def build_parser() -> TrainingParser:
     add = parser.add_argument
     settings: dict[str, Any] = {"action": Settings, "nargs": "+", "default": {}, "metavar": "NAME=VALUE"}
     add("--out", type=Path, required=True, help="run folder; an interrupted run in it continues")
+    add("--list", action=Listing, nargs=0, help="methods, networks, data sets and recipes with their papers")
+    add("--recipe", help="a recipe by name, such as cifar100-lt/ldam-drw+bgp, or a YAML file; flags override it")
     add("--resume", action="store_true", help="continue the run in --out with its own settings")
     add("--data", default=Config.data, help="data set")
     add("--data-dir", type=Path, help="folder that holds the data set")
@@ -103,10 +118,8 @@ def build_parser() -> TrainingParser:
 
 
 def _main(arguments: argparse.Namespace) -> None:
-    settings = vars(arguments)
-    settings.pop("resume")
-    result = train(Config(**settings), say=lambda line: print(line, flush=True))
-    print(f"wrote {result.checkpoint}")
+    settings = {name: value for name, value in vars(arguments).items() if name in Config.__dataclass_fields__}
+    train(Config(**settings), say=lambda line: print(line, flush=True))
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

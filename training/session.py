@@ -69,7 +69,7 @@ class Session:
         if method.scale is not None:
             kwargs["scale"] = method.scale
         kwargs |= config.model_kwargs
-        self.model = {"name": config.model, "kwargs": kwargs}
+        self.model: dict[str, Any] = {"name": config.model, "kwargs": kwargs}
         torch.manual_seed(config.seed)
         network = build_model(config.model, **kwargs).to(device, dtype)
         self.network = network.to(memory_format=torch.channels_last) if config.channels_last else network
@@ -254,6 +254,23 @@ class Session:
                     batches = self.feeds[name].evaluation(positions)
                     found[name] = evaluate(network, batches, self.data.class_counts)
         return found
+
+    def test_scores(self, state: dict[str, Tensor]) -> dict[str, Any]:
+        """Loss and accuracy on the test split of the run's network with other weights.
+
+        Args:
+            state: As `exported` returns it.
+
+        Returns:
+            See `evaluate`.
+        """
+        network = build_model(self.model["name"], **self.model["kwargs"]).to(self.device, DTYPES[self.config.precision])
+        network.load_state_dict(state)
+        if self.config.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        positions = own_part(torch.arange(self.data.record["sizes"]["test"]))
+        with self.autocast():
+            return evaluate(network, self.feeds["test"].evaluation(positions), self.data.class_counts)
 
     def exported(self) -> dict[str, Tensor]:
         """The weights and buffers of the network as it is evaluated, in the form of `model`, on the CPU."""

@@ -61,7 +61,7 @@ METHODS = {
 def test_an_interrupted_run_ends_with_the_tensors_of_a_whole_one(tmp_path, method):
     changes = {"method": method, **METHODS[method]}
     whole = train(config(tmp_path / "whole", **changes))
-    for after in (1, 1):
+    for after in (2, 2):  # the table's header, then an epoch
         with pytest.raises(Stop):
             train(config(tmp_path / "parts", **changes), say=stopping(after))
     parts = train(config(tmp_path / "parts", **changes))
@@ -79,7 +79,7 @@ def test_an_interrupted_run_ends_with_the_tensors_of_a_whole_one(tmp_path, metho
 
 def test_metrics_are_cut_back_to_what_was_kept(tmp_path):
     with pytest.raises(Stop):
-        train(config(tmp_path), say=stopping(2))
+        train(config(tmp_path), say=stopping(3))
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 3}\n{"epo')  # a line that never became a checkpoint, and half a line
     run = train(config(tmp_path))
@@ -130,7 +130,15 @@ def test_a_checkpoint_rebuilds_what_was_evaluated(tmp_path):
 def test_best_is_chosen_by_validation_and_the_first_of_equals(tmp_path):
     run = train(config(tmp_path, epochs=4))
     scores = [row["validation"]["accuracy"]["balanced"] for row in run.rows]
-    assert load_checkpoint(run.best).epoch == 1 + scores.index(max(scores))
+    best = load_checkpoint(run.best)
+    assert best.epoch == run.summary["best"]["epoch"] == 1 + scores.index(max(scores))
+    assert run.summary["last"] == {"epoch": 4, **run.rows[-1]["test"]}
+    network = build_model(best.model["name"], **best.model["kwargs"]).eval()
+    network.load_state_dict(best.state_dict)
+    test = open_split(best.data, "test")
+    with torch.no_grad():
+        right = network(test.inputs(torch.arange(len(test)))).argmax(1) == test.labels
+    assert run.summary["best"]["accuracy"]["all"] == pytest.approx(float(right.double().mean()))
 
 
 def test_without_validation_there_is_no_best(tmp_path):

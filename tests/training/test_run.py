@@ -4,15 +4,19 @@ import json
 
 import pytest
 
+from training.augment import AUGMENTATIONS
 from training.config import Config
+from training.data import SOURCES
 from training.folder import read_config
+from training.methods import build_method
+from training.models import MODELS
+from training.recipe import recipe_names
 from training.run import build_parser, main
 
 
 def configured(*arguments):
     settings = vars(build_parser().parse_args([str(a) for a in arguments]))
-    settings.pop("resume")
-    return Config(**settings)
+    return Config(**{name: value for name, value in settings.items() if name in Config.__dataclass_fields__})
 
 
 def test_the_defaults_are_those_of_the_configuration(tmp_path):
@@ -38,7 +42,7 @@ SMALL = ("--data", "digits", "--imbalance", 10, "--model-kwargs", "widths=[4,8]"
 
 def test_a_run_then_resume_with_its_own_settings(tmp_path, capsys):
     code, said = end(capsys, *SMALL, "--lr", 0.05, "--out", tmp_path / "run")
-    assert code == 0 and "epoch 2: objective" in said.out and "checkpoint.pt" in said.out
+    assert code == 0 and "last epoch 2, test accuracy: all" in said.out and "checkpoint.pt" in said.out
     assert read_config(tmp_path / "run")["lr"] == 0.05
     code, _ = end(capsys, "--resume", "--out", tmp_path / "run")
     assert code == 0
@@ -71,10 +75,48 @@ def test_arguments_that_cannot_be_read_are_one_sentence(tmp_path, capsys, argume
 
 def test_every_setting_of_the_configuration_has_an_option():
     options = {action.dest for action in build_parser()._actions}
-    assert set(Config.__dataclass_fields__) == options - {"help", "resume"}
+    assert set(Config.__dataclass_fields__) == options - {"help", "resume", "recipe", "list"}
 
 
 def test_config_json_holds_the_resolved_settings(tmp_path, capsys):
     end(capsys, *SMALL, "--out", tmp_path / "run")
     saved = json.loads((tmp_path / "run" / "config.json").read_text())
     assert set(saved) == set(Config.__dataclass_fields__) and saved["weight_decay"] is not None
+
+
+def test_a_recipe_sets_defaults_that_flags_override(tmp_path):
+    config = configured("--recipe", "cifar100-lt/ldam-drw+bgp", "--out", tmp_path)
+    assert (config.data, config.model, config.method) == ("cifar100", "resnet32", "ldam-drw+bgp")
+    assert (config.epochs, config.weight_decay, config.validation) == (200, 2e-4, 0)
+    assert configured("--recipe", "cifar100-lt/ldam-drw+bgp", "--out", tmp_path, "--epochs", "3").epochs == 3
+    assert configured("--recipe", "imagenet-lt/ce", "--out", tmp_path).imbalance is None
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("method: la\nmethod_kwargs: {tau: 2.0}\n")
+    assert configured("--recipe", mine, "--out", tmp_path).method_kwargs == {"tau": 2.0}
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_names_what_there_is(name, tmp_path):
+    config = configured("--recipe", name, "--out", tmp_path)
+    assert config.data in SOURCES and config.model in MODELS
+    assert config.augment is None or config.augment in AUGMENTATIONS
+    build_method(config.method, [500, 50, 5], **config.method_kwargs)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("- a", "no list"), ("a: [", "cannot be read"), ("colour: red", "'colour'"), ("", "no list")]
+)
+def test_a_bad_recipe_is_one_sentence(tmp_path, capsys, text, said):
+    (tmp_path / "r.yaml").write_text(text)
+    code, output = end(capsys, "--recipe", tmp_path / "r.yaml", "--out", tmp_path / "run")
+    assert code == 2 and said in output.err and output.err.count("\n") == 1
+    code, output = end(capsys, "--recipe", "cifar10-lt/magic", "--out", tmp_path / "run")
+    assert code == 2 and "cifar10-lt/ce" in output.err
+
+
+def test_the_list_names_everything_with_its_paper(capsys):
+    code, said = end(capsys, "--list")
+    assert code == 0
+    for name in (*SOURCES, *MODELS, *AUGMENTATIONS, *recipe_names(), "ldam", "bgp", "focal-sam", "crt"):
+        assert f"  {name} " in said.out, name
+    assert "Cao et al., NeurIPS 2019" in said.out
