@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
+from benchmarks.pipeline import BATCH, images_over_dataloader, pipeline_share, wait
 from foundation.command import Parser, run
 from foundation.devices import choose_device, describe_device
 from training.config import Config
@@ -46,16 +49,16 @@ def step_times(
         config = Config(out=Path("unused"), method=name, model=model)
         sessions[name] = Session(config, data, build_method(name, data.class_counts), device)
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
-    batches = order[: 64 * STEPS_A_TURN].tensor_split(STEPS_A_TURN)
+    batches = order[: BATCH * STEPS_A_TURN].tensor_split(STEPS_A_TURN)
     times: dict[str, list[float]] = {name: [] for name in methods}
     for turn in range(turns + 2):  # two turns to warm up
         for name in methods if turn % 2 else reversed(methods):
-            _wait(device)
+            wait(device)
             started = time.perf_counter()
             session = sessions[name]
             for index, batch in enumerate(session.feeds["train"].batches(batches, seed=turn)):
                 session.step(0, index, batch)
-            _wait(device)
+            wait(device)
             if turn >= 2:
                 times[name].append((time.perf_counter() - started) / len(batches))
     return times
@@ -66,24 +69,35 @@ def ratio(times: dict[str, list[float]], name: str) -> float:
     return statistics.median(a / b for a, b in zip(times[name], times["ce"], strict=True))
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def _main(arguments: argparse.Namespace) -> None:
     device = choose_device(arguments.device)
     data = open_data("fashion-mini", imbalance=100)
     times = step_times(list(METHODS.values()), data, model=arguments.model, device=device, turns=arguments.turns)
-    print(f"{arguments.model}, batches of 64, {describe_device(device)}")
+    print(f"{arguments.model}, batches of {BATCH}, {describe_device(device)}")
     for name, seconds in times.items():
         print(f"{name:>12} {1e3 * statistics.median(seconds):8.2f} ms a step {ratio(times, name):6.3f} × ce")
-    print(json.dumps({f"{key}_over_ce": round(ratio(times, name), 4) for key, name in METHODS.items() if key != "ce"}))
+    share = pipeline_share(data, model=arguments.model, device=device, turns=5)
+    print(f"choosing, augmenting and normalising batches takes {100 * share:.1f} % of a step")
+    workers = min(4, os.cpu_count() or 1)
+    faster = images_over_dataloader(data, model=arguments.model, device=device, workers=workers, turns=3)
+    print(f"{faster:.2f} × the images a second of a DataLoader of Pillow images with {workers} workers")
+    ratios = {f"{key}_over_ce": ratio(times, name) for key, name in METHODS.items() if key != "ce"}
+    figures = {**ratios, "pipeline_share": share, "images_over_dataloader": faster}
+    print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command.
+
+    Args:
+        argv: Arguments instead of the process's own.
+    """
     parser = Parser("benchmarks.training", "Measures what a training step costs.", "--turns 40")
     parser.add_argument("--turns", type=int, default=30, help="how often each method is timed")
     parser.add_argument("--model", default="cnn", help="network")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
-    run(_main, parser)
+    run(_main, parser, argv)
+
+
+if __name__ == "__main__":
+    main()

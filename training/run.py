@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,7 +41,10 @@ class Listing(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *ignored: object, **also_ignored: object) -> None:
         """Prints and exits."""
-        print(listing())
+        try:
+            print(listing(), flush=True)
+        except BrokenPipeError:  # `… --list | head` closed our output
+            sys.stderr.close()
         parser.exit()
 
 

@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from foundation.command import Parser, run
 from foundation.errors import InputError
@@ -119,7 +119,12 @@ def _main(arguments: argparse.Namespace) -> None:
     print(result, end="")
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command.
+
+    Args:
+        argv: Arguments instead of the process's own.
+    """
     parser = Parser(
         "training.search",
         "Compares settings by accuracy on the validation split.",
@@ -132,4 +137,8 @@ if __name__ == "__main__":
     parser.add_argument("--method", default=Config.method, help="method")
     parser.add_argument("--epochs", type=int, default=Config.epochs, help="epochs of each run")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of table.md")
-    run(_main, parser)
+    run(_main, parser, argv)
+
+
+if __name__ == "__main__":
+    main()

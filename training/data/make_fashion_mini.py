@@ -7,7 +7,9 @@ arrays come out wherever it runs.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -56,10 +58,19 @@ def _main(arguments: argparse.Namespace) -> None:
     print(f"wrote {arguments.out} ({arguments.out.stat().st_size / 1e6:.2f} MB)")
 
 
-if __name__ == "__main__":
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command.
+
+    Args:
+        argv: Arguments instead of the process's own.
+    """
     parser = Parser(
         "training.data.make_fashion_mini", "Packs fashion-mini.", "--source /usr/share/datasets/fashion-mnist"
     )
     parser.add_argument("--source", type=Path, default=fashion.DEBIAN, help="folder with the four IDX files")
     parser.add_argument("--out", type=Path, default=fashion.PACKED, help="file to write")
-    run(_main, parser)
+    run(_main, parser, argv)
+
+
+if __name__ == "__main__":
+    main()
