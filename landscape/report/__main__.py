@@ -31,9 +31,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _command(arguments: argparse.Namespace) -> None:
     report = write_report(arguments.files, arguments.out)
-    print(
-        f"{report.path}: {count(len(report.runs), 'run')}, {count(len(report.caveats), 'caveat')}, {report.size / 1e6:.1f} MB"
-    )
+    runs, caveats = count(len(report.runs), "run"), count(len(report.caveats), "caveat")
+    print(f"{report.path}: {runs}, {caveats}, {report.size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

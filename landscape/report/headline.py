@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from landscape.report.caveats import LEVELS, Caveat
+from landscape.report.caveat import LEVELS, Caveat
 from landscape.report.measures import Table, View
 from landscape.report.runs import Run
 from landscape.report.subsets import Row
@@ -16,6 +16,9 @@ from landscape.report.words import factor, figure, percent, times
 
 CLEAR = 1.25
 """Ratios of eigenvalues nearer to one than this are told as "about the same"."""
+
+MOST_DETAIL = 3
+"""With more runs than this the answers keep to the few-shot classes."""
 
 
 @dataclass(frozen=True)
@@ -98,15 +101,15 @@ def _title(runs: Sequence[Run], rows: Sequence[Row], view: View | None) -> Marku
         return plain
     ratio = tail / head
     if ratio > CLEAR:
-        first = Markup("Under {}, few-shot classes sit at points {} sharper than many-shot ones").format(
+        first = Markup("Under {}, few‑shot classes sit at points {} sharper than many‑shot ones").format(
             run_mark(runs, 0), times(ratio)
         )
     elif ratio < 1 / CLEAR:
-        first = Markup("Under {}, few-shot classes sit at points {} flatter than many-shot ones").format(
+        first = Markup("Under {}, few‑shot classes sit at points {} flatter than many‑shot ones").format(
             run_mark(runs, 0), times(1 / ratio)
         )
     else:
-        first = Markup("Under {}, few-shot and many-shot classes are about equally sharp").format(run_mark(runs, 0))
+        first = Markup("Under {}, few‑shot and many‑shot classes are about equally sharp").format(run_mark(runs, 0))
     change = _value(view, 1, "top", few) / tail if len(runs) > 1 else float("nan")
     if not change > 0:
         return first + Markup(".")
@@ -114,12 +117,12 @@ def _title(runs: Sequence[Run], rows: Sequence[Row], view: View | None) -> Marku
     at = Markup(", at {} the loss").format(times(loss)) if loss > CLEAR else Markup("")
     at = Markup(", at a {} smaller loss").format(times(1 / loss)) if 0 < loss < 1 / CLEAR else at
     if change < 1 / CLEAR:
-        return first + Markup("; {} makes the few-shot ones {} flatter{}.").format(
+        return first + Markup("; {} makes the few‑shot ones {} flatter{}.").format(
             run_mark(runs, 1), times(1 / change), at
         )
     if change > CLEAR:
-        return first + Markup("; {} makes the few-shot ones {} sharper{}.").format(run_mark(runs, 1), times(change), at)
-    return first + Markup("; {} leaves the few-shot ones as sharp{}.").format(run_mark(runs, 1), at)
+        return first + Markup("; {} makes the few‑shot ones {} sharper{}.").format(run_mark(runs, 1), times(change), at)
+    return first + Markup("; {} leaves the few‑shot ones as sharp{}.").format(run_mark(runs, 1), at)
 
 
 def _sharp(runs: Sequence[Run], rows: Sequence[Row], view: View | None) -> list[Markup]:
@@ -146,9 +149,9 @@ def _sharp(runs: Sequence[Run], rows: Sequence[Row], view: View | None) -> list[
         if judged:
             negative = verdicts.count("negative")
             parts.append(
-                Markup("negative curvature proven at {} classes").format(_strong(f"{negative} of {judged}"))
+                Markup("negative curvature proven at {} classes").format(_strong(f"{negative:,} of {judged:,}"))
                 if negative
-                else Markup("no negative curvature found at any of {} classes").format(_strong(str(judged)))
+                else Markup("no negative curvature found at any of {} classes").format(_strong(f"{judged:,}"))
             )
         if parts:
             lines.append(Markup("{}: {}.").format(run_mark(runs, position), Markup("; ").join(parts)))
@@ -163,8 +166,8 @@ def _changed(runs: Sequence[Run], rows: Sequence[Row], table: Table, other: int)
         return [Markup("No group was measured in both runs.")]
     view = table.views[0]
     judge = next((v for v in table.views if v.name == "test"), view)
-    for row, words in ((few, "few-shot"), (everything, "balanced")):
-        if row is None:
+    for row, words in ((few, "few‑shot"), (everything, "balanced")):
+        if row is None or (len(runs) > MOST_DETAIL and words != "few‑shot"):
             continue
         parts: list[Markup] = []
         before, after = _value(view, 0, "top", row), _value(view, other, "top", row)

@@ -82,7 +82,10 @@ BASIC = (
         "temperature", "Temperature", "Temperature", "log", "Fit",
         "what the logits were divided by to reach the other run's loss",
     ),
-    Measure("gradient", "Gradient norm ‖∇L‖", "‖∇L‖", "log", "Fit", "length of the subset's gradient; 0 where it is stationary"),
+    Measure(
+        "gradient", "Gradient norm ‖∇L‖", "‖∇L‖", "log", "Fit",
+        "length of the subset's gradient; 0 where it is stationary",
+    ),
     Measure(
         "top", "Top eigenvalue λ₁", "λ₁", "log", "Curvature",
         "largest eigenvalue of the subset's Hessian: curvature along the sharpest direction",
@@ -113,11 +116,15 @@ COUNTS = (
 )
 
 _KINDS = {
-    "sam": ("SAM sharpness, one step", "Sharpness", "rise of the loss after one ascent step of length ρ along the gradient"),
-    "sam_steps": ("SAM sharpness, several steps", "Sharpness", "largest rise of the loss found within distance ρ by repeated ascent"),
-    "adaptive": ("Adaptive sharpness", "Adaptive", "largest rise found within ρ when every parameter is scaled by its size"),
-    "average": ("Average-case sharpness", "Average", "mean rise under Gaussian noise of σ = ρ|w| on every parameter"),
-}  # fmt: skip
+    "sam": ("SAM sharpness, one step", "SAM", "rise of the loss after one step of length ρ up the gradient"),
+    "sam_steps": (
+        "SAM sharpness",
+        "Sharpness",
+        "largest rise of the loss that repeated ascent found within distance ρ",
+    ),
+    "adaptive": ("Adaptive sharpness", "Adaptive", "rise after one step of ρ, each weight in proportion to its size"),
+    "average": ("Average-case sharpness", "Average", "mean rise under Gaussian noise of ρ times each weight"),
+}
 _KIND_ORDER = ("sam_steps", "sam", "adaptive", "average")
 
 

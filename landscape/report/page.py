@@ -15,12 +15,12 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from foundation.provenance import package_version
-from landscape.report.caveats import LEVELS, Caveat
+from landscape.report.caveat import LEVELS, Caveat
 from landscape.report.curves import pack_curves
 from landscape.report.densities import pack_densities
 from landscape.report.headline import headline_of
 from landscape.report.matrices import pack_matrices
-from landscape.report.measures import VERDICTS, Column, Table
+from landscape.report.measures import VERDICTS, Column, Table, View
 from landscape.report.packing import floats
 from landscape.report.palette import diverging, sequential
 from landscape.report.runs import Run
@@ -29,8 +29,8 @@ from landscape.report.surfaces import pack_lines, pack_surfaces
 
 SCRIPTS = (
     "unpack.js", "model.js", "format.js", "scales.js", "state.js", "theme.js", "export.js", "chart.js", "choose.js",
-    "picker.js", "toolbar.js", "strip.js", "table.js", "correlation.js", "explorer.js", "density.js", "grid.js",
-    "surface.js", "matrix.js", "line.js", "curves.js", "start.js",
+    "picker.js", "toolbar.js", "strip.js", "table.js", "correlation.js", "crowd.js", "explorer.js", "density.js",
+    "grid.js", "surface.js", "matrix.js", "line.js", "curves.js", "start.js",
 )  # fmt: skip
 """In this order they share one scope; each holds one idea and says it in its first line."""
 
@@ -116,21 +116,24 @@ def _data(runs: Sequence[Run], rows: Sequence[Row], table: Table, kept: frozense
             for m in table.measures
         ],
         "sharpness": table.sharpness,
-        "views": [
-            {
-                "name": view.name,
-                "columns": [{key: _column(column) for key, column in columns.items() if key in table.keys} for columns in view.columns],
-                "verdicts": [[VERDICTS.index(v) if v else -1 for v in verdicts] for verdicts in view.verdicts],
-                "densities": pack_densities(runs, rows, view.name, kept),
-                "cross": pack_matrices(runs, rows, view.name, kept),
-            }
-            for view in table.views
-        ],
+        "views": [_view(view, runs, rows, table, kept) for view in table.views],
         "surfaces": [pack_surfaces(run, rows, kept) for run in runs],
         "lines": [pack_lines(run, rows, kept) for run in runs],
         "curves": pack_curves(runs, rows),
         "palette": {"sequential": sequential(), "light": diverging(dark=False), "dark": diverging(dark=True)},
     }  # fmt: skip
+
+
+def _view(view: View, runs: Sequence[Run], rows: Sequence[Row], table: Table, kept: frozenset[int]) -> dict[str, Any]:
+    return {
+        "name": view.name,
+        "columns": [
+            {key: _column(column) for key, column in columns.items() if key in table.keys} for columns in view.columns
+        ],
+        "verdicts": [[VERDICTS.index(v) if v else -1 for v in verdicts] for verdicts in view.verdicts],
+        "densities": pack_densities(runs, rows, view.name, kept),
+        "cross": pack_matrices(runs, rows, view.name, kept),
+    }
 
 
 def _column(column: Column) -> dict[str, Any]:

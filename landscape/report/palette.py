@@ -38,7 +38,7 @@ def diverging(*, dark: bool) -> list[str]:
 
 
 def _oklch(lightness: float, chroma: float, hue: float) -> str:
-    """Oklab polar coordinates to sRGB, clipped to the gamut (matrices of Ottosson, "A perceptual color space", 2020)."""
+    """Polar Oklab to sRGB, clipped to the gamut (Ottosson, "A perceptual color space", 2020)."""
     lab = np.array([lightness, chroma * math.cos(hue), chroma * math.sin(hue)])
     cones = np.array(
         [[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.2914855480]]

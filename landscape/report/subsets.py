@@ -65,10 +65,8 @@ def rows_of(runs: Sequence[Run]) -> tuple[Row, ...]:
     others.sort(key=lambda key: (ORDER.index(key[0]) if key[0] in ORDER else len(ORDER), key))
     groups = _groups(runs, classes, [counts[key] for key in classes])
     titles = _titles([*others, *classes], kinds)
-    return tuple(
-        Row(key[0], key[1], titles[key], kinds[key], counts[key], groups[rank - len(others)] if kinds[key] == "class" else "")
-        for rank, key in enumerate([*others, *classes])
-    )  # fmt: skip
+    named = [*((key, "") for key in others), *zip(classes, groups, strict=True)]
+    return tuple(Row(key[0], key[1], titles[key], kinds[key], counts[key], group) for key, group in named)
 
 
 def _number(name: str) -> int:

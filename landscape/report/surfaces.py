@@ -48,11 +48,18 @@ def cells_of(measurement: Measurement) -> Cells:
     error = measurement.data.get("error")
     inside = error[..., status == INTERPOLATED] if error is not None and error.shape[-2:] == status.shape else None
     known = inside[np.isfinite(inside)] if inside is not None else np.empty(0)
-    return Cells(
-        int(status.size),
-        *(int(np.count_nonzero(status == code)) for code in (TODO, NON_FINITE, FAILED, INTERPOLATED)),
-        float(known.max()) if known.size else float("nan"),
+    todo, bad, failed, filled = (
+        int(np.count_nonzero(status == code)) for code in (TODO, NON_FINITE, FAILED, INTERPOLATED)
     )
+    return Cells(int(status.size), todo, bad, failed, filled, float(known.max()) if known.size else float("nan"))
+
+
+def hidden_share(measurement: Measurement) -> np.ndarray | None:
+    """The share of the distance to each point of a trajectory that the plane does not show, or None."""
+    for key, values in measurement.data.items():
+        if key.startswith("trajectory/") and "share" in key:
+            return np.asarray(values, dtype=float)
+    return None
 
 
 def planes_of(run: Run) -> list[Measurement]:
@@ -125,7 +132,7 @@ def _plane(measurement: Measurement, index: dict[tuple[str, str], int], kept: fr
         "rows": [row for _, row in positions],
         "loss": [codes(data["loss"][p]) for p, _ in positions],
         "status": bytes_(data["status"]) if "status" in data else None,
-        "path": _path(data),
+        "path": _path(measurement),
     }
     for key, name in (("accuracy", "accuracy"), ("se", "loss_se")):
         if name in data:
@@ -139,11 +146,12 @@ def _axes(measurement: Measurement) -> list[str]:
     return [str(axis) for axis in axes] if isinstance(axes, list) else []
 
 
-def _path(data: Any) -> dict[str, Any] | None:
+def _path(measurement: Measurement) -> dict[str, Any] | None:
+    data = measurement.data
     coordinates = data.get("trajectory/coordinates")
     if coordinates is None or np.ndim(coordinates) != 2 or len(coordinates) == 0:
         return None
-    hidden = next((data[key] for key in data if key.startswith("trajectory/") and "share" in key), None)
+    hidden = hidden_share(measurement)
     return {
         "a": floats(coordinates[:, 0]),
         "b": floats(coordinates[:, 1]),

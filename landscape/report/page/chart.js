@@ -36,7 +36,15 @@ async function work() {
   }
 }
 
-const next = () => panels.find((panel) => panel.dirty && panel.seen);
+// The panel nearest to the middle of the window goes first: it is the one being looked at.
+function next() {
+  const distance = ({ body }) => {
+    const { top, bottom } = body.getBoundingClientRect();
+    return Math.abs((top + bottom - window.innerHeight) / 2);
+  };
+  const waiting = panels.filter((panel) => panel.dirty && panel.seen);
+  return waiting.sort((p, q) => distance(p) - distance(q))[0];
+}
 
 async function draw(panel) {
   panel.dirty = false;
@@ -54,7 +62,7 @@ async function draw(panel) {
       body.replaceChildren(panel.drawn);
     }
     panel.drawn.setAttribute("aria-label", built.label);
-    await Plotly.react(panel.drawn, built.data, built.layout, { displayModeBar: false, responsive: false, scrollZoom: false, doubleClick: "reset" });
+    await Plotly.react(panel.drawn, built.data, built.layout, { displayModeBar: false, responsive: false, scrollZoom: false, doubleClick: "reset", plotGlPixelRatio: Math.min(2, Math.max(1, window.devicePixelRatio)) });
     if (fresh && panel.bind) panel.bind(panel.drawn);
   }
   body.classList.remove("busy");

@@ -26,7 +26,8 @@ function scaleFor(key, values) {
 function drawExplorer(width) {
   const runs = shownRuns();
   const byRank = state.x === "rank";
-  const points = drawnClasses(MOST_POINTS);
+  const crowd = byRank && classes.length > MOST_POINTS;
+  const points = crowd ? classes : drawnClasses(MOST_POINTS);
   const measure = measureOf.get(state.y);
   if (!measure || !points.length) return { empty: "No measure of single classes is in these files." };
   const have = runs.filter((run) => column(state.y, run));
@@ -36,16 +37,16 @@ function drawExplorer(width) {
   const yScale = scaleFor(state.y, all(state.y));
   const xScale = byRank ? LINEAR : scaleFor(state.x, all(state.x));
   const extent = [];
-  const traces = have.map((run, order) => {
+  const traces = crowd ? have.flatMap((run) => crowdTraces(run, yScale, measure, extent)) : have.map((run, order) => {
     const shift = byRank && points.length <= NAMED_TICKS ? (order - (have.length - 1) / 2) * 0.13 : 0;
     const x = points.map((row) => (byRank ? place.get(row.index) + shift : xScale.forward(valueOf(state.x, run, row.index))));
     const y = points.map((row) => yScale.forward(valueOf(state.y, run, row.index)));
     extent.push(...y.filter((value) => value !== null && Number.isFinite(value)));
     return {
-      type: "scatter", mode: byRank && points.length <= 150 ? "lines+markers" : "markers", x, y, customdata: points.map((row) => row.index),
+      type: "scatter", mode: byRank && points.length <= NAMED_TICKS ? "lines+markers" : "markers", x, y, customdata: points.map((row) => row.index),
       name: shownName(page.runs[run]), showlegend: true, hoverinfo: "text", text: points.map((row) => hoverOf(run, row, measure)), cliponaxis: false,
       line: { color: withAlpha(runColour(run), 0.45), width: 1.5, dash: DASHES[run % 8] },
-      marker: { color: runColour(run), symbol: SYMBOLS[run % 8], size: (points.length > 150 ? 0.3 : 0.56) * rem(), line: { width: points.map((row) => (row.index === state.row ? 2.5 : 0)), color: ink("ink") } },
+      marker: { color: runColour(run), symbol: SYMBOLS[run % 8], size: (points.length > 150 ? 0.3 : points.length > NAMED_TICKS ? 0.4 : 0.56) * rem(), line: { width: points.map((row) => (row.index === state.row ? 2.5 : 0)), color: ink("ink") } },
       error_y: state.errors ? errorBars(run, points, yScale, extent) : undefined,
     };
   });
@@ -107,7 +108,7 @@ function groupLevels(runs, points, scale) {
 function hoverOf(run, row, measure) {
   const { v, lo, hi } = column(measure.key, run);
   const span = lo && Number.isFinite(lo[row.index]) ? ` (${shownValue(measure, lo[row.index])} to ${shownValue(measure, hi[row.index])})` : "";
-  return `<b>${shownName(row.title, 40)}</b> · ${row.count.toLocaleString("en-US")} training samples<br>${shownName(page.runs[run])}: ${shownValue(measure, v[row.index])}${span}`;
+  return `<b>${shownName(row.title, 40)}</b> · ${grouped(row.count)} training samples<br>${shownName(page.runs[run])}: ${shownValue(measure, v[row.index])}${span}`;
 }
 
 function rankAxis(points) {
@@ -129,7 +130,7 @@ function bandsOf(points) {
     annotations.push({ xref: "x", yref: "paper", x: (i + end - 1) / 2, y: 1, yanchor: "bottom", text: points[i].group ? `${points[i].group}-shot` : "", showarrow: false, font: { size: 0.74 * rem(), color: ink("soft") } });
     i = end;
   }
-  const chosen = points.findIndex((row) => row.index === state.row);
+  const chosen = points.length > MOST_POINTS ? -1 : points.findIndex((row) => row.index === state.row);
   if (chosen >= 0) shapes.push({ type: "rect", xref: "x", yref: "paper", x0: chosen - 0.42, x1: chosen + 0.42, y0: 0, y1: 1, fillcolor: ink("mark"), line: { width: 0 }, layer: "below" });
   return { shapes, annotations };
 }
@@ -142,9 +143,9 @@ function explorerCaption(measure, runs, points) {
     const interval = found.n > 4 && Math.abs(found.rho) < 1 ? ` (${found.low.toFixed(2)} to ${found.high.toFixed(2)})` : "";
     return Number.isFinite(found.rho) ? `${page.runs[run]} ${found.rho.toFixed(2)}${interval}` : "";
   }).filter(Boolean).join("; ").replaceAll("-", "−");
-  const few = points.length < classes.length ? ` Drawn: ${points.length} of ${classes.length.toLocaleString("en-US")} classes, the sharpest and the flattest.` : "";
+  const few = points.length > MOST_POINTS ? " Lines: median of classes of like rank; bands: the middle 80 % of them." : points.length < classes.length ? ` Drawn: ${points.length} of ${grouped(classes.length)} classes, the sharpest and the flattest.` : "";
   const bars = state.errors && measure.error && runs.some((run) => column(state.y, run).lo) ? ` Bars: ${measure.error}.` : "";
-  const rank = told && state.x !== state.y ? ` Rank correlation with ${against} over ${classes.length.toLocaleString("en-US")} classes (Spearman, 95 %): ${told}.` : "";
+  const rank = told && state.x !== state.y ? ` Rank correlation with ${against} over ${grouped(classes.length)} classes (Spearman, 95 %): ${told}.` : "";
   return `${measure.title}: ${measure.words}.${rank}${bars}${state.x === "rank" && groups.length ? " Wide pale lines: the group measured as one." : ""}${few}`;
 }
 

@@ -23,7 +23,7 @@ function picker(label, key) {
     at = Math.max(0, offered.findIndex((row) => row.index === state[key]));
     list.replaceChildren(...offered.map((row, i) => element(
       "li", { role: "option", id: `${key}-${i}`, title: row.title, onmousedown: (event) => { event.preventDefault(); take(i); } },
-      element("span", {}, row.title), element("span", {}, `${row.count.toLocaleString("en-US")} ${row.group}`),
+      element("span", {}, row.title), element("span", {}, `${grouped(row.count)} ${row.group}`),
     )));
     if (!offered.length) list.append(element("li", {}, element("span", {}, "no subset of that name")));
     list.hidden = false;

@@ -22,9 +22,9 @@ function buildStrip() {
       grid.append(element("span", { class: `runname run run-${run % 8}`, title: page.runs[run] }, page.runs[run]));
       for (const row of columns) grid.append(tile(run, row, shade, wordy, columns.length <= 40));
     }
-    if (wordy) grid.append(element("span"), ...columns.map((row) => element("span", { class: "classname", title: row.title }, element("b", {}, row.title), `${row.count.toLocaleString("en-US")} train`)));
+    if (wordy) grid.append(element("span"), ...columns.map((row) => element("span", { class: "classname", title: row.title }, element("b", {}, row.title), `${grouped(row.count)} train`)));
     body.replaceChildren(grid, legend(shade));
-    const few = columns.length < classes.length ? `${columns.length} of ${classes.length.toLocaleString("en-US")} classes: the ${EXTREMES} sharpest and the ${EXTREMES} flattest of ${page.runs[runs[0]]}; search for any other. ` : "";
+    const few = columns.length < classes.length ? `${columns.length} of ${grouped(classes.length)} classes: the ${EXTREMES} sharpest and the ${EXTREMES} flattest of ${page.runs[runs[0]]}; search for any other. ` : "";
     section.querySelector(".caption").textContent = few + tally(runs);
     select_();
   };

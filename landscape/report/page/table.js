@@ -52,7 +52,7 @@ function listedRows() {
   if (found.length <= MOST_LINES) return { rows: found, told: "" };
   const extremes = new Set(drawnClasses(0));
   const kept = wanted ? found.slice(0, MOST_LINES) : found.filter((row) => row.kind !== "class" || extremes.has(row));
-  return { rows: kept, told: `${kept.length} of ${found.length.toLocaleString("en-US")} subsets: ${wanted ? "the first ones found" : "groups, the sharpest and the flattest classes"}. ` };
+  return { rows: kept, told: `${kept.length} of ${grouped(found.length)} subsets: ${wanted ? "the first ones found" : "groups, the sharpest and the flattest classes"}. ` };
 }
 
 // `sort` is a key with a leading minus when descending; empty keeps groups first, then head to tail.
@@ -99,7 +99,7 @@ function lineOf({ row, run }, keys, first, bars, again) {
   const cells = keys.map((key) => {
     const measure = measureOf.get(key);
     const value = valueOf(key, run, row.index);
-    if (key === "train_count") return element("td", {}, Number.isFinite(value) ? value.toLocaleString("en-US") : "–");
+    if (key === "train_count") return element("td", {}, Number.isFinite(value) ? grouped(value) : "–");
     const cell = element("td", { class: "figure" }, shownValue(measure, value));
     cell.append(element("span", { class: "delta" }, run === first ? "" : deltaOf(measure, value, valueOf(key, first, row.index))));
     if (bars.has(key) && value > 0) {

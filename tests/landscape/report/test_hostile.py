@@ -14,7 +14,7 @@ from foundation.errors import InputError
 from landscape.report import write_report
 from landscape.report.__main__ import main, parser
 from tests.landscape.report.browser import opened, started
-from tests.landscape.report.synthetic import put, open_recording, subsets_of, write_run
+from tests.landscape.report.synthetic import open_recording, put, subsets_of, write_run
 
 ATTACK = "</script><img src=x onerror=alert(1)>"
 HOSTILE = (

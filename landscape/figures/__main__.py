@@ -1,0 +1,40 @@
+"""`python -m landscape.figures A.h5 B.h5 --out figures`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from foundation.command import Parser, run
+from landscape.figures.write import SUBSETS, write_figures
+
+
+def parser() -> Parser:
+    """The command's arguments."""
+    made = Parser(
+        "landscape.figures",
+        "Writes figures for a paper (bars, spectra, ridgelines, contours) and a LaTeX table from landscape files.",
+        "runs/ce/landscape.h5 runs/bgp/landscape.h5 --out figures --formats pdf,png",
+    )
+    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files, the reference run first")
+    made.add_argument("--out", type=Path, default=Path("figures"), help="the folder to write to")
+    made.add_argument("--split", default="train", help="name of the measurements to draw")
+    made.add_argument("--subsets", default=",".join(SUBSETS), help="subsets whose surfaces are drawn")
+    made.add_argument("--formats", default="pdf", help="some of pdf, png, svg")
+    return made
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Writes the figures and names them."""
+    figures = write_figures(
+        arguments.files, arguments.out, split=arguments.split, subsets=arguments.subsets.split(","),
+        formats=arguments.formats.split(","),
+    )  # fmt: skip
+    for path in figures.paths:
+        print(path)
+    for name in figures.missing:
+        print(f"no {name}: the files hold no numbers for it")
+
+
+if __name__ == "__main__":
+    run(main, parser())

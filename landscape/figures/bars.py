@@ -1,0 +1,79 @@
+"""Bars by class and group: accuracy, loss, curvature and sharpness of every run, with errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from landscape.figures.style import PAGE, colour, figure, label_panel, plain
+from landscape.report.measures import Measure, Table, View
+from landscape.report.runs import Run
+from landscape.report.subsets import Row
+
+MOST_CLASSES = 30
+"""Sets with more classes are drawn by group."""
+
+
+def bars(runs: Sequence[Run], rows: Sequence[Row], table: Table, view: View) -> Figure | None:
+    """Bar charts of the main measures, a panel a measure.
+
+    Args:
+        runs: The runs.
+        rows: All subsets.
+        table: Their measures.
+        view: The split to draw.
+
+    Returns:
+        The figure; None when the view has none of the measures.
+    """
+    wanted = ("accuracy", "loss", "top", "ratio", "trace", table.sharpness)
+    shown = [m for key in wanted for m in table.measures if m.key == key and any(key in c for c in view.columns)]
+    drawn = [i for i, row in enumerate(rows) if row.kind == "class"]
+    if len(drawn) > MOST_CLASSES or not drawn:
+        drawn = [i for i, row in enumerate(rows) if row.kind != "class"]
+    if not shown or not drawn:
+        return None
+    columns = 2 if len(shown) > 1 else 1
+    lines = -(-len(shown) // columns)
+    made = figure(PAGE, 1.55 * lines + 0.5)
+    axes = np.atleast_1d(made.subplots(lines, columns, sharex=True)).ravel()
+    for place, measure in zip(axes, shown, strict=False):
+        _panel(place, runs, rows, view, measure, drawn)
+    for empty in axes[len(shown) :]:
+        empty.set_visible(False)
+    if len(runs) > 1:
+        handles, labels = axes[0].get_legend_handles_labels()
+        made.legend(handles, labels, loc="outside upper right", ncols=len(runs))
+    return made
+
+
+def _panel(
+    axes: Axes, runs: Sequence[Run], rows: Sequence[Row], view: View, measure: Measure, drawn: list[int]
+) -> None:
+    scale = 100.0 if measure.percent else 1.0
+    width = 0.8 / len(runs)
+    places = np.arange(len(drawn))
+    values = np.concatenate([c[measure.key].value[drawn] for c in view.columns if measure.key in c])
+    logs = measure.scale != "linear" and bool(np.all(values[np.isfinite(values)] > 0))
+    for position, run in enumerate(runs):
+        column = view.columns[position].get(measure.key)
+        if column is None:
+            continue
+        value = scale * column.value[drawn]
+        errors = None
+        if column.low is not None and column.high is not None:
+            low, high = value - scale * column.low[drawn], scale * column.high[drawn] - value
+            errors = np.nan_to_num(np.maximum([low, high], 0))
+            errors[0] = np.minimum(errors[0], 0.999 * np.abs(value)) if logs else errors[0]
+        axes.bar(
+            places + (position - (len(runs) - 1) / 2) * width, value, width, yerr=errors, label=plain(run.name, 24),
+            color=colour(position), error_kw={"elinewidth": 0.6, "capsize": 1.2, "capthick": 0.6}, linewidth=0,
+        )  # fmt: skip
+    if logs and np.isfinite(values).any():
+        axes.set_yscale("log")
+    label_panel(axes, f"{measure.title} (%)" if measure.percent else measure.title)
+    axes.set_xticks(places, [plain(rows[i].title) for i in drawn], rotation=40, ha="right", rotation_mode="anchor")
+    axes.tick_params(axis="x", length=0)

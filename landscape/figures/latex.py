@@ -1,0 +1,84 @@
+"""The summary as a LaTeX table with booktabs rules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from landscape.report.measures import Measure, Table, View
+from landscape.report.runs import Run
+from landscape.report.subsets import Row
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
+_HEADS = {
+    "accuracy": r"Acc.\ (\%)", "loss": "Loss", "top": r"$\lambda_1$", "bottom": r"$\lambda_{\min}$", "trace": "Trace",
+    "ratio": r"$|\lambda_{\min}|/\lambda_1$",
+}  # fmt: skip
+
+
+def escaped(text: str) -> str:
+    """A text that LaTeX sets as it is."""
+    return "".join(_SPECIAL.get(letter, letter) for letter in text if letter.isprintable())
+
+
+def latex_table(runs: Sequence[Run], rows: Sequence[Row], table: Table, view: View) -> str:
+    r"""The groups' accuracy, loss and curvature, a line a group and run; the best accuracy of each group is bold.
+
+    Args:
+        runs: The runs.
+        rows: All subsets; the groups are shown, and the classes when there are at most 10.
+        table: Their measures.
+        view: The split to show.
+
+    Returns:
+        A `tabular` for a document that loads `booktabs`.
+    """
+    keys = ("accuracy", "loss", "top", "bottom", "ratio", "trace", table.sharpness)
+    shown = [m for key in keys for m in table.measures if m.key == key and any(key in c for c in view.columns)]
+    classes = sum(row.kind == "class" for row in rows)
+    drawn = [i for i, row in enumerate(rows) if row.kind != "class" or classes <= 10]
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        rf"\begin{{tabular}}{{llr{'r' * len(shown)}}}",
+        r"\toprule",
+        " & ".join(["Subset", "Run", "$n$", *(_head(m) for m in shown)]) + r" \\",
+    ]
+    before = ""
+    for i in drawn:
+        lines.append(r"\midrule" if rows[i].kind != before or rows[i].kind == "group" else r"\addlinespace[2pt]")
+        before = rows[i].kind
+        for position, run in enumerate(runs):
+            name = escaped(rows[i].title) if position == 0 else ""
+            cells = [name, escaped(run.name), f"{rows[i].train_count:,}".replace(",", r"\,") if position == 0 else ""]
+            cells += [_cell(m, view, position, i) for m in shown]
+            lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _head(measure: Measure) -> str:
+    return _HEADS.get(measure.key, escaped(measure.short.replace("ρ", "@")).replace("@", r"$\rho$"))
+
+
+def _cell(measure: Measure, view: View, position: int, row: int) -> str:
+    values = [float(c[measure.key].value[row]) if measure.key in c else math.nan for c in view.columns]
+    value = values[position]
+    if not math.isfinite(value):
+        return "--"
+    text = f"{100 * value:.1f}" if measure.percent else _three(value)
+    known = [v for v in values if math.isfinite(v)]
+    best = measure.key == "accuracy" and len(known) > 1 and value == max(known) and known.count(value) == 1
+    return rf"\textbf{{{text}}}" if best else text
+
+
+def _three(value: float) -> str:
+    """Three significant digits: 0.0213, 1 830 with a thin space, 2.1 with its power of ten."""
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if exponent < -3 or exponent > 5:
+        return rf"${value / 10.0**exponent:.1f}\times10^{{{exponent}}}$"
+    text = f"{value:,.{max(0, 2 - exponent)}f}".replace(",", r"\,")
+    return f"${text}$" if value < 0 else text

@@ -1,0 +1,80 @@
+"""What holds for every page of its kind: what is missing, and what such figures can and cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from landscape.report.caveat import Caveat
+from landscape.report.measures import Table
+from landscape.report.runs import Run
+from landscape.report.surfaces import planes_of
+from landscape.report.words import count, listing, quoted
+
+_COMMANDS: dict[str, str] = {
+    "evaluation": "hessian",
+    "hessian": "hessian",
+    "sharpness": "sharpness",
+    "surface": "surface",
+}
+
+
+def _missing(runs: Sequence[Run]) -> Iterator[Caveat]:
+    for run in runs:
+        absent = [analysis for analysis in _COMMANDS if not run.of(analysis)]
+        if absent:
+            commands = listing([f"python -m landscape.{_COMMANDS[analysis]}" for analysis in absent])
+            yield Caveat("caution", f"{quoted(run.name)} has no {listing(absent)}; add it with {commands}.")
+
+
+def _rule(run: Run) -> str:
+    groups = (m.config.get("groups") for m in run.landscape.measurements)
+    return next((str(group["rule"]) for group in groups if isinstance(group, dict) and "rule" in group), "")
+
+
+def standing(runs: Sequence[Run], table: Table, left_out: int) -> Iterator[Caveat]:
+    """What a reader of any such page should know.
+
+    Args:
+        runs: The page's runs.
+        table: Their measures.
+        left_out: How many subsets' surfaces and densities the page had no room for.
+
+    Yields:
+        What was not measured, then what such measurements mean.
+    """
+    yield from _missing(runs)
+    if left_out:
+        yield Caveat(
+            "note",
+            f"Surfaces and densities of {count(left_out, 'class')} are left out to keep the page small: it holds the "
+            "groups and the sharpest and flattest classes. All numbers of all classes are here.",
+        )
+    if len(runs) > 1:
+        yield Caveat(
+            "note",
+            "Each run is one trained network. How far two seeds of one method lie apart is not on this page, and a "
+            "difference smaller than that is no difference between methods.",
+        )
+    if any(_rule(run) == "rank thirds" for run in runs):
+        yield Caveat(
+            "note",
+            "With so few classes a group would be empty by the usual counts (many above 100, few below 20 training "
+            "samples), so many, medium and few are thirds of the classes by rank.",
+        )
+    if any(planes_of(run) for run in runs):
+        yield Caveat(
+            "note",
+            "Eigenvalues are of the automatic derivative's Hessian at the point itself; surfaces show the loss over a "
+            "finite range. In networks with ReLU the two need not agree.",
+        )
+    if len(runs) > 1 and any(str(p.config.get("plane", "random")) == "random" for run in runs for p in planes_of(run)):
+        yield Caveat(
+            "note",
+            "In a random plane each run has its own two directions, filter-normalised so that equal distances mean "
+            "equal relative changes of the weights. Depths and widths compare; places do not.",
+        )
+    if len(table.views) == 1 and table.views[0].name in ("train", "test"):
+        other = "test" if table.views[0].name == "train" else "train"
+        yield Caveat(
+            "note", f"Only the {table.views[0].name} split was measured; add --split {other} to see the other."
+        )
