@@ -1,45 +1,50 @@
-"""The measured network with its BatchNorm layers as arithmetic on weights instead of passes over activations.
+"""The measured network rewritten so that differentiating it twice costs no more than it must.
 
 In evaluation mode a BatchNorm is x ↦ x·s + t with s = γ/√(σ²+ε), t = β − μs. Behind a convolution both go into its
 weights, W·s and t (Jacob et al., CVPR 2018, section 3.2), here as functions of W, γ and β, so that derivatives of
-every order pass through. A BatchNorm that cannot be absorbed becomes the multiply-add it is: differentiated twice,
-PyTorch's own evaluation-mode kernel costs many passes over the activations. Measured on the three-block `cnn`, two
-CPU cores: 1.01 s a product as it is, 0.65 s fused, with the same values to 1e-6.
+every parameter pass through. A BatchNorm that cannot be absorbed becomes the multiply-add it is. Convolutions and
+ReLUs take the second derivatives of `twice`. A product of the three-block `cnn`, one core: 1.3 ms a sample as the
+network is, 0.8 fused, with the same values to 1e-6.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.utils import parametrize
 
-from landscape.folding import AGREEMENT, _convolution_before
+from landscape.curvature.twice import convolution, rectify
+from landscape.folding import AGREEMENT
 
 
 class FusedConvolution(nn.Module):
     """A convolution and the BatchNorm behind it as one convolution, a function of the parameters of both.
 
     Args:
-        convolution: Conv1d, Conv2d or Conv3d.
-        norm: The BatchNorm that follows, in evaluation mode with running statistics.
+        source: A convolution that pads with zeros.
+        norm: The BatchNorm that follows, in evaluation mode with running statistics, or None.
     """
 
-    def __init__(self, convolution: _ConvNd, norm: _BatchNorm) -> None:
+    def __init__(self, source: _ConvNd, norm: _BatchNorm | None) -> None:
         super().__init__()
-        self.convolution, self.norm = convolution, norm
+        self.source, self.norm = source, norm
+        padding = [int(p) for p in source.padding]
+        self._geometry = (list(source.stride), padding, list(source.dilation), source.groups)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """What the BatchNorm would return."""
-        scale, shift = _affine(self.norm)
-        bias = self.convolution.bias
-        weight = self.convolution.weight * scale.view(-1, *[1] * (self.convolution.weight.dim() - 1))
-        outputs: Tensor = self.convolution._conv_forward(
-            inputs, weight, shift if bias is None else torch.addcmul(shift, bias, scale)
-        )
-        return outputs
+        weight, bias = self.source.weight, self.source.bias
+        if self.norm is not None:
+            scale, shift = _affine(self.norm)
+            weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
+            bias = shift if bias is None else torch.addcmul(shift, bias, scale)
+        return convolution(inputs, weight, bias, self._geometry)
 
 
 class Affine(nn.Module):
@@ -61,44 +66,66 @@ class Affine(nn.Module):
 
 
 def fused(network: nn.Module, inputs: Tensor) -> nn.Module | None:
-    """The same function of the same parameters with every BatchNorm fused.
+    """The same function of the same parameters, cheaper to differentiate twice.
 
     Args:
         network: In evaluation mode; unchanged, and its modules are shared.
         inputs: A few inputs on which both must agree.
 
     Returns:
-        The fused network; None when there is nothing to fuse, the network cannot be traced, or they disagree.
+        The rewritten network; None when it cannot be traced or they disagree.
     """
-    modules = dict(network.named_modules())
-    if not any(isinstance(m, _BatchNorm) and m.running_var is not None for m in modules.values()):
-        return None
     try:
         graph = fx.Tracer().trace(network)
     except Exception:  # whatever a forward does that symbolic tracing cannot follow
         return None
-    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    modules = dict(network.named_modules())
+    once = {name for name, n in Counter(str(x.target) for x in graph.nodes if x.op == "call_module").items() if n == 1}
     targets: dict[str, nn.Module] = {}
     for node in list(graph.nodes):
-        norm = modules.get(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(norm, _BatchNorm) or norm.running_var is None or norm.training:
-            continue
-        before = _convolution_before(node, modules, calls)
-        if before is None:
-            targets[str(node.target)] = Affine(norm)
-            continue
-        convolution = modules[str(before.target)]
-        assert isinstance(convolution, _ConvNd)
-        targets[str(before.target)] = FusedConvolution(convolution, norm)
-        node.replace_all_uses_with(before)
-        graph.erase_node(node)
+        module = modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, _ConvNd) and str(node.target) in once and _plain(module):
+            targets[str(node.target)] = FusedConvolution(module, _absorb(node, graph, modules, once))
+        elif node.args and (isinstance(module, nn.ReLU) or _is_relu(node)):
+            node.op, node.target, node.args, node.kwargs = "call_function", rectify, node.args[:1], {}
+    for node in graph.nodes:  # what no convolution absorbed
+        module = modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, _BatchNorm) and _tracked(module):
+            targets[str(node.target)] = Affine(module)
     form = fx.GraphModule(network, graph).eval()
-    for name, module in targets.items():
-        form.set_submodule(name, module)
+    for name, target in targets.items():
+        form.set_submodule(name, target)
     with torch.no_grad():
         theirs, ours = network(inputs), form(inputs)
     agree = bool((ours - theirs).abs().max() <= AGREEMENT * theirs.abs().max())
     return form if agree else None
+
+
+def _absorb(node: fx.Node, graph: fx.Graph, modules: Mapping[str, nn.Module], once: set[str]) -> _BatchNorm | None:
+    """Takes the BatchNorm that alone reads the convolution `node` out of the graph, if there is one."""
+    users = list(node.users)
+    if len(users) != 1 or users[0].op != "call_module" or str(users[0].target) not in once:
+        return None
+    norm = modules[str(users[0].target)]
+    if not isinstance(norm, _BatchNorm) or not _tracked(norm):
+        return None
+    users[0].replace_all_uses_with(node)
+    graph.erase_node(users[0])
+    return norm
+
+
+def _is_relu(node: fx.Node) -> bool:
+    function = node.op == "call_function" and node.target in (torch.relu, torch.relu_, functional.relu)
+    return function or (node.op == "call_method" and node.target in ("relu", "relu_"))
+
+
+def _plain(module: _ConvNd) -> bool:
+    special = isinstance(module, _ConvTransposeNd) or parametrize.is_parametrized(module)
+    return not special and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+
+
+def _tracked(norm: _BatchNorm) -> bool:
+    return norm.running_mean is not None and norm.running_var is not None and not norm.training
 
 
 def _affine(norm: _BatchNorm) -> tuple[Tensor, Tensor]:

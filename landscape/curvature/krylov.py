@@ -57,7 +57,6 @@ class KrylovSpace:
         self.applied = 0
         self.total = 0
         self.products = 0
-        self.last_coupling = 0.0  # length of what the last product left over
 
     @property
     def pending(self) -> int:
@@ -100,23 +99,18 @@ class KrylovSpace:
         return True
 
     def add_random(self) -> bool:
-        """Queues a random sign vector (Rademacher), made orthogonal to what is held."""
-        return self.add(random_signs(self.size, self._generator).to(self._basis))
+        """Queues a Gaussian vector made orthogonal to what is held (few random signs may lie in its span)."""
+        return self.add(torch.randn(self.size, generator=self._generator).to(self._basis))
 
-    def step(self, *, newest: bool = False) -> bool:
-        """Applies H to a pending vector and queues what is new in the product.
-
-        Args:
-            newest: Take the pending vector that came last instead of the one that waits longest.
+    def step(self) -> bool:
+        """Applies H to the pending vector that waits longest and queues what is new in the product.
 
         Returns:
-            Whether the product held something new; false is a breakdown: the chain is invariant under H.
+            Whether the product held something new; false is a breakdown: the space is invariant under H.
 
         Raises:
             FloatingPointError: The product holds a NaN or an infinity.
         """
-        if newest and self.pending > 1:
-            self._swap(self.applied, self.total - 1)
         vector = self._basis[self.applied]
         product = self._matvec(vector).to(self._basis.dtype, copy=True)
         self.products += 1
@@ -138,7 +132,7 @@ class KrylovSpace:
             self._orthogonalise(product)
             product /= _norm(product)
         self._append(product)
-        self._entries[self.total - 1, self.applied - 1] = self.last_coupling = new
+        self._entries[self.total - 1, self.applied - 1] = new
         return True
 
     def ritz(self, first: int = 0) -> Ritz:
@@ -197,11 +191,6 @@ class KrylovSpace:
             vector -= along @ held
             coefficients += along.double().cpu().numpy()
         return coefficients
-
-    def _swap(self, i: int, j: int) -> None:
-        """Exchanges two pending vectors."""
-        self._basis[[i, j]] = self._basis[[j, i]]
-        self._entries[[i, j]] = self._entries[[j, i]]
 
     def _append(self, vector: Tensor) -> None:
         if self.total == self._basis.shape[0]:
@@ -331,7 +320,8 @@ def both_ends(matvec: Matvec, start: Tensor, goal: Goal, generator: torch.Genera
             _compress(space, ritz, goal)
         chain = _explore(space, goal)
         ritz = space.ritz()
-        while space.pending and not goal.met(ritz, space.size) and space.products < goal.max_products:
+        full = chain is None  # then what is pending completes the space
+        while space.pending and (full or not goal.met(ritz, space.size)) and space.products < goal.max_products:
             space.step()
             ritz = space.ritz()
         found = goal.met(ritz, space.size)
@@ -340,22 +330,21 @@ def both_ends(matvec: Matvec, start: Tensor, goal: Goal, generator: torch.Genera
 
 
 def _explore(space: KrylovSpace, goal: Goal) -> Ritz | None:
-    """Grows a chain from a random vector in the complement of the basis until its own ends are known.
+    """Grows the basis from a random vector, and what was pending, until the ends of what is added are known.
 
     Returns:
-        The chain's Ritz pairs, or None when the basis already fills the space.
+        Ritz pairs of the added vectors in the complement of the others, or None when they fill the space.
     """
     first = space.applied
-    if not space.add_random():
+    if not space.add_random() or space.total == space.size:
         return None
     ends = [index for index, asked in ((-1, goal.top), (0, goal.bottom)) if asked]
     while True:
-        alive = space.step(newest=True)
+        space.step()
         chain = space.ritz(first)
-        # The chain may couple to an older pending vector too; whether it has settled is a matter of its own alone.
-        own = space.last_coupling * np.abs(chain.coefficients[-1]) if alive else np.zeros(len(chain.values))
-        settled = bool((own <= goal.limits(chain))[ends].all())
-        if not alive or settled or space.products >= goal.max_products or space.total >= 2 * goal.capacity:
+        settled = bool((chain.coupling <= goal.limits(chain))[ends].all())
+        full = space.total >= 2 * goal.capacity or space.products >= goal.max_products
+        if settled or full or not space.pending:
             return chain
 
 

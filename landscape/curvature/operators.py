@@ -12,7 +12,11 @@ from torch import Tensor
 
 from landscape.curvature.fused import fused
 from landscape.curvature.products import LossHessian
+from landscape.curvature.workers import Workers
 from landscape.subject import Batch, Subject, Subset
+
+LEAST = 8
+"""Samples below which a batch is not split further among workers."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Plan:
     Attributes:
         chunk: Samples in one graph, at most.
         keep: Samples whose graphs are kept, at most.
+        workers: Batches computed side by side, each on one thread.
         fused: BatchNorm goes into the weights of the convolution before it.
         channels_last: Images are laid out with channels innermost.
         sample_bytes: What the graph of one sample holds.
@@ -30,6 +35,7 @@ class Plan:
 
     chunk: int
     keep: int = 0
+    workers: int = 1
     fused: bool = False
     channels_last: bool = False
     sample_bytes: int = 0
@@ -50,19 +56,18 @@ class Hessians:
         self._forward = subject.network
         if plan.fused:
             self._forward = fused(subject.network, subject.inputs(slice(0, 1))) or subject.network
+        self._workers = Workers(plan.workers)
         self._double: tuple[torch.nn.Module, list[torch.nn.Parameter]] | None = None
 
     def of(self, subset: Subset) -> LossHessian:
         """The Hessian of a subset's loss in the subject's dtype; it keeps graphs until it is dropped."""
-        batches = self._batches(self.subject.rows(subset), self.subject.weights(subset))
-        return LossHessian(self._forward, self._parameters, self.subject.loss, batches, keep=self.plan.keep)
+        return self._made(self.subject.rows(subset), self.subject.weights(subset))
 
     def of_rows(self, rows: slice) -> LossHessian:
         """The Hessian of the mean loss over a range of class-sorted rows."""
         count = rows.stop - rows.start
         weights = torch.full((count,), 1 / count, dtype=torch.float64, device=self.subject.device)
-        batches = self._batches(rows, weights)
-        return LossHessian(self._forward, self._parameters, self.subject.loss, batches, keep=self.plan.keep)
+        return self._made(rows, weights)
 
     def reference(self, subset: Subset) -> LossHessian:
         """The same Hessian in float64 through the network as it is, nothing fused: what products are judged by."""
@@ -71,11 +76,14 @@ class Hessians:
             named = dict(network.named_parameters())
             self._double = network, [named[name] for name in self.subject.parameters]
         network, parameters = self._double
-        batches = self._batches(self.subject.rows(subset), self.subject.weights(subset), torch.float64)
-        return LossHessian(network, parameters, self.subject.loss, batches)
+        batches = _Batches(self.subject, self.subject.rows(subset), self.subject.weights(subset), self.plan)
+        return LossHessian(network, parameters, self.subject.loss, batches, workers=self._workers)
 
-    def _batches(self, rows: slice, weights: Tensor, dtype: torch.dtype | None = None) -> _Batches:
-        return _Batches(self.subject, rows, weights.to(dtype or self.subject.dtype), self.plan)
+    def _made(self, rows: slice, weights: Tensor) -> LossHessian:
+        batches = _Batches(self.subject, rows, weights.to(self.subject.dtype), self.plan)
+        return LossHessian(
+            self._forward, self._parameters, self.subject.loss, batches, keep=self.plan.keep, workers=self._workers
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,8 @@ class _Batches:
 
     def __call__(self) -> Iterator[Batch]:
         count = self.rows.stop - self.rows.start
-        size = math.ceil(count / math.ceil(count / self.plan.chunk))
+        chunks = max(math.ceil(count / self.plan.chunk), min(self.plan.workers, count // LEAST))
+        size = math.ceil(count / chunks)
         for begin in range(0, count, size):
             part = slice(self.rows.start + begin, self.rows.start + min(begin + size, count))
             inputs = self.subject.inputs(part)

@@ -33,7 +33,8 @@ def choose_plan(subject: Subject, *, memory: int | None = None) -> Plan:
     """
     total = len(subject.labels)
     sizes = [n for n in (GPU_CHUNKS if subject.device.type == "cuda" else CPU_CHUNKS) if n < total]
-    plan = Plan(sizes[0] if sizes else total, keep=total)
+    workers = torch.get_num_threads() if subject.device.type == "cpu" else 1
+    plan = Plan(sizes[0] if sizes else total, keep=total, workers=workers)
     inputs = subject.inputs(slice(0, plan.chunk))
     plan = replace(plan, fused=fused(subject.network, inputs) is not None)
     layouts = (False, True) if sizes and inputs.dim() == 4 else (False,)
@@ -51,8 +52,9 @@ def _fastest(subject: Subject, plans: list[Plan]) -> Plan:
 
 
 def _sample_seconds(subject: Subject, plan: Plan) -> float:
-    """Seconds a sample of one product on a kept graph of one chunk: the faster of two, after a warm-up."""
-    hessian = Hessians(subject, plan).of_rows(slice(0, plan.chunk))
+    """Seconds a sample of one product on kept graphs, one chunk a worker: the faster of two, after a warm-up."""
+    rows = slice(0, min(plan.chunk * plan.workers, len(subject.labels)))
+    hessian = Hessians(subject, plan).of_rows(rows)
     vector = torch.ones(subject.size, dtype=subject.dtype, device=subject.device)
     seconds = []
     for _ in range(3):
@@ -61,11 +63,12 @@ def _sample_seconds(subject: Subject, plan: Plan) -> float:
         hessian(vector)
         _synchronise(subject.device)
         seconds.append(time.perf_counter() - started)
-    return min(seconds[1:]) / plan.chunk
+    return min(seconds[1:]) / rows.stop
 
 
 def _sample_bytes(subject: Subject, plan: Plan) -> int:
     """Bytes that the kept graph of one sample holds, parameters and inputs aside."""
+    plan = replace(plan, workers=1)  # hooks watch their own thread only
     rows = slice(0, min(32, plan.chunk))
     storages: dict[int, int] = {}
 

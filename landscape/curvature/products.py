@@ -15,7 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from landscape.curvature.workers import Workers
 from landscape.subject import Batch, LossFunction
+
+Gradients = tuple[Tensor, ...]
+"""A batch's gradient, one tensor a parameter, with the graph that made it."""
 
 
 class LossHessian:
@@ -27,6 +31,7 @@ class LossHessian:
         loss: Unreduced loss of logits and labels.
         batches: Makes the batches, the same ones at every call; their weights sum to 1.
         keep: Samples whose graphs are kept, from the first batch on.
+        workers: Who computes the batches; by default the calling thread, one after the other.
 
     Attributes:
         products: Products spent.
@@ -40,12 +45,14 @@ class LossHessian:
         batches: Callable[[], Iterator[Batch]],
         *,
         keep: int = 0,
+        workers: Workers | None = None,
     ) -> None:
         self._forward, self._parameters, self._loss, self._batches = forward, list(parameters), loss, batches
         self._sizes = [p.numel() for p in self._parameters]
         self.products = 0
         self._keep = keep
-        self._kept: list[tuple[Tensor, ...]] = []
+        self._workers = workers or Workers(1)
+        self._kept: list[Gradients] = []
         self._all_kept = False
         self._value = 0.0
         self._gradient: Tensor | None = None
@@ -75,18 +82,13 @@ class LossHessian:
         if self._keep:
             self._prepare()
         parts = [v.view_as(p) for v, p in zip(torch.split(vector, self._sizes), self._parameters, strict=True)]
+        rest = () if self._all_kept else itertools.islice(self._batches(), len(self._kept), None)
         total = torch.zeros(vector.shape, dtype=torch.float64, device=vector.device)
-        for gradients in self._graphs():
-            self._add_product(total, gradients, parts)
+        sources: Iterator[Gradients | Batch] = itertools.chain(self._kept, rest)
+        for product in self._workers.map(lambda source: self._product(source, parts), sources):
+            self._add(total, product)
         self.products += 1
         return total.to(vector.dtype)
-
-    def _graphs(self) -> Iterator[tuple[Tensor, ...]]:
-        """Every batch's gradient with its graph: the kept ones, then the others, made one at a time."""
-        yield from self._kept
-        if not self._all_kept:
-            for batch in itertools.islice(self._batches(), len(self._kept), None):
-                yield self._graph(batch)[1]
 
     def _prepare(self) -> None:
         """One pass over everything: loss, gradient, and the graphs that may be kept."""
@@ -94,35 +96,39 @@ class LossHessian:
             return
         gradient = torch.zeros(sum(self._sizes), dtype=torch.float64, device=self._parameters[0].device)
         samples = 0
-        for batch in self._batches():
-            samples += len(batch.labels)
-            value, gradients = self._graph(batch)
+        for count, value, gradients in self._workers.map(self._graph, self._batches()):
+            samples += count
             self._value += value
-            for part, g in zip(torch.split(gradient, self._sizes), gradients, strict=True):
-                part.add_(g.detach().reshape(-1))
+            self._add(gradient, [g.detach() for g in gradients])
             if samples <= self._keep:  # a run of first batches
                 self._kept.append(gradients)
         self._all_kept = samples <= self._keep
         self._gradient = gradient
 
-    def _graph(self, batch: Batch) -> tuple[float, tuple[Tensor, ...]]:
+    def _graph(self, batch: Batch) -> tuple[int, float, Gradients]:
+        """Samples, loss and gradient of a batch, the gradient with its graph."""
         losses = self._loss(self._forward(batch.inputs), batch.labels)
         value = float(losses.detach().double() @ batch.weights.double())
         gradients = torch.autograd.grad(
             (losses * batch.weights).sum(), self._parameters, create_graph=True, materialize_grads=True
         )
-        return value, gradients
+        return len(batch.labels), value, gradients
 
-    def _add_product(self, total: Tensor, gradients: tuple[Tensor, ...], parts: list[Tensor]) -> None:
+    def _product(self, source: Gradients | Batch, parts: Sequence[Tensor]) -> Sequence[Tensor]:
+        """One batch's share of Hv, from its kept graph or a fresh one."""
+        gradients = self._graph(source)[2] if isinstance(source, Batch) else source
         curved = [(g, v) for g, v in zip(gradients, parts, strict=True) if g.requires_grad]
         if not curved:
-            return  # linear in the parameters
-        product = torch.autograd.grad(
+            return ()  # linear in the parameters
+        return torch.autograd.grad(
             [g for g, _ in curved],
             self._parameters,
             [v for _, v in curved],
             retain_graph=True,
             materialize_grads=True,
         )
-        for part, h in zip(torch.split(total, self._sizes), product, strict=True):
-            part.add_(h.reshape(-1))
+
+    def _add(self, total: Tensor, parts: Sequence[Tensor]) -> None:
+        if parts:
+            for place, part in zip(torch.split(total, self._sizes), parts, strict=True):
+                place.add_(part.reshape(-1))

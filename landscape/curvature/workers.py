@@ -1,0 +1,56 @@
+"""Batches side by side: one thread a batch instead of many threads inside one operation."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Workers:
+    """Maps a function over items in order, some at a time.
+
+    Convolutions of small networks are too short to be split: two threads inside them took 1.8 ms a sample of a
+    product where two threads side by side took 0.65 (three-block `cnn`, two busy cores). Each operation then runs on
+    one thread, so results do not depend on how many workers there are.
+
+    Args:
+        count: Threads; 1 works in the calling thread with whatever threads its operations use.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ThreadPoolExecutor | None = None
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Results in the order of the items, held no more than `count` at a time.
+
+        Args:
+            function: What to do with each; it may build and walk autograd graphs.
+            items: The items.
+
+        Yields:
+            One result an item.
+        """
+        if self.count == 1:
+            yield from map(function, items)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.count, "product", initializer=_alone)
+        threads = torch.get_num_threads()
+        items = iter(items)
+        try:
+            while window := list(itertools.islice(items, self.count)):
+                yield from list(self._pool.map(function, window))
+        finally:
+            torch.set_num_threads(threads)  # a worker's setting reaches some libraries of the whole process
+
+
+def _alone() -> None:
+    torch.set_num_threads(1)
