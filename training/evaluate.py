@@ -33,13 +33,16 @@ def evaluate(
     """
     network.eval()
     classes = len(train_counts)
-    sums = torch.zeros(3, classes, dtype=torch.float64)
+    device = next(network.parameters()).device
+    # On a GPU the sums stay there: fetching them would make it wait at every batch.
+    sums = torch.zeros(3, classes, dtype=torch.float64, device=device if device.type == "cuda" else "cpu")
     for images, labels in batches:
         logits = network(images).float()
         losses = F.cross_entropy(logits, labels, reduction="none")
         rows = torch.stack([torch.ones_like(losses), losses, (logits.argmax(1) == labels).to(losses.dtype)])
-        sums += torch.zeros(3, classes, device=rows.device).index_add_(1, labels, rows).cpu()
-    counts, losses, right = global_sum(sums)
+        found = torch.zeros(3, classes, dtype=rows.dtype, device=rows.device).index_add_(1, labels, rows)
+        sums += found.to(sums)
+    counts, losses, right = global_sum(sums).cpu()
     return {"loss": by_subset(losses, counts, train_counts), "accuracy": by_subset(right, counts, train_counts)}
 
 

@@ -94,14 +94,20 @@ class Session:
             network.load_state_dict(self.exported())  # the averaged weights, where there is an average
             stages.begin(network, phase.stage.name)
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        on_gpu = self.device.type == "cuda"
         self.optimizer = torch.optim.SGD(
-            trained, self.config.lr, momentum=self.config.momentum, weight_decay=self.config.weight_decay or 0.0
+            trained,
+            self.config.lr,
+            momentum=self.config.momentum,
+            weight_decay=self.config.weight_decay or 0.0,
+            fused=on_gpu,
         )
         forward: nn.Module = Both(network)
         if self.config.compile:
-            forward.compile()
+            # On a GPU small networks wait for kernel launches: CUDA graphs replay a whole pass at once.
+            forward.compile(mode="reduce-overhead" if on_gpu else None)
         if world_size() > 1:
-            forward = DistributedDataParallel(forward, [self.device] if self.device.type == "cuda" else None)
+            forward = DistributedDataParallel(forward, [self.device] if on_gpu else None)
         self.forward = forward
         self.stepper = build_stepper(phase.method, self.optimizer, self.forward)
         self.mixer = Mixer(phase.method.mixing, epochs=phase.epochs) if phase.method.mixing else None

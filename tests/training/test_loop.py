@@ -203,3 +203,13 @@ def test_snapshots_are_evenly_spaced_and_end_with_the_last():
     assert [epoch for epoch in range(1, 31) if is_snapshot(epoch, 30, 4)] == [8, 15, 23, 30]
     assert [epoch for epoch in range(1, 4) if is_snapshot(epoch, 3, 10)] == [1, 2, 3]
     assert not any(is_snapshot(epoch, 30, 0) for epoch in range(1, 31))
+
+
+@pytest.mark.slow
+def test_a_compiled_network_takes_the_same_steps(tmp_path):
+    eager, compiled = (
+        train(config(tmp_path / str(on), compile=on, epochs=1, precision="float64")) for on in (False, True)
+    )
+    ours, theirs = (load_checkpoint(run.checkpoint).state_dict for run in (compiled, eager))
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=1e-9, atol=1e-9)
