@@ -1,0 +1,272 @@
+"""`python -m benchmarks.surface`: what a point of a surface costs beside peers, and what refinement saves.
+
+Speed: ResNet-32 with random weights on random images of CIFAR-10's shape, ten classes of a long tail; the contestants
+take turns, so that a slow moment of the machine falls on all of them, and a ratio is the median over turns. Refinement:
+three checkpoints trained here, every cell of their surfaces measured, then refined as the command would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import loss_landscapes
+import loss_landscapes.metrics
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from analyses.steps import step
+from benchmarks.document import rewrite_block
+from foundation.command import Parser, run
+from foundation.devices import describe_device
+from landscape.adaptive import Refinement
+from landscape.directions import random_plane
+from landscape.evaluation import Evaluator, channels_last
+from landscape.folding import FoldedNetwork
+from landscape.store import MEASURED, TODO, read_landscape
+from landscape.subject import Subject, TensorSamples
+from training.models import build_model
+
+COUNTS = (400, 240, 143, 85, 51, 31, 18, 11, 7, 4)  # imbalance 100
+PEER_STEPS = 2  # a side: four points of the peer a turn
+CHUNKS = (25, 50, 100, 250, 500, sum(COUNTS))
+METHODS = ("ce", "bgp", "sam")
+TOLERANCE = 0.01
+LOG_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of one point, turn by turn.
+
+    Attributes:
+        chunk: The plain evaluation's best chunk.
+        plain: `model(x)` in NCHW chunks of that size under inference mode, total loss.
+        total: Our forward pass, total loss only.
+        ours: Our point with every output: weights placed, all subsets' loss and accuracy.
+        peer: loss-landscapes, total loss.
+        peer_classes: loss-landscapes, ten surfaces, each class on its own samples.
+    """
+
+    chunk: int
+    plain: list[float]
+    total: list[float]
+    ours: list[float]
+    peer: list[float]
+    peer_classes: list[float]
+
+    def ratio(self, one: str, other: str) -> float:
+        """The median over turns of one contestant's time over another's."""
+        return float(np.median(np.array(getattr(self, one)) / np.array(getattr(self, other))))
+
+
+def measure_speed(turns: int) -> Speed:
+    """Lets the contestants take turns.
+
+    Args:
+        turns: How often each is timed.
+
+    Returns:
+        Their times.
+    """
+    network, inputs, labels = _contest()
+    subject = Subject(network, TensorSamples(inputs, labels), train_counts=COUNTS)
+    evaluator, plane = Evaluator(subject), random_plane(subject)
+    folded, packed = FoldedNetwork(network), channels_last(inputs)
+
+    def plain(chunk: int) -> None:
+        with torch.inference_mode():
+            for x, y in zip(torch.split(inputs, chunk), torch.split(labels, chunk), strict=True):
+                _total(network(x), y)
+
+    def total() -> None:
+        folded.refold()
+        with torch.inference_mode():
+            for x, y in zip(torch.split(packed, evaluator.chunk), torch.split(labels, evaluator.chunk), strict=True):
+                _total(folded(x), y)
+
+    def peer(x: Tensor, y: Tensor) -> None:
+        metric = loss_landscapes.metrics.Loss(nn.CrossEntropyLoss(), x, y)
+        loss_landscapes.random_plane(network, metric, distance=1, steps=PEER_STEPS, deepcopy_model=True)
+
+    def peer_classes() -> None:
+        for c in range(len(COUNTS)):
+            peer(inputs[labels == c], labels[labels == c])
+
+    chunk = min(CHUNKS, key=lambda size: min(_seconds(lambda: plain(size)) for _ in range(3)))
+    points = PEER_STEPS**2
+    contestants: dict[str, tuple[Callable[[], object], int]] = {
+        "plain": (lambda: plain(chunk), 1),
+        "total": (total, 1),
+        "ours": (lambda: evaluator.at(plane.at(0.1, -0.2)), 1),
+        "peer": (lambda: peer(inputs, labels), points),
+        "peer_classes": (peer_classes, points),
+    }
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(turns + 1):  # one to warm up
+        names = list(contestants)
+        for name in names if turn % 2 else reversed(names):
+            work, count = contestants[name]
+            seconds = _seconds(work) / count
+            if turn:
+                times[name].append(seconds)
+    return Speed(chunk, **times)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What refinement saves on one checkpoint's surface, and what it costs in truth.
+
+    Attributes:
+        fraction: Share of the cells that were evaluated.
+        within: Smallest share over all subsets of the other cells within 1 % of the range and 0.02 in log(1 + loss).
+        covered: Smallest share over all subsets of the other cells whose stated error covers the true one.
+    """
+
+    fraction: float
+    within: float
+    covered: float
+
+
+def refine(loss: np.ndarray) -> Saved:
+    """Refines a surface all of whose cells are known.
+
+    Args:
+        loss: (S, B, A).
+
+    Returns:
+        What it saves.
+    """
+    refinement = Refinement(loss.shape[1:], TOLERANCE)
+    seen, status = np.full_like(loss, np.nan), np.full(loss.shape[1:], TODO, dtype=np.int8)
+    wanted = refinement.start()
+    while wanted:
+        rows, columns = np.array(wanted).T
+        seen[:, rows, columns], status[rows, columns] = loss[:, rows, columns], MEASURED
+        wanted = refinement.more(seen, status)
+    filled, error = refinement.between({"loss": seen}, status)
+    between = status == TODO
+    wrong = np.abs(filled["loss"] - loss)[:, between]
+    share = wrong / np.ptp(loss, axis=(1, 2))[:, None]
+    log = np.abs(np.log1p(filled["loss"]) - np.log1p(loss))[:, between]
+    within = ((share <= TOLERANCE) & (log <= LOG_TOLERANCE)).mean(axis=1)
+    covered = (wrong <= error[:, between]).mean(axis=1)
+    return Saved(float((~between).mean()), float(within.min()), float(covered.min()))
+
+
+def measure_saving(folder: Path, *, epochs: int, points: int, samples: int) -> dict[str, Saved]:
+    """Trains three checkpoints, measures every cell of their surfaces and refines them.
+
+    Args:
+        folder: Where runs are kept; what is there already is not made again.
+        epochs: Of each training.
+        points: Cells along each axis.
+        samples: At most so many of each class are evaluated.
+
+    Returns:
+        By method.
+    """
+    saved = {}
+    for method in METHODS:
+        out = folder / method
+        step(
+            "training.run", "--data", "fashion-mini", "--imbalance", 100, "--method", method, "--model", "cnn",
+            "--epochs", epochs, "--seed", 0, "--out", out,
+        )  # fmt: skip
+        step(
+            "landscape.surface", "--ckpt", out / "checkpoint.pt", "--points", points, "--samples-per-class", samples,
+            "--exact", "--name", "exact",
+        )  # fmt: skip
+        exact = read_landscape(out / "landscape.h5").get("surface", "exact")
+        assert exact is not None
+        saved[method] = refine(exact.data["loss"])
+    return saved
+
+
+def _contest() -> tuple[nn.Module, Tensor, Tensor]:
+    """ResNet-32 whose normalisation layers have seen something, and images in a shuffled order."""
+    torch.manual_seed(0)
+    labels = torch.repeat_interleave(torch.arange(len(COUNTS)), torch.tensor(COUNTS))
+    labels = labels[torch.randperm(len(labels))]
+    inputs = torch.randn(len(labels), 3, 32, 32)
+    network = build_model("resnet32", in_channels=3, classes=len(COUNTS))
+    with torch.no_grad():
+        network.train()(inputs[:256])
+    return network.eval(), inputs, labels
+
+
+def _total(logits: Tensor, labels: Tensor) -> float:
+    return float(functional.cross_entropy(logits, labels, reduction="sum"))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _main(arguments: argparse.Namespace) -> None:
+    torch.set_num_threads(arguments.threads)
+    speed = measure_speed(arguments.turns)
+    saved = measure_saving(
+        arguments.out, epochs=arguments.epochs, points=arguments.points, samples=arguments.samples_per_class
+    )
+    result = {
+        "point_over_plain": speed.ratio("ours", "plain"),
+        "one_vs_loss_landscapes": speed.ratio("peer", "ours"),
+        "ten_vs_loss_landscapes": speed.ratio("peer_classes", "ours"),
+        "per_class_overhead": speed.ratio("ours", "total") - 1,
+        "adaptive_fraction": max(s.fraction for s in saved.values()),
+        "adaptive_within": min(s.within for s in saved.values()),
+    }
+    lines = [
+        f"{describe_device(torch.device('cpu'))}, ResNet-32, {sum(COUNTS):,} images, {arguments.turns} turns, medians:",
+        "",
+        "| one point of a surface | ms |",
+        "|---|---|",
+    ]
+    for name, text in (
+        ("ours", "ours: every class, group, `all` and `balanced`, loss and accuracy"),
+        ("total", "the same forward pass, total loss only"),
+        ("plain", f"plain `model(x)`, NCHW, its best chunk ({speed.chunk}), inference mode, total loss"),
+        ("peer", "loss-landscapes 3.0.6, total loss"),
+        ("peer_classes", "loss-landscapes 3.0.6, ten classes, each on its own samples"),
+    ):
+        lines.append(f"| {text} | {1e3 * statistics.median(getattr(speed, name)):.0f} |")
+    lines += [
+        "",
+        f"Refinement of {arguments.points} × {arguments.points} surfaces (fashion-mini, imbalance 100, up to "
+        f"{arguments.samples_per_class} samples a class, tolerance {TOLERANCE:g}); each share is of the worst class:",
+        "",
+        "| checkpoint | evaluated | others within 1 % of the range and 0.02 in log(1 + loss) | stated error holds |",
+        "|---|---|---|---|",
+    ]
+    for name, s in saved.items():
+        lines.append(f"| {name} | {100 * s.fraction:.1f} % | {100 * s.within:.1f} % | {100 * s.covered:.1f} % |")
+    text = "\n".join(lines)
+    rewrite_block("surface", text)
+    print(text)
+    print(json.dumps({name: round(value, 4) for name, value in result.items()}))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command."""
+    parser = Parser("benchmarks.surface", "Measures what a point of a surface costs.", "--turns 7")
+    parser.add_argument("--turns", type=int, default=7, help="how often each contestant is timed")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--points", type=int, default=51, help="cells along each axis of the refined surfaces")
+    parser.add_argument("--samples-per-class", type=int, default=50, help="samples of each class in them")
+    parser.add_argument("--epochs", type=int, default=30, help="of each training")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/surface"), help="where runs are kept")
+    run(_main, parser, argv)
+
+
+if __name__ == "__main__":
+    main()
