@@ -91,13 +91,11 @@ def _read(data: Mapping[str, np.ndarray], row: int, subset: str, settings: Setti
 
     known = {attribute: column(name) for name, attribute, _, _, _ in _COLUMNS}
     steps = int(np.isfinite(known["nodes"]).sum())
-    half = (known.pop("trace_high") - known.pop("trace_low")) / 2
     verdict = data["verdict"][row]
     return SubsetCurvature(
         **{**known, "nodes": known["nodes"][:steps], "weights": known["weights"][:steps]},
         subset=subset,
         finite=int(data["status"][row]) == MEASURED,
-        trace_half_width=half,
         verdict=verdict.decode() if isinstance(verdict, bytes) else str(verdict),
         converged=bool(data["converged"][row]),
         products=int(data["products"][row]),
@@ -209,7 +207,7 @@ def _table(subject: Subject, result: HessianResult) -> str:
         f"{'subset':<12}{'n':>6}{'loss':>10}{'‖∇L‖':>10}{'λ_top':>11}{'λ_bottom':>11}{'trace ± 95 %':>20}  verdict"
     ]
     for subset, c in zip(subject.subsets, result.curvatures, strict=True):
-        trace = f"{c.trace:.4g} ± {c.trace_half_width:.2g}"
+        trace = f"{c.trace:.4g} ± {(c.trace_high - c.trace_low) / 2:.2g}"
         lines.append(
             f"{subset.label[:11]:<12}{subset.measured_count:>6}{c.loss:>10.4f}{c.gradient_norm:>10.3g}{c.top[0]:>11.4g}"
             f"{c.bottom[0]:>11.4g}{trace:>20}  {c.verdict}{'' if c.converged else ' (not converged)'}"

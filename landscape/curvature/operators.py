@@ -15,9 +15,6 @@ from landscape.curvature.products import LossHessian
 from landscape.curvature.workers import Workers
 from landscape.subject import Batch, Subject, Subset
 
-LEAST = 8
-"""Samples below which a batch is not split further among workers."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -28,7 +25,6 @@ class Plan:
         keep: Samples whose graphs are kept, at most.
         workers: Batches computed side by side, each on one thread.
         fused: BatchNorm goes into the weights of the convolution before it.
-        channels_last: Images are laid out with channels innermost.
         sample_bytes: What the graph of one sample holds.
         sample_seconds: What one sample of one product took when the plan was made.
     """
@@ -37,7 +33,6 @@ class Plan:
     keep: int = 0
     workers: int = 1
     fused: bool = False
-    channels_last: bool = False
     sample_bytes: int = 0
     sample_seconds: float = 0.0
 
@@ -97,20 +92,10 @@ class _Batches:
 
     def __call__(self) -> Iterator[Batch]:
         count = self.rows.stop - self.rows.start
-        chunks = max(math.ceil(count / self.plan.chunk), min(self.plan.workers, count // LEAST))
-        size = math.ceil(count / chunks)
+        size = math.ceil(count / math.ceil(count / self.plan.chunk))
         for begin in range(0, count, size):
             part = slice(self.rows.start + begin, self.rows.start + min(begin + size, count))
             inputs = self.subject.inputs(part)
             if inputs.is_floating_point():
                 inputs = inputs.to(self.weights.dtype)
-            if self.plan.channels_last and inputs.dim() == 4:
-                inputs = _channels_last(inputs)
             yield Batch(inputs, self.subject.labels[part], self.weights[begin : begin + size])
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    """(n, C, H, W) with channels innermost; the strides are spelt out, for those of a single channel are ambiguous."""
-    _, c, h, w = images.shape
-    packed = images.contiguous(memory_format=torch.channels_last)
-    return packed.as_strided(images.shape, (c * h * w, 1, w * c, c))

@@ -67,7 +67,8 @@ class SubsetCurvature:
         top_scaled_residual: Its residual.
         trace: tr H.
         trace_error: Standard error of the trace.
-        trace_half_width: Half-width of its 95 % interval.
+        trace_low: Lower end of its 95 % interval.
+        trace_high: Upper end.
         nodes: (m,) quadrature nodes of the density.
         weights: (m,) their weights.
         density_grid: (G,) eigenvalues at which the density is given.
@@ -91,7 +92,8 @@ class SubsetCurvature:
     top_scaled_residual: float
     trace: float
     trace_error: float
-    trace_half_width: float
+    trace_low: float
+    trace_high: float
     nodes: Array
     weights: Array
     density_grid: Array
@@ -101,16 +103,6 @@ class SubsetCurvature:
     verdict: str
     converged: bool
     products: int
-
-    @property
-    def trace_low(self) -> float:
-        """Lower end of the trace's 95 % interval."""
-        return self.trace - self.trace_half_width
-
-    @property
-    def trace_high(self) -> float:
-        """Upper end of the trace's 95 % interval."""
-        return self.trace + self.trace_half_width
 
 
 def measure_subset(
@@ -167,7 +159,8 @@ def _measure(
         top_scaled_residual=float(scaled.top_residual[0]),
         trace=trace.value,
         trace_error=trace.error,
-        trace_half_width=trace.half_width,
+        trace_low=trace.value - trace.half_width,
+        trace_high=trace.value + trace.half_width,
         nodes=ends.nodes,
         weights=ends.weights,
         density_grid=grid,
@@ -240,7 +233,8 @@ def _not_finite(subset: Subset, settings: Settings, hessian: LossHessian) -> Sub
         top_scaled_residual=nan,
         trace=nan,
         trace_error=nan,
-        trace_half_width=nan,
+        trace_low=nan,
+        trace_high=nan,
         nodes=np.empty(0),
         weights=np.empty(0),
         density_grid=np.full(POINTS, nan),

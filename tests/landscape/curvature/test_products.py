@@ -22,7 +22,6 @@ PLANS = {
     "fresh graphs": Plan(8),
     "half kept": Plan(8, keep=25, fused=True),
     "two workers": Plan(8, keep=25, workers=2, fused=True),
-    "channels last": Plan(8, keep=1000, fused=True, channels_last=True),
 }
 
 
