@@ -27,9 +27,9 @@ class TrainingParser(Parser):
         """Parses once to see what sets defaults, then again over them."""
         first = super().parse_args(args, namespace)
         try:
-            if first.recipe:
+            if "recipe" in first:
                 self.set_defaults(**load_recipe(first.recipe))
-            if first.resume:
+            if "resume" in first:
                 self.set_defaults(**{name: value for name, value in read_config(first.out).items() if name != "out"})
         except InputError as error:
             self.exit(error.exit_code, f"error: {error}\n")
@@ -84,18 +84,29 @@ def build_parser() -> TrainingParser:
         "--data fashion-mini --imbalance 100 --method bgp --model cnn --epochs 30 --seed 0 --out runs/bgp",
     )
     add = parser.add_argument
-    settings: dict[str, Any] = {"action": Settings, "nargs": "+", "default": {}, "metavar": "NAME=VALUE"}
-    add("--out", type=Path, required=True, help="run folder; an interrupted run in it continues")
-    add("--list", action=Listing, nargs=0, help="methods, networks, data sets and recipes with their papers")
-    add("--recipe", help="a recipe by name, such as cifar100-lt/ldam-drw+bgp, or a YAML file; flags override it")
-    add("--resume", action="store_true", help="continue the run in --out with its own settings")
+    unset = argparse.SUPPRESS  # not given: `Config` knows the default
+    settings: dict[str, Any] = {"action": Settings, "nargs": "+", "default": argparse.SUPPRESS, "metavar": "NAME=VALUE"}
+    add("--out", type=Path, required=True, default=unset, help="run folder; an interrupted run in it continues")
+    add(
+        "--list",
+        action=Listing,
+        nargs=0,
+        default=unset,
+        help="methods, networks, data sets and recipes with their papers",
+    )
+    add(
+        "--recipe",
+        default=unset,
+        help="a recipe by name, such as cifar100-lt/ldam-drw+bgp, or a YAML file; flags override it",
+    )
+    add("--resume", action="store_true", default=unset, help="continue the run in --out with its own settings")
     add("--data", default=Config.data, help="data set")
-    add("--data-dir", type=Path, help="folder that holds the data set")
+    add("--data-dir", type=Path, default=unset, help="folder that holds the data set")
     add("--data-kwargs", **settings, help="options of the data set")
     add("--imbalance", type=_imbalance, default=Config.imbalance, help="largest class over smallest; natural: as it is")
     add("--imbalance-type", default=Config.imbalance_type, choices=KINDS, help="shape of the tail")
     add("--data-seed", type=int, default=Config.data_seed, help="which images are kept and held out")
-    add("--validation", type=int, default=None, help="images a class to hold out (none given: the data set's habit)")
+    add("--validation", type=int, default=unset, help="images a class to hold out (default: the data set's habit)")
     add("--model", default=Config.model, help="network")
     add("--model-kwargs", **settings, help="options of the network")
     add("--method", default=Config.method, help="loss, penalty and optimizer, such as balanced-softmax+bgp")
@@ -104,7 +115,7 @@ def build_parser() -> TrainingParser:
     add("--batch-size", type=int, default=Config.batch_size, help="images a step")
     add("--lr", type=float, default=Config.lr, help="base learning rate")
     add("--momentum", type=float, default=Config.momentum, help="of SGD")
-    add("--weight-decay", type=float, default=None, help="of SGD (none given: the method's)")
+    add("--weight-decay", type=float, default=unset, help="of SGD (default: see docs/defaults.md)")
     add("--schedule", default=Config.schedule, choices=SCHEDULES, help="learning rate over time")
     add("--warmup", type=float, default=Config.warmup, help="epochs of linear warm-up")
     add("--seed", type=int, default=Config.seed, help="initial weights, order, augmentation")
@@ -112,7 +123,7 @@ def build_parser() -> TrainingParser:
     add("--precision", default=Config.precision, choices=PRECISIONS, help="bfloat16 is mixed precision")
     add("--channels-last", action=argparse.BooleanOptionalAction, default=Config.channels_last, help="NHWC layout")
     add("--compile", action=argparse.BooleanOptionalAction, default=Config.compile, help="torch.compile the network")
-    add("--augment", default=None, help="augmentation (none given: the data set's habit)")
+    add("--augment", default=unset, help="augmentation (default: the data set's habit)")
     add("--accumulate", type=int, default=Config.accumulate, help="parts of a batch, to fit the memory")
     add("--ema", type=float, default=Config.ema, help="decay of averaged weights, 0 for none")
     add("--workers", type=int, default=Config.workers, help="processes that read image files")
