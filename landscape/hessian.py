@@ -38,7 +38,7 @@ _COLUMNS: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
     ("top_scaled", "top_scaled", (), "", "largest eigenvalue of diag|w| H diag|w|"),
     ("top_scaled_residual", "top_scaled_residual", (), "", "its residual"),
     ("trace", "trace", (), "", "trace of the Hessian"),
-    ("trace_se", "trace_error", (), "", "standard error of the trace"),
+    ("trace_se", "trace_se", (), "", "standard error of the trace"),
     ("trace_low", "trace_low", (), "", "lower end of the trace's 95 % t-interval"),
     ("trace_high", "trace_high", (), "", "upper end of the trace's 95 % t-interval"),
     ("nodes", "nodes", ("node",), "", "quadrature nodes of the spectral measure, NaN beyond the last"),

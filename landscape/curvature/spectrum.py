@@ -66,7 +66,7 @@ class SubsetCurvature:
         top_scaled: Largest eigenvalue of diag|w| H diag|w|, comparable across heads and weight decay.
         top_scaled_residual: Its residual.
         trace: tr H.
-        trace_error: Standard error of the trace.
+        trace_se: Standard error of the trace.
         trace_low: Lower end of its 95 % interval.
         trace_high: Upper end.
         nodes: (m,) quadrature nodes of the density.
@@ -91,7 +91,7 @@ class SubsetCurvature:
     top_scaled: float
     top_scaled_residual: float
     trace: float
-    trace_error: float
+    trace_se: float
     trace_low: float
     trace_high: float
     nodes: Array
@@ -158,7 +158,7 @@ def _measure(
         top_scaled=float(scaled.top[0]),
         top_scaled_residual=float(scaled.top_residual[0]),
         trace=trace.value,
-        trace_error=trace.error,
+        trace_se=trace.error,
         trace_low=trace.value - trace.half_width,
         trace_high=trace.value + trace.half_width,
         nodes=ends.nodes,
@@ -232,7 +232,7 @@ def _not_finite(subset: Subset, settings: Settings, hessian: LossHessian) -> Sub
         top_scaled=nan,
         top_scaled_residual=nan,
         trace=nan,
-        trace_error=nan,
+        trace_se=nan,
         trace_low=nan,
         trace_high=nan,
         nodes=np.empty(0),

@@ -1,0 +1,146 @@
+"""Every subset's curvature against its exact dense float64 Hessian, and what the verdicts rest on."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from landscape.curvature.density import density
+from landscape.curvature.operators import Plan
+from landscape.curvature.spectrum import NEGATIVE, NONE_FOUND, UNDECIDED, Settings
+from landscape.hessian import HessianResult, measure_hessian
+from landscape.subject import Subject
+from tests.landscape.curvature.oracle import COUNTS, dense, network, samples, standard, subject
+
+PLAN = Plan(16, keep=1000, fused=True)
+SETTINGS = Settings(top=3, bottom=2)
+SUBSETS = ("all", "balanced", "many", "medium", "few", *(f"class:{c}" for c in range(len(COUNTS))))
+
+
+@functools.cache
+def measured(dtype: torch.dtype, activation: type[nn.Module] = nn.GELU) -> HessianResult:
+    return measure_hessian(subject(dtype, activation=activation), settings=SETTINGS, plan=PLAN)
+
+
+def truth(name: str, activation: type[nn.Module] = nn.GELU) -> tuple[float, torch.Tensor, np.ndarray, np.ndarray]:
+    of = standard(activation)
+    loss, gradient, hessian = dense(of, next(s for s in of.subsets if s.name == name))
+    return loss, gradient, hessian, np.linalg.eigvalsh(hessian)
+
+
+@pytest.mark.parametrize(("dtype", "accuracy"), [(torch.float64, 1e-6), (torch.float32, 1e-4)])
+@pytest.mark.parametrize("activation", [nn.GELU, nn.ReLU])
+@pytest.mark.parametrize("name", SUBSETS)
+def test_every_number_agrees_with_the_dense_hessian(name, activation, dtype, accuracy):
+    found = measured(dtype, activation).of(name)
+    loss, gradient, hessian, values = truth(name, activation)
+    scale = np.abs(values).max()
+    np.testing.assert_allclose(found.top, values[::-1][:3], rtol=0, atol=accuracy * scale)
+    np.testing.assert_allclose(found.bottom, values[:2], rtol=0, atol=accuracy * scale)
+    assert found.loss == pytest.approx(loss, rel=accuracy)
+    assert found.gradient_norm == pytest.approx(float(gradient.norm()), rel=accuracy)
+    weights = standard(activation).vector().abs().numpy()
+    scaled = np.linalg.eigvalsh(weights[:, None] * hessian * weights)[-1]
+    assert found.top_scaled == pytest.approx(scaled, rel=1e-3)
+    assert abs(found.trace - np.trace(hessian)) <= 3 * (found.trace_high - found.trace_low) / 2
+    assert found.converged and found.finite
+    assert found.verdict == NEGATIVE and values[0] < -found.threshold
+    assert found.threshold >= 1e-4 * (1 - accuracy) * scale
+
+
+def test_the_density_has_the_moments_of_the_spectrum():
+    """One start estimates them: the mean within the spread that its chi-square noise allows."""
+    values = truth("all")[3]
+    found = measured(torch.float64).of("all")
+    assert found.weights.sum() == pytest.approx(1)
+    spread = np.sqrt(2 * np.mean(values**2) / len(values))
+    assert float(found.weights @ found.nodes) == pytest.approx(values.mean(), abs=4 * spread)
+    step = found.density_grid[1] - found.density_grid[0]
+    assert found.density.sum() * step == pytest.approx(1, abs=1e-3)
+
+
+def test_a_density_of_known_nodes():
+    grid, curve = density(np.array([-1.0, 0.0, 3.0]), np.array([0.2, 0.5, 0.3]))
+    mean = np.sum(grid * curve) * (grid[1] - grid[0])
+    assert mean == pytest.approx(0.7, abs=1e-4)  # the grid ends at four deviations
+    grid, curve = density(np.array([0.0]), np.array([1.0]))  # a zero Hessian
+    assert np.isfinite(grid).all() and np.isfinite(curve).all()
+
+
+def test_noise_of_float32_products_is_seen_and_small():
+    for name in SUBSETS:
+        single, double = measured(torch.float32).of(name), measured(torch.float64).of(name)
+        scale = np.abs(truth(name)[3]).max()
+        assert 1e-12 * scale < single.noise_floor < 1e-4 * scale
+        assert double.noise_floor < 1e-10 * scale
+
+
+def convex(dtype=torch.float64) -> Subject:
+    """A linear classifier: its cross-entropy is convex, so there is no negative curvature to find."""
+    return subject(dtype, net=nn.Sequential(nn.Flatten(), nn.Linear(36, 5)))
+
+
+def test_none_found_needs_two_starts():
+    of = convex()
+    found = measure_hessian(of, settings=Settings(top=2), plan=PLAN).of("all")
+    assert found.verdict == NONE_FOUND and found.bottom[0] >= -found.threshold
+    chain = len(found.nodes)
+    assert found.products > 2 * chain  # the second run is no shorter than what it has to prove
+
+
+def test_without_convergence_nothing_is_decided():
+    found = measure_hessian(convex(), settings=Settings(top=2, max_products=4, nodes=2), plan=PLAN).of("all")
+    assert found.verdict == UNDECIDED and not found.converged
+    assert (found.top_residual > 0).all()
+
+
+def test_more_eigenvalues_than_parameters():
+    of = subject(params=["8.bias"])
+    found = measure_hessian(of, settings=Settings(top=8, bottom=2), plan=PLAN).of("all")
+    values = np.linalg.eigvalsh(dense(of, of.subsets[0])[2])
+    np.testing.assert_allclose(found.top[:5], values[::-1], atol=1e-12)
+    assert np.isnan(found.top[5:]).all() and np.isfinite(found.bottom).all()
+    assert found.trace_low == found.trace == found.trace_high == pytest.approx(values.sum())
+
+
+def test_a_diverged_network_is_reported_not_repaired():
+    net = network()
+    net[-1].weight.data[0, 0] = float("nan")
+    found = measure_hessian(subject(net=net), settings=SETTINGS, plan=PLAN).of("all")
+    assert not found.finite and np.isnan(found.top).all() and np.isnan(found.loss) and found.verdict == UNDECIDED
+
+
+def test_products_added_up_from_classes_give_the_same_traces():
+    alone = measure_hessian(subject(subsets=["balanced"]), settings=SETTINGS, plan=PLAN).of("balanced")
+    shared = measured(torch.float64).of("balanced")
+    assert shared.trace == pytest.approx(alone.trace, rel=1e-10)
+    assert shared.products == alone.products - SETTINGS.probes
+    np.testing.assert_array_equal(shared.top, alone.top)
+
+
+def test_subsets_of_the_same_samples_and_weights_are_measured_once():
+    even = subject(samples=samples((9, 9, 9)), train_counts=(60, 30, 15))
+    seen = []
+    result = measure_hessian(even, settings=SETTINGS, plan=PLAN, on_done=seen.append)
+    assert {c.subset for c in seen} == {s.name for s in even.subsets}
+    for twins in (("all", "balanced"), ("few", "class:2"), ("medium", "class:1")):
+        first, second = (result.of(name) for name in twins)
+        np.testing.assert_array_equal(first.top, second.top)
+        assert first.trace == second.trace
+
+
+@pytest.mark.parametrize("known", [0, 1, 4, 7])
+def test_what_is_known_already_is_not_measured_again_and_the_rest_is_the_same(known):
+    whole, seen, again = measured(torch.float64), [], []
+    measure_hessian(subject(), settings=SETTINGS, plan=PLAN, on_done=seen.append)
+    done = {c.subset: c for c in seen[:known]}
+    result = measure_hessian(subject(), settings=SETTINGS, plan=PLAN, done=done, on_done=again.append)
+    assert [c.subset for c in again] == [c.subset for c in seen[known:]]
+    for one, other in zip(whole.curvatures, result.curvatures, strict=True):
+        np.testing.assert_array_equal(one.top, other.top)
+        np.testing.assert_array_equal(one.density, other.density)
+        assert (one.trace, one.trace_se, one.top_scaled) == (other.trace, other.trace_se, other.top_scaled)

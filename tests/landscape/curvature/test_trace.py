@@ -1,0 +1,86 @@
+"""The trace's interval keeps its promise, and shared products change nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from landscape.curvature.krylov import Goal, KrylovSpace, both_ends, random_signs
+from landscape.curvature.trace import estimate_trace, probe
+from tests.landscape.curvature.oracle import dense, standard
+
+SIZE = 300
+
+
+def estimate(h: torch.Tensor, seed: int, probes: int = 8):
+    generator = torch.Generator().manual_seed(10_000 + seed)
+    goal = Goal(5, 1, tol=1e-2, max_products=min(20, len(h)))
+    ends = both_ends(lambda v: h @ v, random_signs(len(h), generator).to(h.dtype), goal, generator)
+    vectors = [probe(len(h), seed, index).to(h.dtype) for index in range(probes)]
+    return estimate_trace(ends.space, vectors, [h @ z for z in vectors])
+
+
+def covered(h: torch.Tensor) -> int:
+    exact = float(torch.trace(h.double()))
+    traces = [estimate(h, seed) for seed in range(100)]
+    return sum(abs(t.value - exact) <= t.half_width for t in traces)
+
+
+@pytest.mark.parametrize("activation", [nn.GELU, nn.ReLU])
+@pytest.mark.parametrize("name", ["all", "balanced", "class:2", "class:4"])
+def test_the_interval_covers_the_truth_on_networks(name, activation):
+    of = standard(activation)
+    h = torch.as_tensor(dense(of, next(s for s in of.subsets if s.name == name))[2])
+    assert covered(h) >= 90
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_interval_covers_the_truth_on_a_slowly_decaying_spectrum(dtype):
+    generator = torch.Generator().manual_seed(0)
+    q = torch.linalg.qr(torch.randn(SIZE, SIZE, generator=generator, dtype=torch.float64))[0]
+    values = 100.0 / torch.arange(1, SIZE + 1, dtype=torch.float64) ** 0.7 - 2
+    assert covered(((q * values) @ q.T).to(dtype)) >= 90
+
+
+def test_deflated_probes_err_far_less_than_raw_ones():
+    """A raw probe of a spectrum with outliers is off by about its size."""
+    of = standard(nn.ReLU)
+    h = torch.as_tensor(dense(of, of.subsets[0])[2])
+    exact = float(torch.trace(h))
+    raw = [float(z @ h @ z) for z in (probe(len(h), seed, 0).double() for seed in range(40))]
+    deflated = [estimate(h, seed, probes=2).value for seed in range(40)]
+    assert np.std(deflated) < 0.2 * np.std(raw)
+    assert np.mean(deflated) == pytest.approx(exact, rel=0.02)
+
+
+def test_a_basis_of_the_whole_space_makes_the_trace_exact():
+    h = torch.diag(torch.tensor([3.0, -1.0, 0.5], dtype=torch.float64))
+    space = KrylovSpace(lambda v: h @ v, h[0], torch.Generator())
+    for unit in torch.eye(3, dtype=torch.float64):
+        space.add(unit)
+    while space.pending:
+        space.step()
+    trace = estimate_trace(space, [], [])
+    assert trace.value == pytest.approx(2.5, abs=1e-14) and trace.half_width == 0
+
+
+def test_the_rest_is_bounded_by_its_frobenius_norm():
+    generator = torch.Generator().manual_seed(0)
+    h = torch.diag(torch.cat([torch.tensor([50.0, 40, 30]), torch.linspace(-1, 1, 200)])).double()
+    goal = Goal(3, 1, tol=1e-3, max_products=12)
+    ends = both_ends(lambda v: h @ v, random_signs(203, generator).double(), goal, generator)
+    vectors = [probe(203, 0, index).double() for index in range(30)]
+    trace = estimate_trace(ends.space, vectors, [h @ z for z in vectors])
+    v = ends.space.basis
+    rest = h @ (torch.eye(203, dtype=torch.float64) - v.T @ v)
+    rest -= v.T @ (v @ rest)
+    assert trace.rest_frobenius == pytest.approx(float(rest.norm()), rel=0.15)
+
+
+def test_probes_of_one_seed_are_the_same_everywhere_and_differ_between_seeds():
+    assert torch.equal(probe(50, 3, 1), probe(50, 3, 1))
+    assert not torch.equal(probe(50, 3, 1), probe(50, 3, 2))
+    assert not torch.equal(probe(50, 3, 1), probe(50, 4, 1))
+    assert set(probe(50, 3, 1).tolist()) == {-1.0, 1.0}
