@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tqdm import tqdm
+
 from foundation.command import Parser, run
 from foundation.errors import InputError
 from training.config import PRECISIONS, Config
@@ -134,7 +136,13 @@ def build_parser() -> TrainingParser:
 
 def _main(arguments: argparse.Namespace) -> None:
     settings = {name: value for name, value in vars(arguments).items() if name in Config.__dataclass_fields__}
-    train(Config(**settings), say=lambda line: print(line, flush=True))
+    train(Config(**settings), say=say)
+
+
+def say(line: str) -> None:
+    """Prints a line to stdout, above a progress bar if there is one on the terminal."""
+    tqdm.write(line)
+    sys.stdout.flush()
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

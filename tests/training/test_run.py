@@ -1,10 +1,15 @@
 """The command's arguments become a configuration."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
+from tests.conftest import ROOT
+from tests.training.data.formats import write_cifar
 from training.augment import AUGMENTATIONS
+from training.checkpoint import load_checkpoint
 from training.config import Config
 from training.data import SOURCES
 from training.folder import read_config
@@ -120,3 +125,31 @@ def test_the_list_names_everything_with_its_paper(capsys):
     for name in (*SOURCES, *MODELS, *AUGMENTATIONS, *recipe_names(), "ldam", "bgp", "focal-sam", "crt"):
         assert f"  {name} " in said.out, name
     assert "Cao et al., NeurIPS 2019" in said.out
+
+
+def test_a_published_protocol_runs_on_files_of_the_original_format(tmp_path, capsys):
+    write_cifar(tmp_path / "cifar-10-batches-py", 10, 4)
+    small = ("--imbalance", 4, "--epochs", 1, "--model-kwargs", "width=4", "--device", "cpu", "--out", tmp_path / "run")
+    code, said = end(capsys, "--recipe", "cifar10-lt/ldam-drw+bgp", "--data-dir", tmp_path, *small)
+    assert code == 0 and "last epoch 1, test accuracy" in said.out and "best" not in said.out, said.err
+    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
+    assert checkpoint.model["name"] == "resnet32" and checkpoint.model["kwargs"]["head"] == "cosine"
+    assert checkpoint.data["class_counts"][0] == 20 and "reconstruction" in checkpoint.method["note"]
+
+
+def test_a_terminated_run_keeps_its_epochs_and_goes_on(tmp_path, capsys):
+    many = (*SMALL[:-4], "--epochs", 500, "--device", "cpu", "--out", tmp_path / "run")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training.run", *map(str, many)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("    2 "):
+            process.terminate()
+            break
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130 and complaint.endswith("the same command continues it\n"), complaint
+    done = load_checkpoint(tmp_path / "run" / "checkpoint.pt").epoch
+    assert 2 <= done < 500
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert done <= len(lines) <= done + 1
