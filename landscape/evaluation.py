@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from foundation.errors import InputError
 from landscape.batchnorm import recalibrate
+from landscape.curvature.workers import Workers
 from landscape.folding import FoldedNetwork
 from landscape.store import recording
 from landscape.subject import RESIDENT_BYTES, Samples, Subject, Subset
@@ -51,8 +52,9 @@ class Evaluator:
 
     The values are those of a plain `network(inputs)` to float32 rounding: BatchNorm is folded into the
     convolutions where the network can be traced and the folded form is seen to agree, and on a CPU images go through
-    in channels-last chunks that stay in the cache. The chunk follows from the size of the activations, not from a
-    stopwatch, so that a resumed measurement rounds as the interrupted one did.
+    in channels-last chunks that stay in the cache, one thread each. The chunk follows from the size of the
+    activations, not from a stopwatch, so that a resumed measurement rounds as the interrupted one did, with however
+    many threads.
 
     Args:
         subject: What is measured; it is as before after every call, also after an exception.
@@ -104,6 +106,7 @@ class Evaluator:
         self._inputs = self._layout(self._rows(slice(0, self.samples))) if fits else None
         limit = CACHED_BYTES if subject.device.type == "cpu" else ACCELERATOR_BYTES
         self.chunk = max(1, limit // _largest_activation(subject.network, example[:1]))
+        self._workers = Workers(torch.get_num_threads() if subject.device.type == "cpu" else 1)
         self._folded: FoldedNetwork | None = FoldedNetwork(subject.network)
         if not (self._folded.folded and self._folded.agrees(subject.network, example)):
             self._folded = None
@@ -170,31 +173,29 @@ class Evaluator:
 
     def _forward(self, part: slice) -> tuple[Tensor, Tensor]:
         """Loss of each sample of a part of those evaluated, and whether it is classified rightly, (n,) each."""
-        subject = self._subject
-        network: FoldedNetwork | nn.Module = subject.network
         if self._folded is not None:
             self._folded.refold()
-            network = self._folded
-        losses = torch.empty(part.stop - part.start, dtype=subject.dtype, device=subject.device)
-        right = torch.empty_like(losses)
-        start = part.start
-        while start < part.stop:
-            now = slice(start, min(start + self.chunk, part.stop))
-            here = slice(now.start - part.start, now.stop - part.start)
-            labels = self._labels_here[now]
-            try:
-                with torch.inference_mode():
-                    inputs = self._layout(self._rows(now)) if self._inputs is None else self._inputs[now]
-                    logits = network(inputs)
-                    losses[here] = subject.loss(logits, labels)
-                    right[here] = (logits.argmax(1) == labels).to(losses.dtype)
-            except torch.OutOfMemoryError:
-                if self.chunk == 1:
-                    raise
-                self.chunk = (self.chunk + 1) // 2
-                continue
-            start = now.stop
-        return losses, right
+        starts = range(part.start, part.stop, self.chunk)
+        chunks = [slice(start, min(start + self.chunk, part.stop)) for start in starts]
+        done = list(self._workers.map(self._chunk, chunks))
+        return torch.cat([losses for losses, _ in done]), torch.cat([right for _, right in done])
+
+    def _chunk(self, part: slice) -> tuple[Tensor, Tensor]:
+        labels = self._labels_here[part]
+        network: FoldedNetwork | nn.Module = self._folded or self._subject.network
+        try:
+            with torch.inference_mode():
+                logits = network(self._layout(self._rows(part)) if self._inputs is None else self._inputs[part])
+                losses = self._subject.loss(logits, labels)
+                return losses, (logits.argmax(1) == labels).to(losses.dtype)
+        except torch.OutOfMemoryError:
+            count = part.stop - part.start
+            if count == 1:
+                raise
+            self.chunk = min(self.chunk, (count + 1) // 2)
+        middle = part.start + self.chunk
+        halves = [self._chunk(slice(part.start, middle)), self._chunk(slice(middle, part.stop))]
+        return torch.cat([losses for losses, _ in halves]), torch.cat([right for _, right in halves])
 
     def _rows(self, part: slice) -> Tensor:
         """Inputs of a part of the evaluated samples, as the subject holds them."""

@@ -52,7 +52,7 @@ def eigen_plane(subject: Subject, *, of: str = "all", seed: int = 0) -> Plane:
     Raises:
         InputError: A product is not finite.
     """
-    hessian = Hessians(subject, Plan(GRAPH, channels_last=subject.device.type == "cpu")).of(_subset(subject, of))
+    hessian = Hessians(subject, Plan(GRAPH)).of(_subset(subject, of))
     generator = torch.Generator().manual_seed(seed)
     origin = subject.vector()
     start = random_signs(subject.size, generator).to(origin)
