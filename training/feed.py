@@ -13,7 +13,6 @@ from training.data import Split
 from training.data.files import FilePool
 from training.reading import Reader
 
-EVALUATION_BATCH = 250
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 Batch = tuple[Tensor, Tensor]
 
@@ -41,6 +40,13 @@ class Feed(Protocol):
         Yields:
             Normalised images and labels, on the device.
         """
+
+
+def evaluation_parts(positions: Tensor, device: torch.device) -> Iterator[Tensor]:
+    """Positions in parts that suit a device: 100 stay in a CPU's cache (twice as fast as 500), a GPU wants more."""
+    size = 100 if device.type == "cpu" else 1000
+    for start in range(0, len(positions), size):
+        yield positions[start : start + size]
 
 
 class Normaliser:
@@ -96,9 +102,8 @@ class Resident:
 
     def evaluation(self, positions: Tensor) -> Iterator[Batch]:
         """See `Feed.evaluation`."""
-        positions = positions.to(self._labels.device)
-        for start in range(0, len(positions), EVALUATION_BATCH):
-            indices = positions[start : start + EVALUATION_BATCH]
+        device = self._labels.device
+        for indices in evaluation_parts(positions.to(device), device):
             yield self._normalise(self._pixels[indices]), self._labels[indices]
 
 
@@ -127,9 +132,7 @@ class Streamed:
 
     def evaluation(self, positions: Tensor) -> Iterator[Batch]:
         """See `Feed.evaluation`."""
-        starts = range(0, len(positions), EVALUATION_BATCH)
-        orders = [positions[start : start + EVALUATION_BATCH] for start in starts]
-        return self._placed(self._evaluating.read(orders, seed=0))
+        return self._placed(self._evaluating.read(list(evaluation_parts(positions, self._device)), seed=0))
 
     def _placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for pixels, labels in batches:
