@@ -95,6 +95,7 @@ def test_a_setting_of_two_parts_is_named_in_full():
         ("bgp", {"norm": "l3"}, "unknown norm of bgp's logit member 'l3': choose one of l1, l2"),
         ("bgp", {"schedule": "never"}, "unknown schedule of bgp 'never'"),
         ("bgp", {"member": "parameters", "schedule": "rising"}, "use constant"),
+        ("bgp", {"member": "parameters", "radius": 0.0}, "radius 0: the usual value is 0.1"),
         ("bgp+sam", {"member": "parameters"}, "more than one perturbing optimizer"),
         ("sam", {"rho": [[0.5, 0.1]]}, "or steps .* that begin at 0"),
         ("sam", {"rho": -0.1}, r"sam\.rho is -0\.1"),
