@@ -33,7 +33,7 @@ class Config:
         batch_size: Images a step.
         lr: Base learning rate of SGD with momentum.
         momentum: Of SGD.
-        weight_decay: Of SGD, on every parameter; None for the method's own.
+        weight_decay: Of SGD, on every parameter.
         schedule: `"cosine"` or `"step"`.
         warmup: Epochs of linear warm-up.
         seed: Of initial weights, order and augmentation.
@@ -65,7 +65,7 @@ class Config:
     batch_size: int = 64
     lr: float = 0.1
     momentum: float = 0.9
-    weight_decay: float | None = None
+    weight_decay: float = 5e-4
     schedule: str = "cosine"
     warmup: float = 1.0
     seed: int = 0
@@ -86,7 +86,7 @@ class Config:
                 raise InputError(f"{name.replace('_', '-')} {getattr(self, name)} is below 1: give at least 1")
         for name in ("lr", "momentum", "warmup", "snapshots", "weight_decay", "ema", "workers"):
             value = getattr(self, name)
-            if value is not None and not value >= 0:
+            if not value >= 0:  # NaN too
                 raise InputError(f"{name.replace('_', '-')} {value:g} is below 0: give 0 or more")
         if self.ema >= 1:
             raise InputError(f"ema {self.ema:g} would never move: give a decay below 1, such as 0.999")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,8 +24,6 @@ from training.methods import build_method
 from training.processes import first_here, from_rank_0, joined, rank, together
 from training.session import Session
 
-WEIGHT_DECAY = 5e-4
-
 
 @dataclass(frozen=True)
 class Run:
@@ -39,7 +36,7 @@ class Run:
         rows: The lines of `metrics.jsonl`, one an epoch.
         class_counts: n_c.
         summary: Test results (`epoch`, `loss`, `accuracy`) of the `last` epoch, the headline, and of the `best`.
-        config: The resolved configuration.
+        config: The configuration.
     """
 
     folder: Path
@@ -71,8 +68,6 @@ def train(config: Config, *, say: Callable[[str], None] = lambda line: None) -> 
     with joined(device):
         data = first_here(lambda: open_configured(config))
         method = build_method(config.method, data.class_counts, **config.method_kwargs)
-        if config.weight_decay is None:
-            config = dataclasses.replace(config, weight_decay=WEIGHT_DECAY)
         if rank() == 0 and (left_out := data.record["kwargs"].get("skip_broken")):
             count = (
                 "1 image cannot be read and is"

@@ -117,7 +117,7 @@ def build_parser() -> TrainingParser:
     add("--batch-size", type=int, default=Config.batch_size, help="images a step")
     add("--lr", type=float, default=Config.lr, help="base learning rate")
     add("--momentum", type=float, default=Config.momentum, help="of SGD")
-    add("--weight-decay", type=float, default=unset, help="of SGD (default: see docs/defaults.md)")
+    add("--weight-decay", type=float, default=Config.weight_decay, help="of SGD")
     add("--schedule", default=Config.schedule, choices=SCHEDULES, help="learning rate over time")
     add("--warmup", type=float, default=Config.warmup, help="epochs of linear warm-up")
     add("--seed", type=int, default=Config.seed, help="initial weights, order, augmentation")

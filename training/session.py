@@ -53,7 +53,7 @@ class Session:
     """Everything that a step needs, on the device.
 
     Args:
-        config: What to train, resolved.
+        config: What to train.
         data: The data set.
         method: How to train.
         device: Where.
@@ -99,7 +99,7 @@ class Session:
             trained,
             self.config.lr,
             momentum=self.config.momentum,
-            weight_decay=self.config.weight_decay or 0.0,
+            weight_decay=self.config.weight_decay,
             fused=on_gpu,
         )
         forward: nn.Module = Both(network)

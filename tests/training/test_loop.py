@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
+from torch import nn
 
 from foundation.errors import InputError, LandscapeError
 from training import Config, train
@@ -124,7 +126,7 @@ def test_a_checkpoint_rebuilds_what_was_evaluated(tmp_path):
     assert float(right.double().mean()) == pytest.approx(checkpoint.metrics["test"]["accuracy"]["all"])
     assert checkpoint.data["class_counts"] == list(run.class_counts)
     assert "reconstruction" in checkpoint.method["note"]
-    assert checkpoint.config["weight_decay"] is not None and checkpoint.provenance["seed"] == 0
+    assert checkpoint.config == run.config.plain() and checkpoint.provenance["seed"] == 0
 
 
 def test_best_is_chosen_by_validation_and_the_first_of_equals(tmp_path):
@@ -213,3 +215,26 @@ def test_a_compiled_network_takes_the_same_steps(tmp_path):
     ours, theirs = (load_checkpoint(run.checkpoint).state_dict for run in (compiled, eager))
     for name, tensor in ours.items():
         torch.testing.assert_close(tensor, theirs[name], rtol=1e-9, atol=1e-9)
+
+
+def test_a_run_is_what_a_plain_loop_does(tmp_path):
+    run = train(config(tmp_path, precision="float64", epochs=2, batch_size=90, lr=0.05, weight_decay=1e-3, seed=4))
+    checkpoint = load_checkpoint(run.checkpoint)
+    torch.manual_seed(4)
+    network = build_model("cnn", **checkpoint.model["kwargs"]).double()
+    optimizer = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9, weight_decay=1e-3)
+    split = open_split(checkpoint.data, "train")
+    pixels = split.pixels(torch.arange(len(split))).double() / 255
+    images = (pixels - split.mean[0]) / split.std[0]
+    steps = -(-len(split) // 90)
+    for epoch in range(2):
+        order = torch.randperm(len(split), generator=torch.Generator().manual_seed(4 * 1_000_003 + epoch))
+        for index, rows in enumerate(order.tensor_split(steps)):
+            here = epoch + (index + 0.5) / steps
+            optimizer.param_groups[0]["lr"] = 0.05 * (here if here < 1 else (1 + math.cos(math.pi * (here - 1))) / 2)
+            loss = nn.functional.cross_entropy(network(images[rows]), split.labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(checkpoint.state_dict[name], tensor, rtol=1e-10, atol=1e-12)
