@@ -114,7 +114,7 @@ class Evaluator:
     def here(self) -> Evaluation:
         """Every subset at the network's present weights."""
         losses, right = (values.cpu().double() for values in self._forward(slice(0, self.samples)))
-        loss, accuracy = self._over_subsets(self._by_class(losses)), self._over_subsets(self._by_class(right))
+        loss, accuracy = self.over_subsets(self._by_class(losses)), self.over_subsets(self._by_class(right))
         return Evaluation(self.subsets, loss.numpy(), accuracy.numpy(), self._standard_error(losses).numpy())
 
     def at(self, vector: Tensor) -> Evaluation:
@@ -134,10 +134,27 @@ class Evaluator:
         weights = self._class_weights[self.subsets.index(subset.name)]
         return float(losses.cpu().double() @ weights[self._labels[part]])
 
+    def by_class(self, size: int) -> Iterator[tuple[int, Tensor]]:
+        """The evaluated samples of one class after another, at most so many at a time.
+
+        Args:
+            size: Most samples at a time.
+
+        Yields:
+            The class and inputs of it.
+        """
+        start = 0
+        for label, count in zip(*torch.unique_consecutive(self._labels, return_counts=True), strict=True):
+            for begin in range(start, start + int(count), size):
+                part = slice(begin, min(begin + size, start + int(count)))
+                yield int(label), self._layout(self._rows(part))
+            start += int(count)
+
     def _by_class(self, values: Tensor) -> Tensor:
         return values.new_zeros(self.classes).index_add_(0, self._labels, values)
 
-    def _over_subsets(self, sums: Tensor) -> Tensor:
+    def over_subsets(self, sums: Tensor) -> Tensor:
+        """Each subset's mean from the sums over each class's evaluated samples, (C,) to (S,)."""
         # No matrix product: a class whose loss is NaN must not reach subsets where it weighs nothing.
         return torch.where(self._class_weights > 0, self._class_weights * sums, 0.0).sum(1)
 

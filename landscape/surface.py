@@ -19,6 +19,7 @@ from foundation.files import sha256_of
 from foundation.progress import Progress
 from foundation.provenance import provenance
 from landscape.adaptive import Refinement
+from landscape.centre import centre_curvature
 from landscape.checkpoints import add_arguments, open_arguments, training_samples, weights
 from landscape.directions import Plane, random_plane
 from landscape.evaluation import Evaluator, record_evaluation
@@ -361,6 +362,8 @@ def _record(record: Recording, subject: Subject, plane: Plane, options: dict[str
         record.write(key, slice(None), getattr(surface, key))
     record.note("evaluations", surface.evaluations)
     _keep_trajectory(record, surface)
+    if options["calibration"] is None:
+        _keep_centre(record, subject, surface, options["seed"])
     record.finish()
     return surface
 
@@ -399,6 +402,17 @@ def _keep_trajectory(record: Recording, surface: Surface) -> None:
         record.create("barrier", dims=["subset"], shape=heights.shape, unit="nats", meaning="rise of the loss along "
                       "the line above what joins its ends straight")  # fmt: skip
         record.write("barrier", slice(None), heights)
+
+
+def _keep_centre(record: Recording, subject: Subject, surface: Surface, seed: int) -> None:
+    axes_ = [surface.a, surface.b][: len(surface.plane.directions)]
+    centre = centre_curvature(subject, surface.plane, [float(axis[1] - axis[0]) for axis in axes_], seed=seed)
+    for key, values, meaning in (
+        ("curvature_autodiff", centre.autodiff, "second derivative at the origin along a and b, by autodiff"),
+        ("curvature_drawn", centre.drawn, "second difference at the origin over one cell, from the same samples"),
+    ):
+        record.create(key, dims=["subset", "axis"], shape=values.shape, unit="nats", meaning=meaning)
+        record.write(key, slice(None), values)
 
 
 def _cells(a: np.ndarray, b: np.ndarray, data: Mapping[str, np.ndarray]) -> dict[tuple[int, int], Cell]:

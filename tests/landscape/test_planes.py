@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from foundation.errors import InputError
-from landscape.directions import Plane
+from landscape.centre import centre_curvature
+from landscape.directions import Plane, random_plane
 from landscape.evaluation import Evaluator, evaluate
 from landscape.planes import checkpoints_plane, eigen_plane, gradient_plane, pca_plane
 from landscape.subject import Subject, TensorSamples
@@ -68,6 +69,27 @@ def test_second_differences_along_an_eigenvector_are_its_eigenvalue_on_a_smooth_
         line = Plane("eigen", subject.vector(), (vectors[:, k],), ("eigenvector",))
         up, middle, down = (evaluator.at(line.at(a)).loss[0] for a in (step, 0.0, -step))
         assert (up - 2 * middle + down) / step**2 == pytest.approx(float(values[k]), rel=1e-4)
+
+
+def test_the_note_at_the_centre_is_the_dense_hessians_and_what_a_smooth_network_draws() -> None:
+    subject = subject_of()
+    plane = random_plane(subject)
+    centre = centre_curvature(subject, plane, [1e-3, 1e-3])
+    for s, subset in enumerate(SUBSETS):
+        hessian = hessian_of(subject, subset)
+        exact = [float(d @ hessian @ d) for d in plane.directions]
+        np.testing.assert_allclose(centre.autodiff[s], exact, rtol=1e-9)
+        np.testing.assert_allclose(centre.drawn[s], exact, rtol=1e-4, atol=1e-7)
+
+
+def test_autodiff_and_drawn_curvature_differ_with_relus() -> None:
+    """A loss of kinks only: autodiff sees none of the bend that is drawn."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.ReLU(), nn.Linear(40, 3))
+    plain = lambda logits, labels: logits.abs().sum(1)  # noqa: E731
+    subject = subject_of(model, loss=plain, params=["1.*"])
+    centre = centre_curvature(subject, random_plane(subject), [0.3, 0.3])
+    assert np.abs(centre.autodiff).max() < 1e-9 < 0.1 < centre.drawn[0].max()
 
 
 def test_gradient_planes_climb_along_their_axes() -> None:

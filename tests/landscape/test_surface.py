@@ -273,6 +273,7 @@ def test_the_command_writes_what_the_contract_names(small_run: Path, tmp_path: P
     assert found.data["a"].shape == (5,) and (found.data["loss_se"][0] > 0).all()
     evaluation = read_landscape(out).get("evaluation", "train")
     assert evaluation is not None and evaluation.subset[:2] == ("all", "balanced")
+    assert found.data["curvature_autodiff"].shape == found.data["curvature_drawn"].shape == (3, 2)
     directions = read_array(out, "surface/train/directions/1"), read_array(out, "surface/train/directions/2")
     assert abs(directions[0] @ directions[1]) < 1e-4 * np.linalg.norm(directions[0]) ** 2
 
