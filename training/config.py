@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,8 @@ class Config:
         values = asdict(self)
         for name in ("out", "data_dir"):
             values[name] = None if values[name] is None else str(values[name])
-        return values
+        plain: dict[str, Any] = json.loads(json.dumps(values))  # a tuple and the list it is saved as are one setting
+        return plain
 
 
 # What may change between the halves of an interrupted run: where things lie and how often they are looked at.
