@@ -15,6 +15,9 @@ from landscape.curvature.products import LossHessian
 from landscape.curvature.workers import Workers
 from landscape.subject import Batch, Subject, Subset
 
+COMPARED = 256
+"""Samples on which products are held against float64."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -64,20 +67,31 @@ class Hessians:
         weights = torch.full((count,), 1 / count, dtype=torch.float64, device=self.subject.device)
         return self._made(rows, weights)
 
-    def reference(self, subset: Subset) -> LossHessian:
-        """The same Hessian in float64 through the network as it is, nothing fused: what products are judged by."""
+    def compared(self, subset: Subset) -> tuple[LossHessian, LossHessian]:
+        """The Hessian as measured and in float64 through the network as it is, nothing fused, on the same samples.
+
+        At most `COMPARED` samples, evenly spaced through the subset: rounding errors of samples are independent, so
+        the noise of a few hundred is no smaller than that of all.
+        """
         if self._double is None:
             network = copy.deepcopy(self.subject.network).double()
             named = dict(network.named_parameters())
             self._double = network, [named[name] for name in self.subject.parameters]
         network, parameters = self._double
-        batches = _Batches(self.subject, self.subject.rows(subset), self.subject.weights(subset), self.plan)
-        return LossHessian(network, parameters, self.subject.loss, batches, workers=self._workers)
+        rows, weights = self.subject.rows(subset), self.subject.weights(subset)
+        step = math.ceil((rows.stop - rows.start) / COMPARED)
+        rows, weights = slice(rows.start, rows.stop, step), weights[::step]
+        weights = weights / weights.sum()
+        exact = _Batches(self.subject, rows, weights, self.plan)
+        return self._made(rows, weights, keep=0), LossHessian(
+            network, parameters, self.subject.loss, exact, workers=self._workers
+        )
 
-    def _made(self, rows: slice, weights: Tensor) -> LossHessian:
+    def _made(self, rows: slice, weights: Tensor, *, keep: int | None = None) -> LossHessian:
         batches = _Batches(self.subject, rows, weights.to(self.subject.dtype), self.plan)
+        keep = self.plan.keep if keep is None else keep
         return LossHessian(
-            self._forward, self._parameters, self.subject.loss, batches, keep=self.plan.keep, workers=self._workers
+            self._forward, self._parameters, self.subject.loss, batches, keep=keep, workers=self._workers
         )
 
 
@@ -91,10 +105,11 @@ class _Batches:
     plan: Plan
 
     def __call__(self) -> Iterator[Batch]:
-        count = self.rows.stop - self.rows.start
-        size = math.ceil(count / math.ceil(count / self.plan.chunk))
-        for begin in range(0, count, size):
-            part = slice(self.rows.start + begin, self.rows.start + min(begin + size, count))
+        rows = range(self.rows.start, self.rows.stop, self.rows.step or 1)
+        size = math.ceil(len(rows) / math.ceil(len(rows) / self.plan.chunk))
+        for begin in range(0, len(rows), size):
+            some = rows[begin : begin + size]
+            part = slice(some.start, some.stop, some.step)
             inputs = self.subject.inputs(part)
             if inputs.is_floating_point():
                 inputs = inputs.to(self.weights.dtype)

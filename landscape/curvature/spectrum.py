@@ -73,11 +73,11 @@ class SubsetCurvature:
         weights: (m,) their weights.
         density_grid: (G,) eigenvalues at which the density is given.
         density: (G,) smoothed spectral density.
-        noise_floor: |vᵀ(H_measured − H_float64)v| at the bottom vector.
+        noise_floor: |vᵀ(H_measured − H_float64)v| at the bottom vector, on at most 256 samples.
         threshold: τ: curvature within ±τ counts as none.
         verdict: `negative`, `none-found` or `undecided`.
         converged: Every pair asked for met its tolerance.
-        products: Hessian-vector products of this subset's own that were spent, float64 ones included.
+        products: Hessian-vector products spent on this subset, those for the noise floor included.
     """
 
     subset: str
@@ -142,7 +142,7 @@ def _measure(
     elif probed is None:
         probed = [hessian(z) for z in probes]
     trace = estimate_trace(ends.space, probes, probed or [])
-    scaled = _scaled(hessian, like, ends, replace(goal, top=1, bottom=0, at_least=0), settings)
+    scaled = _scaled(hessian, like, goal, settings)
     floor, threshold, verdict, accurate = _judge(hessians, subset, hessian, ends, goal, settings)
     grid, curve = density(ends.nodes, ends.weights)
     limits = settings.tol * np.maximum(np.abs(np.r_[ends.top, ends.bottom]), threshold)
@@ -173,49 +173,43 @@ def _measure(
     )
 
 
-def _scaled(hessian: LossHessian, like: Tensor, ends: Ends, goal: Goal, settings: Settings) -> Ends:
-    """Largest eigenvalue of diag|w| H diag|w|, started near |w| times H's own top vectors.
+def _scaled(hessian: LossHessian, like: Tensor, goal: Goal, settings: Settings) -> Ends:
+    """Largest eigenvalue of diag|w| H diag|w|.
 
-    A residual of 1 % is asked for: the eigenvalue's error is of its square.
+    A residual of 1 % is enough: the eigenvalue's error is of its square. Three or four products reach it.
     """
-    scale = like.abs()
-    generator = _generator(settings.seed, "scaled", "")
+    scale, generator = like.abs(), _generator(settings.seed, "scaled", "")
     start = random_signs(like.numel(), generator).to(like)
-    warm = scale * ends.top_vectors.T.matmul(torch.as_tensor(np.sqrt(np.abs(ends.top))).to(like))
-    length = torch.linalg.vector_norm(warm)
-    if bool(length > 0):
-        start = warm / length + 0.1 * start / torch.linalg.vector_norm(start)
-    return both_ends(lambda v: scale * hessian(scale * v), start, replace(goal, tol=max(goal.tol, 1e-2)), generator)
+    goal = replace(goal, top=1, bottom=0, at_least=0, tol=max(goal.tol, 1e-2))
+    return both_ends(lambda v: scale * hessian(scale * v), start, goal, generator)
 
 
 def _judge(
     hessians: Hessians, subset: Subset, hessian: LossHessian, ends: Ends, goal: Goal, settings: Settings
 ) -> tuple[float, float, str, int]:
-    """Noise floor, τ, verdict and the float64 products they took.
+    """Noise floor, τ, verdict and the products on the way that were not the subset's own Hessian's.
 
     One accurate product proves a negative direction; that there is none rests on two random starts.
     """
-    exact = hessians.reference(subset)
-    truth = _form(exact, ends.bottom_vectors[0])
-    floor = abs(truth - float(ends.bottom[0]))
+    vector = ends.bottom_vectors[0]
+    measured, exact = hessians.compared(subset)
+    floor = abs(_form(measured, vector) - _form(exact, vector.double()))
     threshold = max(FLOOR_FACTOR * floor, ZERO_SHARE * float(np.abs(np.r_[ends.top, ends.bottom]).max()))
-    if truth < -threshold:
-        return floor, threshold, NEGATIVE, exact.products
-    if not ends.converged:
-        return floor, threshold, UNDECIDED, exact.products
-    generator = _generator(settings.seed, "again", subset.name)
-    start = random_signs(hessians.subject.size, generator).to(ends.bottom_vectors)
-    again = both_ends(hessian, start, replace(goal, top=0, bottom=1, at_least=0), generator)
-    if float(again.bottom[0]) >= -threshold:
-        return floor, threshold, NONE_FOUND if again.converged else UNDECIDED, exact.products
-    proven = _form(exact, again.bottom_vectors[0]) < -threshold
-    return floor, threshold, NEGATIVE if proven else UNDECIDED, exact.products
+    lowest, spent = float(ends.bottom[0]), measured.products + exact.products
+    if lowest >= -threshold and ends.converged:
+        generator = _generator(settings.seed, "again", subset.name)
+        start = random_signs(hessians.subject.size, generator).to(vector)
+        again = both_ends(hessian, start, replace(goal, top=0, bottom=1, at_least=0), generator)
+        lowest = min(lowest, float(again.bottom[0]))
+        if lowest >= -threshold and again.converged:
+            return floor, threshold, NONE_FOUND, spent
+    return floor, threshold, NEGATIVE if lowest < -threshold else UNDECIDED, spent
 
 
 def _form(hessian: LossHessian, vector: Tensor) -> float:
-    """vᵀHv / vᵀv in float64."""
-    vector = vector.double()
-    return float(vector @ hessian(vector) / (vector @ vector))
+    """vᵀHv / vᵀv, summed in float64."""
+    product, vector = hessian(vector).double(), vector.double()
+    return float(vector @ product / (vector @ vector))
 
 
 def _not_finite(subset: Subset, settings: Settings, hessian: LossHessian) -> SubsetCurvature:
