@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from foundation.command import Parser, run
 from landscape.figures.write import SUBSETS, write_figures
@@ -24,8 +26,12 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Writes the figures and names them."""
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command."""
+    run(_command, parser(), argv)
+
+
+def _command(arguments: argparse.Namespace) -> None:
     figures = write_figures(
         arguments.files, arguments.out, split=arguments.split, subsets=arguments.subsets.split(","),
         formats=arguments.formats.split(","),
@@ -37,4 +43,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run(main, parser())
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,7 +36,9 @@ def style() -> Iterator[None]:
     Yields:
         Nothing.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # A name in a script that no installed font has is drawn as boxes; one warning a glyph and draw helps nobody.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 

@@ -159,9 +159,8 @@ def _undecided(runs: Sequence[Run], rows: Sequence[Row], table: Table) -> Iterat
             yield Caveat(
                 "caution",
                 f"{quoted(run.name)}, {view.name}: whether there is negative curvature at "
-                f"{named(rows, undecided)} is undecided: the smallest eigenvalue is not told from zero at the product's "
-                "noise floor, or did not "
-                "converge.",
+                f"{named(rows, undecided)} is undecided: the smallest eigenvalue is not told from zero at the noise "
+                "floor of the product, or did not converge.",
                 tuple(undecided),
             )
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from foundation.groups import group_classes
@@ -35,7 +39,7 @@ def subsets_of(counts: Sequence[int], names: Sequence[str], measured: Sequence[i
 def open_recording(file: Path, analysis: str, name: str, subsets: Sequence[Subset], **config: object):
     return recording(
         file, analysis, name, subsets=subsets, config={"split": name, "groups": _groups(subsets), **config}, extent={},
-        checkpoint_sha256=f"{abs(hash(str(file))):064x}", provenance=PROVENANCE,
+        checkpoint_sha256=_sha256(file), provenance=PROVENANCE,
     )  # fmt: skip
 
 
@@ -54,7 +58,29 @@ def put(record: Recording, name: str, values: object, dims: Sequence[str]) -> No
     record.write(name, ..., array)
 
 
-def write_run(
+_built: dict[str, Path] = {}
+
+
+def write_run(file: Path, **options: object) -> Path:
+    """A copy of the run that `build_run` makes of these options; each is built once, for merging takes seconds."""
+    key = repr(sorted(options.items()))
+    if key not in _built:
+        _built[key] = build_run(Path(tempfile.mkdtemp(prefix="landscape-")) / "landscape.h5", **options)  # type: ignore[arg-type]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for made in _built[key].parent.iterdir():
+        if made.suffix in (".h5", ".jsonl"):
+            shutil.copy(made, file if made.suffix == ".h5" else file.parent)
+    with h5py.File(file, "r+") as copied:
+        copied.attrs["checkpoint_sha256"] = _sha256(file)
+    return file
+
+
+def _sha256(file: Path) -> str:
+    """A checkpoint's hash, made up of the file's place."""
+    return hashlib.sha256(str(file).encode()).hexdigest()
+
+
+def build_run(
     file: Path,
     *,
     counts: Sequence[int] = COUNTS,
@@ -69,6 +95,7 @@ def write_run(
     cross: bool = True,
     trajectory: bool = False,
     matched: bool = False,
+    grid: int = 256,
     parts: Sequence[str] = ("evaluation", "hessian", "sharpness", "surface", "line"),
 ) -> Path:
     """A run whose rarer classes are sharper, `sharpness` times a base; `spoil` puts NaN and interpolated cells in."""
@@ -92,7 +119,7 @@ def write_run(
                 record.finish()
         if "hessian" in parts:
             with open_recording(file, "hessian", split, subsets) as record:
-                _hessian(record, rng, top, loss, cross)
+                _hessian(record, rng, top, loss, cross=cross, grid=grid)
                 record.finish()
         if "sharpness" in parts:
             with open_recording(file, "sharpness", split, subsets) as record:
@@ -114,7 +141,7 @@ def write_run(
         subsets = subsets_of(counts, names)
         rng = np.random.default_rng(seed)
         with open_recording(file, "hessian", "train-matched", subsets, match_loss="f" * 64) as record:
-            _hessian(record, rng, np.linspace(5, 50, len(subsets)), np.full(len(subsets), 0.1), cross=False)
+            _hessian(record, rng, np.linspace(5, 50, len(subsets)), np.full(len(subsets), 0.1), cross=False, grid=grid)
             record.finish()
     if "line" in parts:
         subsets = subsets_of(counts, names)
@@ -130,7 +157,9 @@ def write_run(
     return file
 
 
-def _hessian(record: Recording, rng: np.random.Generator, top: np.ndarray, loss: np.ndarray, cross: bool) -> None:
+def _hessian(
+    record: Recording, rng: np.random.Generator, top: np.ndarray, loss: np.ndarray, *, cross: bool, grid: int
+) -> None:
     ranks = np.array([1, 0.6, 0.45, 0.3, 0.2])
     bottom = -0.08 * top * rng.uniform(0.0, 1.5, len(top))
     verdict = np.where(bottom < -0.05 * top, "negative", np.where(bottom < -0.02 * top, "none-found", "undecided"))
@@ -153,7 +182,7 @@ def _hessian(record: Recording, rng: np.random.Generator, top: np.ndarray, loss:
             ("direction", "subset"),
         )
     put(record, "status", np.full(len(top), MEASURED, dtype="i1"), ("subset",))
-    share = np.linspace(-0.2, 1.1, 256)
+    share = np.linspace(-0.2, 1.1, grid)
     bulk = np.exp(-0.5 * (share / 0.012) ** 2) * 30
     peaks = sum(0.02 / (1 + i) * np.exp(-0.5 * ((share - r) / 0.01) ** 2) for i, r in enumerate(ranks))
     tail = 0.05 * np.exp(-np.abs(share) / 0.08)

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 
 from foundation.errors import InputError
 from landscape.report import write_report
-from landscape.report.__main__ import main, parser
+from landscape.report.__main__ import main
 from tests.landscape.report.browser import opened, started
 from tests.landscape.report.synthetic import open_recording, put, subsets_of, write_run
 
@@ -48,10 +48,7 @@ def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
         for panel in ("explorer", "density", "surface", "matrix", "curves"):
             shown.settle(panel)
         assert shown.page.locator("[role=combobox]").first.input_value() == ATTACK
-        assert (
-            ATTACK in shown.page.locator("#surface").inner_text()[:4000]
-            or "</script><img" in shown.page.locator("#surface").inner_text()
-        )
+        assert "</script><img" in shown.page.locator("#surface").inner_text()
         assert shown.page.locator("img").count() == 0
         titles = [tile.get_attribute("title") for tile in shown.page.locator("#verdicts .tile").all()[:10]]
         assert len(set(titles)) == 10
@@ -78,10 +75,7 @@ def test_one_class_and_a_run_with_other_classes(browser: Browser, tmp_path: Path
     with opened(browser, report.path, address="#row=class%3A1&difference=true") as shown:
         for panel in ("explorer", "density", "surface"):
             shown.settle(panel)
-        assert (
-            "two runs" in shown.page.locator("#surface .empty").inner_text()
-            or shown.page.locator("#surface .empty").count()
-        )
+        assert shown.page.locator("#surface .empty").inner_text() != ""
 
 
 def test_nan_everywhere_and_an_unfinished_measurement(browser: Browser, tmp_path: Path) -> None:
@@ -111,7 +105,7 @@ def test_thousands_of_classes_stay_usable(browser: Browser, tmp_path: Path) -> N
     names = [f"species {c}" for c in range(len(counts))]
     file = write_run(
         tmp_path / "many" / "landscape.h5", counts=counts, names=names, splits=("train",), points=5, cross=False,
-        history=False,
+        grid=16, history=False,
     )  # fmt: skip
     report = write_report([file], tmp_path / "report.html")
     assert report.size < 20e6
@@ -148,5 +142,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
 def test_the_command_says_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = write_run(tmp_path / "a" / "landscape.h5", parts=("evaluation",), splits=("train",))
     out = tmp_path / "report.html"
-    main(parser().parse_args([str(good), "--out", str(out)]))
+    with pytest.raises(SystemExit) as done:
+        main([str(good), "--out", str(out)])
+    assert done.value.code == 0
     assert capsys.readouterr().out.startswith(f"{out}: 1 run, ")

@@ -1,0 +1,187 @@
+"""What the page says of a file: the right figures, intervals, groups, words and warnings."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from scipy import stats
+
+from landscape.report import write_report
+from landscape.report.headline import headline_of
+from landscape.report.measures import tabulate, wilson
+from landscape.report.page import escape_json
+from landscape.report.palette import diverging
+from landscape.report.runs import open_runs
+from landscape.report.subsets import rows_of
+from landscape.report.words import factor, figure, listing, percent
+from tests.landscape.report.synthetic import COUNTS, NAMES, open_recording, put, subsets_of, write_run
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.02134, "0.0213"), (41.23, "41.2"), (1830.4, "1,830"), (2.13e-6, "2.1 × 10⁻⁶"), (1e-7, "10⁻⁷"), (0, "0"),
+        (-0.5, "−0.5"), (999.6, "1,000"), (float("inf"), "∞"), (float("-inf"), "−∞"), (float("nan"), "not a number"),
+        (1234567.0, "1.2 × 10⁶"), (0.00099996, "0.001"),
+    ],
+)  # fmt: skip
+def test_figures_have_three_digits(value: float, text: str) -> None:
+    assert figure(value) == text
+
+
+def test_ratios_and_lists_in_words() -> None:
+    assert [factor(r) for r in (8.0, 1 / 8, 1.3, 1.01, 120, float("nan"), -1)] == [
+        "×8.0", "÷8.0", "×1.30", "=", "×120", "no ratio", "no ratio",
+    ]  # fmt: skip
+    assert percent(0.7204) == "72.0 %"
+    assert listing(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+    assert listing(["a", "b"]) == "a and b"
+
+
+def test_wilson_interval_is_that_of_scipy() -> None:
+    for right, count in ((0, 6), (6, 6), (3, 10), (550, 600)):
+        low, high = wilson(np.array([right / count]), np.array([count]))
+        theirs = stats.binomtest(right, count).proportion_ci(0.95, method="wilson")
+        np.testing.assert_allclose([low[0], high[0]], [theirs.low, theirs.high], rtol=1e-6, atol=1e-12)
+
+
+def test_the_table_holds_the_files_numbers(tmp_path: Path) -> None:
+    file = write_run(tmp_path / "run" / "landscape.h5", points=5)
+    runs = open_runs([file])
+    rows = rows_of(runs)
+    assert [row.name for row in rows[:5]] == ["all", "balanced", "many", "medium", "few"]
+    assert [row.title for row in rows[5:]] == list(NAMES)
+    assert [row.group for row in rows[5:]] == ["many"] * 4 + ["medium"] * 3 + ["few"] * 3
+    table = tabulate(runs, rows)
+    assert [view.name for view in table.views] == ["train", "test"]
+    with h5py.File(file) as opened:
+        group = opened["hessian/train"]
+        columns = table.views[0].columns[0]
+        np.testing.assert_array_equal(columns["top"].value, group["top"][:, 0])
+        np.testing.assert_array_equal(columns["bottom"].value, group["bottom"][:, 0])
+        np.testing.assert_allclose(columns["ratio"].value, abs(group["bottom"][:, 0]) / group["top"][:, 0])
+        top = columns["top"]
+        assert top.low is not None
+        np.testing.assert_allclose(top.value - top.low, group["top_residual"][:, 0], rtol=1e-9)
+        sharpness = opened["sharpness/train"]
+        np.testing.assert_array_equal(columns["sam_steps@0.1"].value, sharpness["sam_steps"][:, 1])
+        assert list(table.views[0].verdicts[0]) == [v.decode() for v in group["verdict"][()]]
+    assert table.sharpness == "sam_steps@0.1"
+
+
+def test_classes_go_from_head_to_tail_and_names_stay_apart(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a" / "landscape.h5", counts=(5, 50), names=("cat", "cat"), points=5)
+    second = write_run(tmp_path / "b" / "landscape.h5", counts=(5, 50), names=("cat", "dog"), points=5)
+    rows = [row for row in rows_of(open_runs([first, second])) if row.kind == "class"]
+    assert [(row.title, row.train_count) for row in rows] == [
+        ("cat (class 1)", 50), ("dog", 50), ("cat (class 0)", 5),
+    ]  # fmt: skip
+
+
+def test_runs_are_named_by_what_tells_them_apart(tmp_path: Path) -> None:
+    paths = [tmp_path / name / "landscape.h5" for name in ("one/ce", "two/ce", "bgp")]
+    for path in paths:
+        write_run(path, parts=("evaluation",), splits=("train",), history=False)
+    assert [run.name for run in open_runs(paths)] == ["one/ce", "two/ce", "bgp"]
+    assert [run.name for run in open_runs(paths[1:])] == ["ce", "bgp"]
+
+
+def test_the_headline_tells_the_change_and_the_loss_beside_it(tmp_path: Path) -> None:
+    paths = [
+        write_run(tmp_path / "ce" / "landscape.h5", points=5),
+        write_run(tmp_path / "bgp" / "landscape.h5", points=5, sharpness=0.25, matched=True),
+    ]
+    with h5py.File(paths[0], "r+") as first, h5py.File(paths[1], "r+") as second:
+        for file, few, loss in ((first, 200.0, 0.01), (second, 50.0, 0.03)):
+            file["hessian/train/top"][[2, 4], 0] = [20.0, few]
+            file["hessian/train/loss"][4] = loss
+    runs = open_runs(paths)
+    rows = rows_of(runs)
+    headline = headline_of(runs, rows, tabulate(runs, rows), [])
+    text = re.sub("<[^>]+>", "", str(headline.title)).replace("‑", "-")
+    assert text == (
+        "Under ce, few-shot classes sit at points 10× sharper than many-shot ones; bgp makes the few-shot ones 4.0× "
+        "flatter, at 3.0× the loss."
+    )
+    change = re.sub("<[^>]+>", "", " ".join(headline.answers[1].lines))
+    assert "λ₁ 200 → 50 (÷4.0); train loss 0.01 → 0.03 (×3.0)" in change
+
+
+def test_every_weakness_is_told(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a" / "landscape.h5", spoil=True, trajectory=True, points=11)
+    second = write_run(tmp_path / "b" / "landscape.h5", sharpness=0.2, points=11)
+    with h5py.File(first, "r+") as file:
+        file["hessian/train/top_residual"][6, 0] = 99.0
+        file["hessian/train/loss"][3] = 1e-5
+        file["hessian/train/verdict"][1] = b"undecided"
+        file["hessian/train"].attrs["config"] = json.dumps({"split": "train", "dtype": "float64"})
+    told = "\n".join(write_report([first, second], tmp_path / "report.html").caveats)
+    for words in (
+        "differ in train loss by up to", "“Ankle boot” was measured on 6 samples", "converged; the least certain is",
+        "± 99 (“Trouser”)", "below 0.001 (lowest 10⁻⁵)", "is undecided", "not told from zero",
+        "2 of 121 points are not finite",
+        "of the points are interpolated, off by at most 0.01", "60.0 % of the distance", "differs in the number format",
+        "They sit on a slope", "Each run is one trained network", "In networks with ReLU",
+    ):  # fmt: skip
+        assert words in told, words
+
+
+def test_the_same_checkpoint_twice_is_told(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "a" / "landscape.h5", parts=("evaluation",), splits=("train",))
+    second = tmp_path / "b" / "landscape.h5"
+    second.parent.mkdir()
+    second.write_bytes(first.read_bytes())
+    told = write_report([first, second], tmp_path / "report.html").caveats
+    assert any("the very same checkpoint" in caveat for caveat in told)
+
+
+def test_the_page_is_whole_safe_and_the_same_each_time(tmp_path: Path) -> None:
+    file = write_run(tmp_path / "run" / "landscape.h5", points=5)
+    first = write_report([file], tmp_path / "one.html")
+    second = write_report([file], tmp_path / "two.html")
+    text = first.path.read_text()
+    assert text == second.path.read_text()
+    assert first.size == first.path.stat().st_size
+    policy = text[: text.index("<title>")]
+    assert "default-src &#39;none&#39;" in policy and "unsafe-eval" not in policy
+    assert text.count("<script") - text.count('"<script') >= 3
+    assert not re.search(
+        r"<(?:link|script|img|iframe)[^>]+(?:src|href)=[\"']?https?:", text[: text.index("plotly.js v")]
+    )
+
+
+def test_json_is_inert_in_a_script_element() -> None:
+    text = escape_json({"a": "</script><!--&\u2028"})
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == {"a": "</script><!--&\u2028"}
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_diverging_colours_are_even_in_lightness_and_neutral_in_the_middle(dark: bool) -> None:
+    colours = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in diverging(dark=dark)]
+    assert len(colours) == 33
+    assert max(colours[16]) - min(colours[16]) < 0.02
+    luminance = np.array([0.2126 * r**2.2 + 0.7152 * g**2.2 + 0.0722 * b**2.2 for r, g, b in colours])
+    lightness = np.cbrt(luminance)
+    steps = np.diff(lightness)
+    assert np.all(steps[:16] * (1 if not dark else -1) > 0)
+    assert np.all(steps[16:] * (-1 if not dark else 1) > 0)
+    assert np.abs(lightness - lightness[::-1]).max() < 0.06
+
+
+def test_partly_measured_subsets_leave_gaps(tmp_path: Path) -> None:
+    file = write_run(tmp_path / "run" / "landscape.h5", parts=("evaluation",), splits=("train",))
+    subsets = [s for s in subsets_of(COUNTS, NAMES) if s.name in ("few", "class:9")]
+    with open_recording(file, "hessian", "train", subsets) as record:
+        put(record, "top", np.array([[3.0], [4.0]]), ("subset", "rank"))
+        record.finish()
+    runs = open_runs([file])
+    rows = rows_of(runs)
+    top = tabulate(runs, rows).views[0].columns[0]["top"].value
+    assert np.isfinite(top).sum() == 2
+    assert top[[row.name for row in rows].index("class:9")] == 4.0
