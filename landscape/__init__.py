@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from landscape.checkpoints import open_checkpoint as open_checkpoint
     from landscape.curvature.subsets import measure_hessian as measure_hessian
+    from landscape.grid import measure_surface as measure_surface
     from landscape.report import write_report as write_report
     from landscape.sharpness import measure_sharpness as measure_sharpness
     from landscape.store import read_landscape as read_landscape
     from landscape.subject import Subject as Subject
     from landscape.subject import TensorSamples as TensorSamples
-    from landscape.surface import measure_surface as measure_surface
 
 _HOMES = {
     "Subject": "landscape.subject",
     "TensorSamples": "landscape.subject",
     "measure_hessian": "landscape.curvature.subsets",
     "measure_sharpness": "landscape.sharpness",
-    "measure_surface": "landscape.surface",
+    "measure_surface": "landscape.grid",
     "open_checkpoint": "landscape.checkpoints",
     "read_landscape": "landscape.store",
     "write_report": "landscape.report",

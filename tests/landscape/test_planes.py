@@ -11,9 +11,9 @@ from foundation.errors import InputError
 from landscape.centre import centre_curvature
 from landscape.directions import Plane, random_plane
 from landscape.evaluation import Evaluator, evaluate
+from landscape.grid import barriers, measure_surface
 from landscape.planes import checkpoints_plane, eigen_plane, gradient_plane, pca_plane
 from landscape.subject import Subject, TensorSamples
-from landscape.surface import barriers, measure_surface
 
 COUNTS = [12, 5, 2]
 SUBSETS = ["all", "few", "class:0"]

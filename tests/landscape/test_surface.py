@@ -14,10 +14,10 @@ from torch import nn
 from foundation.errors import InputError
 from landscape.directions import Plane, random_plane
 from landscape.evaluation import Evaluator
+from landscape.grid import Cell, measure_surface
 from landscape.span import automatic_span, axes
 from landscape.store import FAILED, INTERPOLATED, MEASURED, NON_FINITE, Measurement, read_array, read_landscape
 from landscape.subject import Subject, TensorSamples
-from landscape.surface import Cell, measure_surface
 from tests.conftest import run_command, run_process
 
 COUNTS = [30, 9, 2]
