@@ -38,9 +38,10 @@ MEMBERS: dict[str, dict[str, float]] = {
 }
 """Each member's norms, the default one first, with their default weight λ.
 
-Those of the first four are from a first look at a small CNN on Fashion-MNIST at imbalance 100: of 0.5 and 2 the `logit`
-member did better with 2, in accuracy and in the flatness of rare classes; `classifier` and `logit-norm` lowered few-shot
-accuracy even at these small weights. That of `parameters` is the λ = α r of the gradient-norm penalty's authors.
+Those of the first four are from a first look at a small CNN on Fashion-MNIST at imbalance 100: of 0.5 and 2 the
+`logit` member did better with 2, in accuracy and in the flatness of rare classes; `classifier` and `logit-norm` lowered
+few-shot accuracy even at these small weights. That of `parameters` is the λ = α r of the gradient-norm penalty's
+authors.
 """
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
