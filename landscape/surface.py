@@ -206,14 +206,12 @@ def _keep_trajectory(record: Recording, surface: Surface) -> None:
     if not plane.points:
         return
     record.scale("trajectory/point", np.array(list(plane.points), dtype=object))
-    columns = {
-        "a": [a for a, _ in plane.points.values()],
-        "b": [b for _, b in plane.points.values()],
-        "left_out": list(plane.left_out.values()),
-    }
-    for key, values in columns.items():
-        meaning = "share of the distance from the origin that the plane does not show" if key == "left_out" else key
-        record.create(f"trajectory/{key}", dims=["point"], shape=(len(values),), meaning=meaning)
+    coordinates, hidden = np.array(list(plane.points.values())), np.array(list(plane.left_out.values()))
+    for key, values, dims, meaning in (
+        ("coordinates", coordinates, ["point", "axis"], "a and b of the nearest point in the plane"),
+        ("hidden_share", hidden, ["point"], "share of the distance from the origin that the plane does not show"),
+    ):
+        record.create(f"trajectory/{key}", dims=dims, shape=values.shape, meaning=meaning)
         record.write(f"trajectory/{key}", slice(None), values)
     if len(surface.b) == 1:
         heights = barriers(surface)

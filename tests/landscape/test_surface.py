@@ -289,7 +289,8 @@ def test_the_command_cuts_other_planes(small_run: Path, tmp_path: Path, plane: t
     assert np.isfinite(found.data["loss"]).all() and len(found.attributes["axes"]) == 2
     if plane == ("pca",):
         assert found.config["batch_norm"] == "recalibrated"
-        assert len(found.data["trajectory/a"]) >= 3 and (found.data["trajectory/left_out"] <= 1).all()
+        assert found.data["trajectory/coordinates"].shape == (len(found.data["trajectory/point"]), 2)
+        assert (found.data["trajectory/hidden_share"] <= 1).all()
 
 
 def test_the_command_draws_a_line_with_its_barriers(small_run: Path, tmp_path: Path) -> None:
