@@ -19,6 +19,8 @@ from foundation.command import Parser, run
 from landscape.store import Measurement, read_landscape
 
 METHODS = ("ce", "bgp")
+CLASSES = ",".join(f"class:{c}" for c in range(10))
+GROUPS_AND_CLASSES = f"all,many,medium,few,{CLASSES}"
 TAIL = "class:7,class:8,class:9"
 
 
@@ -35,7 +37,7 @@ class Quickstart:
     table: str
 
 
-def quickstart(out: Path, *, epochs: int = 30, seed: int = 0, points: int = 31) -> Quickstart:
+def quickstart(out: Path, *, epochs: int = 30, seed: int = 0, points: int = 25) -> Quickstart:
     """Trains, measures and compares cross-entropy and BGP; what is there already is not made again.
 
     Args:
@@ -55,14 +57,15 @@ def quickstart(out: Path, *, epochs: int = 30, seed: int = 0, points: int = 31) 
         )  # fmt: skip
     for method in METHODS:
         checkpoint = ("--ckpt", out / method / "checkpoint.pt")
+        step("landscape.hessian", *checkpoint, "--split", "train", "--subsets", GROUPS_AND_CLASSES, "--top", 3)
+        step("landscape.hessian", *checkpoint, "--split", "test", "--subsets", CLASSES, "--top", 1)
         for split in ("train", "test"):
-            step("landscape.hessian", *checkpoint, "--split", split)
-            step("landscape.sharpness", *checkpoint, "--split", split)
-        step("landscape.surface", *checkpoint, "--points", points)
+            step("landscape.sharpness", *checkpoint, "--split", split, "--steps", 3, "--draws", 4)
+        step("landscape.surface", *checkpoint, "--points", points, "--tolerance", 0.02)
     for method, other in zip(METHODS, reversed(METHODS), strict=True):
         step(
             "landscape.hessian", "--ckpt", out / method / "checkpoint.pt", "--match-loss", files[other],
-            "--subsets", TAIL, "--name", "train-matched",
+            "--subsets", TAIL, "--top", 1, "--name", "train-matched",
         )  # fmt: skip
     report = out / "report.html"
     step("landscape.report", *files.values(), "--out", report)
@@ -121,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--out", type=Path, default=Path("runs/quickstart"), help="folder of the study")
     parser.add_argument("--epochs", type=int, default=30, help="passes over the training images")
     parser.add_argument("--seed", type=int, default=0, help="of both trainings")
-    parser.add_argument("--points", type=int, default=31, help="cells along each axis of the surfaces")
+    parser.add_argument("--points", type=int, default=25, help="cells along each axis of the surfaces")
     run(_command, parser, argv)
 
 
