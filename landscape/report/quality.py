@@ -48,6 +48,12 @@ def quality(runs: Sequence[Run], rows: Sequence[Row], table: Table) -> Iterator[
 
 def _unfinished(runs: Sequence[Run]) -> Iterator[Caveat]:
     for run in runs:
+        if run.busy:
+            yield Caveat(
+                "serious",
+                f"{quoted(run.name)} has unfinished measurements that another process is writing, or that cannot be "
+                "read; only the finished ones are here.",
+            )
         for measurement in run.landscape.measurements:
             if measurement.complete:
                 continue

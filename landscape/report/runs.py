@@ -20,11 +20,13 @@ class Run:
         name: What the page calls it; unique on the page.
         landscape: Everything measured.
         history: Lines of the `metrics.jsonl` beside the file, oldest first; empty when there is none.
+        busy: Another process is measuring, so that unfinished measurements could not be read.
     """
 
     name: str
     landscape: Landscape
     history: tuple[dict[str, Any], ...]
+    busy: bool = False
 
     def of(self, analysis: str) -> dict[str, Measurement]:
         """The run's measurements of one analysis by name; a finished one goes before an unfinished one."""
@@ -54,10 +56,15 @@ def open_runs(paths: Sequence[Path]) -> tuple[Run, ...]:
         if path in resolved[:position]:
             raise InputError(f"{str(paths[position])!r} was given twice: name each file once")
     names = _names(resolved)
-    return tuple(
-        Run(name, read_landscape(path), _history(path.parent / "metrics.jsonl"))
-        for name, path in zip(names, resolved, strict=True)
-    )
+    return tuple(_open(name, path) for name, path in zip(names, resolved, strict=True))
+
+
+def _open(name: str, path: Path) -> Run:
+    history = _history(path.parent / "metrics.jsonl")
+    try:
+        return Run(name, read_landscape(path), history)
+    except InputError:  # one of the unfinished measurements beside it is being written: the finished ones still count
+        return Run(name, read_landscape(path, unfinished=False), history, busy=True)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

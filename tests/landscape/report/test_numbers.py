@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ from landscape.report.palette import diverging
 from landscape.report.runs import open_runs
 from landscape.report.subsets import rows_of
 from landscape.report.words import factor, figure, listing, percent
+from landscape.store import partial_path
 from tests.landscape.report.synthetic import COUNTS, NAMES, open_recording, put, subsets_of, write_run
 
 
@@ -129,6 +131,17 @@ def test_every_weakness_is_told(tmp_path: Path) -> None:
         "They sit on a slope", "Each run is one trained network", "In networks with ReLU",
     ):  # fmt: skip
         assert words in told, words
+
+
+def test_a_measurement_being_written_is_left_out_and_told(tmp_path: Path) -> None:
+    file = write_run(tmp_path / "a" / "landscape.h5", parts=("evaluation",), splits=("train",))
+    subsets = subsets_of(COUNTS, NAMES)
+    with open_recording(file, "hessian", "train", subsets):
+        pass  # left unfinished
+    with partial_path(file, "hessian", "train").open("rb") as written:
+        fcntl.flock(written, fcntl.LOCK_EX)  # what HDF5 holds on a file that it writes
+        told = write_report([file], tmp_path / "report.html").caveats
+    assert any("another process is writing" in caveat for caveat in told)
 
 
 def test_the_same_checkpoint_twice_is_told(tmp_path: Path) -> None:
