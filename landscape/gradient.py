@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from landscape.curvature.workers import Workers
 from landscape.evaluation import channels_last
-from landscape.subject import Subject, Subset
+from landscape.subject import Batch, Subject, Subset
 
 
 def loss_and_gradient(subject: Subject, subset: Subset, vector: Tensor, *, chunk: int) -> tuple[float, Tensor]:
@@ -21,14 +22,19 @@ def loss_and_gradient(subject: Subject, subset: Subset, vector: Tensor, *, chunk
     Returns:
         The loss and its gradient (P,).
     """
-    total, gradient = 0.0, torch.zeros_like(vector)
     parameters = list(subject.parameters.values())
+    on_cpu = vector.device.type == "cpu"
+
+    def part(batch: Batch) -> tuple[float, Tensor]:
+        inputs = channels_last(batch.inputs) if on_cpu and batch.inputs.dim() == 4 else batch.inputs
+        loss = subject.loss(subject.network(inputs), batch.labels) @ batch.weights
+        slopes = torch.autograd.grad(loss, parameters, materialize_grads=True)
+        return float(loss.detach()), torch.cat([slope.reshape(-1) for slope in slopes])
+
+    total, gradient = 0.0, torch.zeros_like(vector)
+    workers = Workers(torch.get_num_threads() if on_cpu else 1)
     with subject.placed(vector):
-        for batch in subject.batches(subset, chunk):
-            images = batch.inputs.dim() == 4 and vector.device.type == "cpu"
-            logits = subject.network(channels_last(batch.inputs) if images else batch.inputs)
-            loss = subject.loss(logits, batch.labels) @ batch.weights
-            parts = torch.autograd.grad(loss, parameters, materialize_grads=True)
-            gradient += torch.cat([part.reshape(-1) for part in parts])
-            total += float(loss.detach())
+        for loss, slope in workers.map(part, subject.batches(subset, chunk)):
+            total += loss
+            gradient += slope
     return total, gradient
