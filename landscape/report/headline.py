@@ -115,7 +115,7 @@ def _title(runs: Sequence[Run], rows: Sequence[Row], view: View | None) -> Marku
         return first + Markup(".")
     loss = _value(view, 1, "loss", few) / _value(view, 0, "loss", few)
     at = Markup(", at {} the loss").format(times(loss)) if loss > CLEAR else Markup("")
-    at = Markup(", at a {} smaller loss").format(times(1 / loss)) if 0 < loss < 1 / CLEAR else at
+    at = Markup(", at a loss {} smaller").format(times(1 / loss)) if 0 < loss < 1 / CLEAR else at
     if change < 1 / CLEAR:
         return first + Markup("; {} makes the few‑shot ones {} flatter{}.").format(
             run_mark(runs, 1), times(1 / change), at

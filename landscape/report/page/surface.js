@@ -143,10 +143,7 @@ function spatialTraces(grid, scale, range, i, layout, domain) {
     domain, camera, aspectmode: "manual", aspectratio: { x: 1, y: 1, z: 0.75 }, xaxis: side("a", { range: layout.meta.a }), yaxis: side("b", { range: layout.meta.b }), bgcolor: "rgba(0,0,0,0)",
     zaxis: side("", { range, ...ticksOf(scale, range[0], range[1]), ...(QUANTITIES[state.quantity].percent ? { tickformat: ".0%" } : {}) }),
   };
-  const centre = grid.values[centreOf(grid.plane)];
   return [{
-    type: "scatter3d", mode: "markers", scene: id, x: [0], y: [0], z: [scale.forward(centre)], marker: { size: 3.5, color: "#ffffff", line: { width: 1, color: "#101317" } }, hoverinfo: "text", text: ["the measured network"],
-  }, {
     type: "surface", scene: id, x: Array.from(grid.a), y: Array.from(grid.b), z: heightsOf(grid, scale, range[1]), text: hoverGrid(grid), coloraxis: "coloraxis", connectgaps: false,
     hovertemplate: `a %{x:.3g}, b %{y:.3g}<br>${QUANTITIES[state.quantity].title} %{text}<extra></extra>`, contours: { x: { highlight: false }, y: { highlight: false }, z: { highlight: false } },
     lighting: { ambient: 0.75, diffuse: 0.5, specular: 0.05, roughness: 0.9 },
@@ -178,7 +175,9 @@ function surfaceCaption(grids, differs) {
   const path = state.path && plane.path && plane.path.hidden ? ` White line: the training path; at its worst point ${percent(unpack(plane.path.hidden).reduce((p, q) => Math.max(p, q), 0))} of the distance lies outside this plane.` : "";
   const marks = grids.some((grid) => cellsWhere(grid, (status, value) => status !== 0 && !Number.isFinite(value)).x.length) ? " ✕: not finite." : "";
   const dots = state.points ? " Dots: measured; the rest is interpolated." : "";
-  return `${what}${shared}, in a ${plane.plane} plane (${plane.name}); the ${state.form === "contour" ? "cross" : "dot"} is the measured network.${clip}${path}${marks}${dots}`;
+  const absent = shownRuns().filter((run) => !grids.some((grid) => grid.run === run || grid.first === run)).map((run) => page.runs[run]);
+  const none = absent.length ? ` No such surface: ${absent.join(", ")}.` : "";
+  return `${what}${shared}, in a ${plane.plane} plane (${plane.name})${state.form === "contour" ? "; the cross is" : "; its middle is"} the measured network.${clip}${path}${marks}${dots}${none}`;
 }
 
 function surfaceNumbers() {
