@@ -11,14 +11,17 @@ from typing import Any, NoReturn
 
 import h5py
 import numpy as np
+import torch
 
 from foundation.command import Parser, run
+from foundation.errors import InputError
 from foundation.progress import Progress
 from foundation.provenance import provenance
 from landscape.checkpoints import Opened, add_arguments, open_arguments
+from landscape.curvature.cross import curvature_along, overlaps
 from landscape.curvature.density import POINTS
 from landscape.curvature.krylov import Goal
-from landscape.curvature.operators import Plan
+from landscape.curvature.operators import Hessians, Plan
 from landscape.curvature.plan import choose_plan
 from landscape.curvature.spectrum import Settings, SubsetCurvature
 from landscape.curvature.subsets import HessianResult, check, measure_hessian
@@ -67,6 +70,20 @@ def _lay_out(record: Recording, subject: Subject, settings: Settings) -> None:
     )  # fmt: skip
     record.create("converged", dims=("subset",), shape=(rows,), dtype="i1", meaning="1: every residual met tol")
     record.create("products", dims=("subset",), shape=(rows,), dtype="i8", meaning="Hessian-vector products spent")
+    if settings.vectors:
+        names = [s.name for s in subject.subsets]
+        record.scale("direction", names)
+        record.create(
+            "vectors/top", dims=("subset", "rank", "parameter"), shape=(rows, settings.top, subject.size), dtype="f4",
+            meaning="unit eigenvectors of top",
+        )  # fmt: skip
+        record.create(
+            "cross", dims=("direction", "subset"), shape=(rows, rows),
+            meaning="vᵀHv of each class along each class's top eigenvector",
+        )  # fmt: skip
+        record.create(
+            "overlap", dims=("direction", "subset"), shape=(rows, rows), meaning="‖V_i V_jᵀ‖² / k of top eigenspaces"
+        )
     record.create("status", dims=("subset",), shape=(rows,), dtype="i1", meaning="0 to do, 1 measured, 2 non-finite")
 
 
@@ -74,6 +91,8 @@ def _write(record: Recording, row: int, found: SubsetCurvature) -> None:
     for name, attribute, _, _, _ in _COLUMNS:
         value = getattr(found, attribute)
         record.write(name, (row, slice(0, len(value))) if isinstance(value, np.ndarray) else row, value)
+    if found.top_vectors is not None:
+        record.write("vectors/top", row, found.top_vectors.float().cpu().numpy())
     record.write("verdict", row, found.verdict)
     record.write("converged", row, int(found.converged))
     record.write("products", row, found.products)
@@ -99,6 +118,7 @@ def _read(data: Mapping[str, np.ndarray], row: int, subset: str, settings: Setti
         verdict=verdict.decode() if isinstance(verdict, bytes) else str(verdict),
         converged=bool(data["converged"][row]),
         products=int(data["products"][row]),
+        top_vectors=torch.from_numpy(data["vectors/top"][row]) if settings.vectors else None,
     )
 
 
@@ -107,10 +127,11 @@ def _known(record: Recording, subject: Subject, settings: Settings) -> dict[str,
     names = [s.name for s in subject.subsets]
     if record.resumed:
         wanted = [name for name, *_ in _COLUMNS] + ["verdict", "converged", "products", "status"]
+        wanted += ["vectors/top"] * settings.vectors
         data = {name: record.read(name) for name in wanted}
         return {n: _read(data, i, n, settings) for i, n in enumerate(names) if data["status"][i]}
     before = record.previous
-    if before is None or not _covers(before, settings):
+    if before is None or settings.vectors or not _covers(before, settings):  # vectors are not read into memory
         return {}
     rows = {name: i for i, name in enumerate(before.subset) if before.data["status"][i]}
     return {name: _read(before.data, rows[name], name, settings) for name in names if name in rows}
@@ -178,9 +199,27 @@ def record_hessian(
                 progress.advance(note=f"{found.subset} λ_top {found.top[0]:.4g}")
 
             result = measure(subject, settings=settings, plan=plan, done=done, on_done=keep)
+        if settings.vectors:
+            _cross(record, subject, plan)
         record.finish()
     print(_table(subject, result))
     print(f"written to {out} as hessian/{name}")
+
+
+def _cross(record: Recording, subject: Subject, plan: Plan) -> None:
+    """Every class's curvature along every class's top eigenvector, column by column, and the spaces' overlaps."""
+    classes = [row for row, subset in enumerate(subject.subsets) if subset.kind == "class"]
+    vectors = torch.from_numpy(record.read("vectors/top")).to(subject.vector())
+    record.write("overlap", slice(None), overlaps(vectors))
+    hessians, columns = Hessians(subject, plan), record.read("cross")
+    with Progress("across classes", len(classes), "class") as progress:
+        for column in classes:
+            if np.isnan(columns[classes, column]).all():
+                along = np.full(len(columns), np.nan)
+                along[classes] = curvature_along(hessians, subject.subsets[column], vectors[classes, 0])
+                record.write("cross", (slice(None), column), along)
+                record.flush()
+            progress.advance(note=subject.subsets[column].name)
 
 
 def _plan(record: Recording) -> Plan | None:
@@ -223,9 +262,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def _command(arguments: argparse.Namespace) -> None:
     settings = Settings(
         top=arguments.top, bottom=arguments.bottom, tol=arguments.tol, probes=arguments.probes,
-        max_products=arguments.max_products, seed=arguments.seed,
+        trace_width=arguments.trace_width, max_products=arguments.max_products,
+        vectors=arguments.cross, seed=arguments.seed,
     )  # fmt: skip
     check(settings)
+    if settings.vectors and arguments.match_loss:
+        raise InputError("--cross compares classes at the trained weights: leave --match-loss out")
     opened, out, name = open_arguments(arguments)
     record_hessian(opened, out, name, settings, match=arguments.match_loss, overwrite=arguments.overwrite)
 
@@ -249,7 +291,14 @@ def build_parser() -> Parser:
     much.add_argument("--tol", type=float, default=default.tol, help="relative residual of a converged eigenvalue")
     much.add_argument("--probes", type=int, default=default.probes, help="random probes of the trace")
     much.add_argument(
+        "--trace-width", type=float, default=default.trace_width,
+        help="probe on until the trace's 95 %% half-width is below this share of it, such as 0.05 (0: --probes only)",
+    )  # fmt: skip
+    much.add_argument(
         "--max-products", type=int, default=default.max_products, help="most products of one subset's Krylov run"
+    )
+    much.add_argument(
+        "--cross", action="store_true", help="also keep eigenvectors and measure every class along every other's"
     )
     much.add_argument("--seed", type=int, default=default.seed, help="of all random vectors")
     return parser

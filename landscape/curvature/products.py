@@ -34,6 +34,7 @@ class LossHessian:
         workers: Who computes the batches; by default the calling thread, one after the other.
 
     Attributes:
+        size: P.
         products: Products spent.
     """
 
@@ -49,6 +50,7 @@ class LossHessian:
     ) -> None:
         self._forward, self._parameters, self._loss, self._batches = forward, list(parameters), loss, batches
         self._sizes = [p.numel() for p in self._parameters]
+        self.size = sum(self._sizes)
         self.products = 0
         self._keep = keep
         self._workers = workers or Workers(1)
@@ -94,7 +96,7 @@ class LossHessian:
         """One pass over everything: loss, gradient, and the graphs that may be kept."""
         if self._gradient is not None:
             return
-        gradient = torch.zeros(sum(self._sizes), dtype=torch.float64, device=self._parameters[0].device)
+        gradient = torch.zeros(self.size, dtype=torch.float64, device=self._parameters[0].device)
         samples = 0
         for count, value, gradients in self._workers.map(self._graph, self._batches()):
             samples += count

@@ -15,7 +15,7 @@ from landscape.curvature.density import POINTS, density
 from landscape.curvature.krylov import Ends, Goal, both_ends, random_signs
 from landscape.curvature.operators import Hessians
 from landscape.curvature.products import LossHessian
-from landscape.curvature.trace import estimate_trace, probe
+from landscape.curvature.trace import estimate_trace
 from landscape.subject import Subset
 
 Array = NDArray[np.float64]
@@ -36,8 +36,10 @@ class Settings:
         bottom: k', how many of the smallest.
         tol: A pair has converged when ‖Hv − λv‖ ≤ tol · max(|λ|, τ).
         probes: Random probes of the trace, at least 2.
+        trace_width: More probes, up to 256, until the trace's 95 % half-width is below this share of it; 0: no more.
         max_products: Most products of one Krylov run; pairs not converged by then keep their residuals.
         nodes: Fewest steps of the run that the density comes from.
+        vectors: Keep the eigenvectors of the largest eigenvalues.
         seed: Of all random vectors.
     """
 
@@ -45,8 +47,10 @@ class Settings:
     bottom: int = 1
     tol: float = 1e-3
     probes: int = 8
+    trace_width: float = 0.0
     max_products: int = 300
     nodes: int = 16
+    vectors: bool = False
     seed: int = 0
 
 
@@ -78,6 +82,7 @@ class SubsetCurvature:
         verdict: `negative`, `none-found` or `undecided`.
         converged: Every pair asked for met its tolerance.
         products: Hessian-vector products spent on this subset, those for the noise floor included.
+        top_vectors: (k, P) unit eigenvectors of `top`, NaN like it, where they were asked for.
     """
 
     subset: str
@@ -103,6 +108,7 @@ class SubsetCurvature:
     verdict: str
     converged: bool
     products: int
+    top_vectors: Tensor | None = None
 
 
 def measure_subset(
@@ -136,12 +142,10 @@ def _measure(
         max_products=settings.max_products,
     )  # fmt: skip
     ends = both_ends(hessian, random_signs(size, generator).to(like), goal, generator)
-    probes = [probe(size, settings.seed, index).to(like) for index in range(settings.probes)]
-    if ends.space.applied == size:
-        probes = []
-    elif probed is None:
-        probed = [hessian(z) for z in probes]
-    trace = estimate_trace(ends.space, probes, probed or [])
+    trace = estimate_trace(
+        hessian, ends.space, seed=settings.seed, probes=settings.probes, half_width=settings.trace_width,
+        known=probed or (),
+    )  # fmt: skip
     scaled = _scaled(hessian, like, goal, settings)
     floor, threshold, verdict, accurate = _judge(hessians, subset, hessian, ends, goal, settings)
     grid, curve = density(ends.nodes, ends.weights)
@@ -170,6 +174,7 @@ def _measure(
         verdict=verdict,
         converged=bool((np.r_[ends.top_residual, ends.bottom_residual] <= limits).all()),
         products=hessian.products + accurate,
+        top_vectors=_rows(ends.top_vectors, settings.top) if settings.vectors else None,
     )
 
 
@@ -238,11 +243,16 @@ def _not_finite(subset: Subset, settings: Settings, hessian: LossHessian) -> Sub
         verdict=UNDECIDED,
         converged=False,
         products=hessian.products,
+        top_vectors=hessian.gradient.new_full((settings.top, hessian.size), nan) if settings.vectors else None,
     )
 
 
 def _padded(values: Array, count: int) -> Array:
     return np.pad(values, (0, count - len(values)), constant_values=np.nan)
+
+
+def _rows(vectors: Tensor, count: int) -> Tensor:
+    return torch.cat([vectors, vectors.new_full((count - len(vectors), vectors.shape[1]), float("nan"))])
 
 
 def _generator(seed: int, role: str, name: str) -> torch.Generator:

@@ -52,6 +52,8 @@ def check(settings: Settings) -> None:
         if getattr(settings, name) < least:
             option = f"--{name.replace('_', '-')}"
             raise InputError(f"{option} {getattr(settings, name)} is too small: give {least} or more")
+    if not 0 <= settings.trace_width < 1:
+        raise InputError(f"--trace-width {settings.trace_width:g} is no share: give a number such as 0.05, or 0")
     if not 0 < settings.tol < 1:
         raise InputError(f"--tol {settings.tol:g} is no relative residual: give a number such as 1e-3")
 

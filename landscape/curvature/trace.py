@@ -18,7 +18,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from landscape.curvature.krylov import KrylovSpace, random_signs
+from landscape.curvature.krylov import KrylovSpace, Matvec, random_signs
 
 STRIPE = 1 << 18
 
@@ -48,31 +48,76 @@ def probe(size: int, seed: int, index: int) -> Tensor:
     return random_signs(size, generator)
 
 
-def estimate_trace(space: KrylovSpace, probes: Sequence[Tensor], products: Sequence[Tensor]) -> Trace:
-    """The trace from a basis and the products of a few probes.
+class TraceEstimate:
+    """The trace from a basis and the probes taken so far.
 
     Args:
         space: A Krylov space whose start did not depend on the probes.
-        probes: z, (P,) each, independent random signs.
-        products: Hz of each, (P,).
+    """
+
+    def __init__(self, space: KrylovSpace) -> None:
+        self._space, self._inner = space, space.projected
+        self._samples: list[float] = []
+        self._squares: list[float] = []
+
+    def add(self, z: Tensor, product: Tensor) -> None:
+        """Takes one more probe.
+
+        Args:
+            z: Independent random signs, (P,).
+            product: Hz, (P,).
+        """
+        along, through = _along(self._space.basis, z), _along(self._space.basis, product)
+        straight = float(torch.dot(z.double(), product.double()))
+        self._samples.append(straight - 2 * along @ through + along @ self._inner @ along)
+        self._squares.append(self._space.outside(product, along))
+
+    def result(self) -> Trace:
+        """The estimate. Fewer than two probes leave its error unknown (NaN); a basis of the whole space is exact."""
+        exact, count = float(np.trace(self._inner)), len(self._samples)
+        if self._space.applied == self._space.size:
+            return Trace(exact, 0.0, 0.0, 0.0, count)
+        error = float(np.std(self._samples, ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
+        half = float(stats.t.ppf(0.975, count - 1)) * error if count > 1 else float("nan")
+        rest = float(np.sqrt(np.mean(self._squares))) if count else float("nan")
+        return Trace(exact + float(np.mean(self._samples)) if count else exact, error, half, rest, count)
+
+
+def estimate_trace(
+    matvec: Matvec,
+    space: KrylovSpace,
+    *,
+    seed: int,
+    probes: int,
+    half_width: float = 0.0,
+    most: int = 256,
+    known: Sequence[Tensor] = (),
+) -> Trace:
+    """The trace from a basis and random probes.
+
+    Args:
+        matvec: z ↦ Hz.
+        space: A Krylov space of H whose start did not depend on the probes.
+        seed: Of the probes.
+        probes: How many at least.
+        half_width: Go on, half as many again each time, until the 95 % half-width is below this share of the trace.
+        most: How many at most.
+        known: Hz of the first few probes, where they are known already.
 
     Returns:
-        The estimate. Fewer than two probes leave the error unknown (NaN); a basis of the whole space is exact.
+        The estimate.
     """
-    inner = space.projected
-    exact = float(np.trace(inner))
-    if space.applied == space.size:
-        return Trace(exact, 0.0, 0.0, 0.0, 0)
-    samples, squares = [], []
-    for z, product in zip(probes, products, strict=True):
-        along, through = _along(space.basis, z), _along(space.basis, product)
-        straight = float(torch.dot(z.double(), product.double()))
-        samples.append(straight - 2 * along @ through + along @ inner @ along)
-        squares.append(space.outside(product, along))
-    count = len(samples)
-    error = float(np.std(samples, ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
-    half = float(stats.t.ppf(0.975, count - 1)) * error if count > 1 else float("nan")
-    return Trace(exact + float(np.mean(samples)), error, half, float(np.sqrt(np.mean(squares))), count)
+    estimate, like = TraceEstimate(space), space.basis
+    while space.applied < space.size:
+        trace = estimate.result()
+        enough = trace.half_width <= half_width * abs(trace.value) or not half_width
+        if trace.probes >= min(probes, most) and (enough or trace.probes >= most):
+            break
+        wanted = probes if trace.probes < probes else trace.probes + (trace.probes + 1) // 2
+        for index in range(trace.probes, min(wanted, most)):
+            z = probe(space.size, seed, index).to(like)
+            estimate.add(z, known[index] if index < len(known) else matvec(z))
+    return estimate.result()
 
 
 def _along(basis: Tensor, vector: Tensor) -> np.ndarray:

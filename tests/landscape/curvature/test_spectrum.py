@@ -12,7 +12,7 @@ from torch import nn
 from landscape.curvature.density import density
 from landscape.curvature.operators import Plan
 from landscape.curvature.spectrum import NEGATIVE, NONE_FOUND, UNDECIDED, Settings
-from landscape.hessian import HessianResult, measure_hessian
+from landscape.curvature.subsets import HessianResult, measure_hessian
 from landscape.subject import Subject
 from tests.landscape.curvature.oracle import COUNTS, dense, network, samples, standard, subject
 

@@ -14,17 +14,16 @@ from tests.landscape.curvature.oracle import dense, standard
 SIZE = 300
 
 
-def estimate(h: torch.Tensor, seed: int, probes: int = 8):
+def estimate(h: torch.Tensor, seed: int, probes: int = 8, half_width: float = 0.0):
     generator = torch.Generator().manual_seed(10_000 + seed)
     goal = Goal(5, 1, tol=1e-2, max_products=min(20, len(h)))
     ends = both_ends(lambda v: h @ v, random_signs(len(h), generator).to(h.dtype), goal, generator)
-    vectors = [probe(len(h), seed, index).to(h.dtype) for index in range(probes)]
-    return estimate_trace(ends.space, vectors, [h @ z for z in vectors])
+    return estimate_trace(lambda v: h @ v, ends.space, seed=seed, probes=probes, half_width=half_width)
 
 
-def covered(h: torch.Tensor) -> int:
+def covered(h: torch.Tensor, half_width: float = 0.0) -> int:
     exact = float(torch.trace(h.double()))
-    traces = [estimate(h, seed) for seed in range(100)]
+    traces = [estimate(h, seed, half_width=half_width) for seed in range(100)]
     return sum(abs(t.value - exact) <= t.half_width for t in traces)
 
 
@@ -42,6 +41,32 @@ def test_the_interval_covers_the_truth_on_a_slowly_decaying_spectrum(dtype):
     q = torch.linalg.qr(torch.randn(SIZE, SIZE, generator=generator, dtype=torch.float64))[0]
     values = 100.0 / torch.arange(1, SIZE + 1, dtype=torch.float64) ** 0.7 - 2
     assert covered(((q * values) @ q.T).to(dtype)) >= 90
+
+
+def test_an_asked_half_width_is_met_and_still_covers():
+    of = standard(nn.ReLU)
+    h = torch.as_tensor(dense(of, of.subsets[0])[2])
+    for seed in range(5):
+        trace = estimate(h, seed, half_width=0.01)
+        assert trace.half_width <= 0.01 * trace.value or trace.probes == 256
+        assert trace.probes > 8
+    assert covered(h, 0.02) >= 90
+
+
+def test_products_known_already_are_not_made_again():
+    h = torch.diag(torch.linspace(1, 2, 60, dtype=torch.float64))
+    generator = torch.Generator().manual_seed(0)
+    space = both_ends(lambda v: h @ v, random_signs(60, generator).double(), Goal(2, 1, tol=0.1), generator).space
+    made = []
+
+    def counted(v):
+        made.append(v)
+        return h @ v
+
+    known = [h @ probe(60, 5, index).double() for index in range(6)]
+    shared = estimate_trace(counted, space, seed=5, probes=8, known=known)
+    assert len(made) == 2
+    assert shared == estimate_trace(counted, space, seed=5, probes=8)
 
 
 def test_deflated_probes_err_far_less_than_raw_ones():
@@ -62,7 +87,8 @@ def test_a_basis_of_the_whole_space_makes_the_trace_exact():
         space.add(unit)
     while space.pending:
         space.step()
-    trace = estimate_trace(space, [], [])
+    trace = estimate_trace(lambda v: h @ v, space, seed=0, probes=8)
+    assert trace.probes == 0
     assert trace.value == pytest.approx(2.5, abs=1e-14) and trace.half_width == 0
 
 
@@ -71,8 +97,7 @@ def test_the_rest_is_bounded_by_its_frobenius_norm():
     h = torch.diag(torch.cat([torch.tensor([50.0, 40, 30]), torch.linspace(-1, 1, 200)])).double()
     goal = Goal(3, 1, tol=1e-3, max_products=12)
     ends = both_ends(lambda v: h @ v, random_signs(203, generator).double(), goal, generator)
-    vectors = [probe(203, 0, index).double() for index in range(30)]
-    trace = estimate_trace(ends.space, vectors, [h @ z for z in vectors])
+    trace = estimate_trace(lambda v: h @ v, ends.space, seed=0, probes=30)
     v = ends.space.basis
     rest = h @ (torch.eye(203, dtype=torch.float64) - v.T @ v)
     rest -= v.T @ (v @ rest)

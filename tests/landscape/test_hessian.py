@@ -1,0 +1,96 @@
+"""`python -m landscape.hessian` as a user runs it: the file it leaves, what it continues, what it refuses."""
+
+from __future__ import annotations
+
+import signal
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+
+from landscape.store import read_array, read_landscape
+from tests.conftest import run_command, run_process
+
+FEW = ("--subsets", "all,few,class:7,class:8,class:9", "--top", "3")
+
+
+def measured(out, name="train"):
+    found = read_landscape(out).get("hessian", name)
+    assert found is not None
+    return found
+
+
+def test_the_file_a_measurement_leaves(small_run, tmp_path):
+    out = tmp_path / "landscape.h5"
+    said = run_command("landscape.hessian", "--ckpt", small_run / "checkpoint.pt", *FEW, "--out", out).stdout
+    found = measured(out)
+    assert found.complete and found.subset == ("all", "few", "class:7", "class:8", "class:9")
+    assert found.data["top"].shape == (5, 3) and found.data["bottom"].shape == (5, 1)
+    assert (found.data["status"] == 1).all() and set(found.data["verdict"]) <= {"negative", "none-found", "undecided"}
+    assert (np.diff(found.data["top"]) <= 0).all()
+    assert (found.data["trace_low"] <= found.data["trace"]).all()
+    evaluation = read_landscape(out).get("evaluation", "train")
+    np.testing.assert_allclose(found.data["loss"], evaluation.data["loss"], rtol=1e-5)
+    with xarray.open_dataset(out, group="hessian/train", engine="h5netcdf") as data:
+        assert float(data["top"].sel(subset="class:9")[0]) == found.data["top"][4, 0]
+    assert "verdict" in said and "about" in said and str(out) in said
+    again = run_command("landscape.hessian", "--ckpt", small_run / "checkpoint.pt", *FEW, "--out", out)
+    assert "already" in again.stdout
+
+
+def test_fewer_eigenvalues_are_taken_from_what_is_there_and_more_are_measured(small_run, tmp_path):
+    out = tmp_path / "landscape.h5"
+    command = ("landscape.hessian", "--ckpt", small_run / "checkpoint.pt", "--subsets", "class:8,class:9", "--out", out)
+    run_command(*command, "--top", "4")
+    four = measured(out)
+    run_command(*command, "--top", "2")
+    two = measured(out)
+    np.testing.assert_array_equal(two.data["top"], four.data["top"][:, :2])
+    assert two.data["top"].shape == (2, 2)
+    run_command(*command, "--top", "6")
+    np.testing.assert_allclose(measured(out).data["top"][:, :4], four.data["top"], rtol=1e-5)
+
+
+def test_across_classes_and_a_kill_in_the_middle(small_run, tmp_path):
+    whole, broken = tmp_path / "whole.h5", tmp_path / "broken.h5"
+    command = (
+        "--ckpt",
+        small_run / "checkpoint.pt",
+        "--subsets",
+        "few,class:7,class:8,class:9",
+        "--top",
+        "2",
+        "--cross",
+    )
+    run_command("landscape.hessian", *command, "--out", whole)
+    found = measured(whole)
+    cross = found.data["cross"]
+    assert cross.shape == (4, 4) and np.isnan(cross[0]).all() and np.isnan(cross[:, 0]).all()
+    np.testing.assert_allclose(np.diag(cross)[1:], found.data["top"][1:, 0], rtol=1e-4)
+    assert (cross[1:, 1:] <= found.data["top"][1:, 0] * (1 + 1e-4)).all()
+    assert read_array(whole, "hessian/train/vectors/top").shape[:2] == (4, 2)
+    arguments = ("landscape.hessian", *command, "--out", broken)
+    killed = run_process("tests.kill_at", "landscape.store:Recording.flush", 7, *arguments, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run_command(*arguments)
+    with h5py.File(whole) as one, h5py.File(broken) as other:
+        for key in ("cross", "overlap", "top", "trace", "density", "vectors/top"):
+            np.testing.assert_array_equal(one[f"hessian/train/{key}"][()], other[f"hessian/train/{key}"][()])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--top", "0"), "--top 0"),
+        (("--bottom", "0"), "--bottom 0"),
+        (("--probes", "1"), "--probes 1"),
+        (("--tol", "2"), "--tol 2"),
+        (("--trace-width", "1.5"), "--trace-width 1.5"),
+    ],
+)
+def test_bad_settings_are_one_sentence(small_run, tmp_path, options, said):
+    out = tmp_path / "landscape.h5"
+    done = run_command("landscape.hessian", "--ckpt", small_run / "checkpoint.pt", *options, "--out", out, check=False)
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+    assert not out.exists()
