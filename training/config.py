@@ -64,7 +64,7 @@ class Config:
     method_kwargs: dict[str, Any] = field(default_factory=dict)
     epochs: int = 30
     batch_size: int = 64
-    lr: float = 0.1
+    lr: float = 0.4
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: str = "cosine"
