@@ -8,7 +8,6 @@ three checkpoints trained here, every cell of their surfaces measured, then refi
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import statistics
 import time
@@ -127,11 +126,9 @@ def _peer_seconds(network: nn.Module, inputs: Tensor, labels: Tensor) -> float:
             ends.append(time.perf_counter())
             return loss
 
-    while len(ends) < PEER_STEPS**2:
-        ends.clear()
-        with contextlib.suppress(ZeroDivisionError):  # 3.0.6 divides by the length of a filter that may be 0
-            metric = Timed(nn.CrossEntropyLoss(), inputs, labels)
-            loss_landscapes.random_plane(network, metric, distance=1, steps=PEER_STEPS, deepcopy_model=True)
+    # 3.0.6 cannot normalise filters where one is zero; normalised or not, a point costs the same.
+    metric = Timed(nn.CrossEntropyLoss(), inputs, labels)
+    loss_landscapes.random_plane(network, metric, steps=PEER_STEPS, normalization=None, deepcopy_model=True)
     return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
