@@ -21,6 +21,11 @@ bench: .venv/.bench-installed
 	$(BIN)/python -m benchmarks.hessian
 	$(BIN)/python -m benchmarks.surface
 
+figures: .venv/.test-installed
+	$(BIN)/python -m analyses.quickstart
+	$(BIN)/python docs/take_pictures.py runs/quickstart/report.html docs/images
+	$(BIN)/python -m landscape.figures runs/quickstart/ce/landscape.h5 runs/quickstart/bgp/landscape.h5 --out runs/quickstart/figures
+
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -50,7 +50,9 @@ def test_whole_number_operations_are_torchvisions_exactly(size):
     assert torch.equal(C.equalize(images), torch.stack([T.equalize(image) for image in images]))
     assert torch.equal(C.invert(images), torch.stack([T.invert(image) for image in images]))
     bits = torch.tensor([4.0, 5.0, 6.0, 7.0, 8.0])
-    assert torch.equal(C.posterize(images, bits), torch.stack([T.posterize(i, int(b)) for i, b in zip(images, bits, strict=False)]))
+    assert torch.equal(
+        C.posterize(images, bits), torch.stack([T.posterize(i, int(b)) for i, b in zip(images, bits, strict=False)])
+    )
     thresholds = torch.tensor([0.0, 28.4, 128.0, 200.0, 255.0])
     solarized = torch.stack([T.solarize(i, float(t)) for i, t in zip(images, thresholds, strict=False)])
     assert torch.equal(C.solarize(images, thresholds), solarized)
