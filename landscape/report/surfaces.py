@@ -135,7 +135,7 @@ def _plane(measurement: Measurement, index: dict[tuple[str, str], int], kept: fr
         "path": _path(measurement),
     }
     for key, name in (("accuracy", "accuracy"), ("se", "loss_se")):
-        if name in data:
+        if name in data and (key != "se" or np.any(data[name] > 0)):
             packed[key] = [codes(data[name][p]) for p, _ in positions]
     return packed
 
@@ -154,7 +154,8 @@ def _path(measurement: Measurement) -> dict[str, Any] | None:
     hidden = hidden_share(measurement)
     return {
         "a": floats(coordinates[:, 0]),
-        "b": floats(coordinates[:, 1]),
+        "b": floats(coordinates[:, 1] if coordinates.shape[1] > 1 else np.zeros(len(coordinates))),
+        "names": [str(name) for name in data.get("trajectory/point", np.arange(1, len(coordinates) + 1))],
         "hidden": None if hidden is None else floats(np.broadcast_to(hidden, (len(coordinates),))),
     }
 
@@ -181,6 +182,7 @@ def pack_lines(run: Run, rows: Sequence[Row], kept: frozenset[int]) -> list[dict
             "batchNorm": str(measurement.config.get("batch_norm", "eval")),
             "a": floats(data.get("a", np.arange(data["loss"].shape[-1]))),
             "rows": [row for _, row in positions],
+            "path": _path(measurement),
         }
         for key in ("loss", "accuracy"):
             if key in data:

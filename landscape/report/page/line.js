@@ -34,11 +34,21 @@ function drawLine(width) {
       text: Array.from(values, (value, j) => `at ${figure(a[j])}: ${share ? percent(value) : figure(value)}`),
     })),
     layout: baseLayout({
-      width, height: Math.max(360, Math.min(620, width * 0.6)), margin: { l: 60, r: 14, t: 46, b: 50 }, showlegend: true,
-      xaxis: axis({ title: found[0].line.title }), yaxis: axis({ title: state.along, range: [low, high], ...ticksOf(scale, low, high), tickformat: share ? ".0%" : undefined }),
+      width, height: Math.max(360, Math.min(620, width * 0.6)), margin: { l: 60, r: 14, t: 58, b: 50 }, showlegend: true,
+      ...marksOf(found[0].line), xaxis: axis({ title: plotlyText(found[0].line.title) }), yaxis: axis({ title: state.along, range: [low, high], ...ticksOf(scale, low, high), tickformat: share ? ".0%" : undefined }),
     }),
     caption: `${share ? "Accuracy" : "Loss"} of “${cut(rows[state.row].title, 40)}” along “${state.line}”, BatchNorm ${found[0].line.batchNorm}. A rise between two networks is a barrier.`,
     label: `${state.along} of ${rows[state.row].title} along a line`,
+  };
+}
+
+// The networks on the line, named where they lie.
+function marksOf({ path }) {
+  if (!path) return {};
+  const places = unpack(path.a);
+  return {
+    shapes: Array.from(places, (x) => ({ type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: ink("faint"), width: 1, dash: "dot" } })),
+    annotations: Array.from(places, (x, i) => ({ xref: "x", yref: "paper", x, y: 1, yanchor: "bottom", showarrow: false, text: shownName(path.names[i], 18), font: { size: 0.74 * rem(), color: ink("soft") } })),
   };
 }
 

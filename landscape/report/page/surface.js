@@ -121,18 +121,21 @@ function flatTraces(grid, scale, range, i, layout, { x, y }) {
   const dots = (cells, marker) => { if (cells.x.length) traces.push({ type: "scatter", mode: "markers", ...on, ...cells, marker, hoverinfo: "skip", cliponaxis: false }); };
   dots(cellsWhere(grid, (status, value) => status === 2 || status === 3 || (status !== 0 && !Number.isFinite(value))), { symbol: "x-thin-open", size: 5, color: ink("serious") });
   if (state.points && grid.status) dots(cellsWhere(grid, (status) => status === 1), { symbol: "circle", size: 2.6, color: "rgba(255,255,255,0.85)", line: { width: 0.5, color: "rgba(0,0,0,0.6)" } });
-  if (state.path && grid.plane.path) traces.push(...pathTraces(grid.plane.path, on));
+  if (state.path && grid.plane.path) traces.push(...pathTraces(grid.plane, on));
   traces.push({ type: "scatter", mode: "markers", ...on, x: [0], y: [0], marker: { symbol: "cross", size: 0.6 * rem(), color: "#ffffff", line: { width: 1, color: "#101317" } }, hoverinfo: "text", text: "the measured network" });
   return traces;
 }
 
-// The trajectory's shadow in the plane; the fainter a point, the more of its distance the plane does not show.
-function pathTraces(path, on) {
+// The points a plane was laid for: a trajectory as a line, separate networks by name. The fainter a point, the more of
+// its distance the plane does not show.
+function pathTraces({ path, plane }, on) {
   const [x, y, hidden] = [Array.from(unpack(path.a)), Array.from(unpack(path.b)), path.hidden ? unpack(path.hidden) : null];
+  const apart = plane === "checkpoints";
   return [{
-    type: "scatter", mode: "lines+markers", ...on, x, y, line: { color: "rgba(255,255,255,0.9)", width: 1.6 },
-    marker: { size: 7, color: x.map((_, i) => `rgba(255,255,255,${hidden ? (1 - 0.85 * hidden[i]).toFixed(2) : 1})`), line: { width: 1, color: "#101317" } }, hoverinfo: "text",
-    text: x.map((_, i) => `point ${i + 1} of ${x.length}${hidden ? `<br>${percent(hidden[i])} of its distance is not shown` : ""}`),
+    type: "scatter", mode: apart ? "markers+text" : "lines+markers", ...on, x, y, line: { color: "rgba(255,255,255,0.9)", width: 1.6 }, cliponaxis: false,
+    marker: { size: apart ? 9 : 7, color: x.map((_, i) => `rgba(255,255,255,${hidden ? (1 - 0.85 * hidden[i]).toFixed(2) : 1})`), line: { width: 1, color: "#101317" } },
+    text: path.names.map((name) => shownName(name, 20)), textposition: "top center", textfont: { color: "#ffffff", size: 0.78 * rem() }, hoverinfo: "text",
+    hovertext: path.names.map((name, i) => `${shownName(name, 40)}${hidden ? `<br>${percent(hidden[i])} of its distance is not shown` : ""}`),
   }];
 }
 
@@ -172,7 +175,7 @@ function surfaceCaption(grids, differs) {
   const what = differs ? `Difference in ${words}: each run minus ${page.runs[grids[0].first]}; blue is lower` : `The ${words}`;
   const shared = grids.length > 1 && !differs ? " on one colour scale" : "";
   const clip = state.clip < 100 ? ` The highest ${100 - state.clip} % ${state.form === "contour" ? "share one colour" : "are cut off"}.` : "";
-  const path = state.path && plane.path && plane.path.hidden ? ` White line: the training path; at its worst point ${percent(unpack(plane.path.hidden).reduce((p, q) => Math.max(p, q), 0))} of the distance lies outside this plane.` : "";
+  const path = state.path && plane.path && plane.path.hidden ? ` ${plane.plane === "checkpoints" ? "White points: the networks the plane was laid through" : "White line: the training path"}; at the worst of them ${percent(unpack(plane.path.hidden).reduce((p, q) => Math.max(p, q), 0))} of the distance lies outside this plane.` : "";
   const marks = grids.some((grid) => cellsWhere(grid, (status, value) => status !== 0 && !Number.isFinite(value)).x.length) ? " ✕: not finite." : "";
   const dots = state.points ? " Dots: measured; the rest is interpolated." : "";
   const absent = shownRuns().filter((run) => !grids.some((grid) => grid.run === run || grid.first === run)).map((run) => page.runs[run]);

@@ -134,6 +134,7 @@ def build_run(
                 _surface(record, rng, top, loss, points, spoil)
                 if trajectory:
                     steps = np.linspace(1, 0, 6)[:, None]
+                    record.scale("trajectory/point", np.array([f"epoch {e}" for e in range(6)], dtype=object))
                     put(record, "trajectory/coordinates", steps * [-0.7, 0.5], ("point", "axis"))
                     put(record, "trajectory/hidden_share", 0.6 * steps[:, 0], ("point",))
                 record.finish()
