@@ -72,7 +72,7 @@ def _lay_out(record: Recording, subject: Subject, settings: Settings) -> None:
     record.create("products", dims=("subset",), shape=(rows,), dtype="i8", meaning="Hessian-vector products spent")
     if settings.vectors:
         names = [s.name for s in subject.subsets]
-        record.scale("direction", names)
+        record.scale("direction", np.array(names, dtype=object))
         record.create(
             "vectors/top", dims=("subset", "rank", "parameter"), shape=(rows, settings.top, subject.size), dtype="f4",
             meaning="unit eigenvectors of top",
