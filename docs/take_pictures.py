@@ -45,7 +45,7 @@ def _take(page: Page, panel: str | None, path: Path) -> None:
     else:
         page.add_style_tag(content=".toolbar { position: static !important }")
         page.locator(f"#{panel}").screenshot(path=path)
-    Image.open(path).convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT).save(path, optimize=True)
+    Image.open(path).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
     print(path)
 
 
