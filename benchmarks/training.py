@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import torch
 
+from benchmarks.document import rewrite_block
 from benchmarks.pipeline import BATCH, images_over_dataloader, pipeline_share, wait
 from foundation.command import Parser, run
 from foundation.devices import choose_device, describe_device
@@ -73,14 +74,26 @@ def _main(arguments: argparse.Namespace) -> None:
     device = choose_device(arguments.device)
     data = open_data("fashion-mini", imbalance=100)
     times = step_times(list(METHODS.values()), data, model=arguments.model, device=device, turns=arguments.turns)
-    print(f"{arguments.model}, batches of {BATCH}, {describe_device(device)}")
-    for name, seconds in times.items():
-        print(f"{name:>12} {1e3 * statistics.median(seconds):8.2f} ms a step {ratio(times, name):6.3f} × ce")
     share = pipeline_share(data, model=arguments.model, device=device, turns=5)
-    print(f"choosing, augmenting and normalising batches takes {100 * share:.1f} % of a step")
     workers = min(4, os.cpu_count() or 1)
     faster = images_over_dataloader(data, model=arguments.model, device=device, workers=workers, turns=3)
-    print(f"{faster:.2f} × the images a second of a DataLoader of Pillow images with {workers} workers")
+    rows = [
+        f"| {name} | {1e3 * statistics.median(seconds):.1f} | {ratio(times, name):.3f} |"
+        for name, seconds in times.items()
+    ]
+    text = "\n".join(
+        [
+            f"`{arguments.model}`, batches of {BATCH}, {describe_device(device)}, PyTorch {torch.__version__}; medians "
+            f"of {arguments.turns} turns.\n",
+            "| method | ms a step | over cross-entropy |",
+            "|---|---|---|",
+            *rows,
+            f"\nChoosing, augmenting and normalising batches takes {100 * share:.1f} % of a step. Training runs at "
+            f"{faster:.2f} × the images a second of a DataLoader of Pillow images with {workers} workers.",
+        ]
+    )
+    print(text)
+    rewrite_block("training", text)
     ratios = {f"{key}_over_ce": ratio(times, name) for key, name in METHODS.items() if key != "ce"}
     figures = {**ratios, "pipeline_share": share, "images_over_dataloader": faster}
     print(json.dumps({name: round(value, 4) for name, value in figures.items()}))

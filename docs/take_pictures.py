@@ -28,7 +28,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--headless"])
         for name, address, dark, panel in PICTURES:
-            page = browser.new_page(viewport={"width": 1280, "height": 1240}, color_scheme="dark" if dark else "light")
+            page = browser.new_page(viewport={"width": 1280, "height": 1400}, color_scheme="dark" if dark else "light")
             page.goto(report.as_uri() + address)
             _take(page, panel, folder / name)
             page.close()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from landscape.checkpoints import open_checkpoint as open_checkpoint
     from landscape.curvature.subsets import measure_hessian as measure_hessian
     from landscape.grid import measure_surface as measure_surface
+    from landscape.notebook import open as open
     from landscape.report import write_report as write_report
     from landscape.sharpness import measure_sharpness as measure_sharpness
     from landscape.store import read_landscape as read_landscape
@@ -25,6 +26,7 @@ _HOMES = {
     "measure_hessian": "landscape.curvature.subsets",
     "measure_sharpness": "landscape.sharpness",
     "measure_surface": "landscape.grid",
+    "open": "landscape.notebook",
     "open_checkpoint": "landscape.checkpoints",
     "read_landscape": "landscape.store",
     "write_report": "landscape.report",
