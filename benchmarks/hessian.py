@@ -1,0 +1,402 @@
+"""`python -m benchmarks.hessian`: what the curvature of every class costs beside PyHessian, curvlinops and eigenthings.
+
+All contestants measure the same trained network on the same samples in one process, class by class, and take turns;
+eigenvalues are held against float64 references of the same Hessians. Peers get each class as one batch where that is
+their fastest way. The last line is JSON; ratios above 1 mean that we are faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NoReturn
+from unittest import mock
+
+import curvlinops
+import hessian_eigenthings
+import numpy as np
+import pyhessian
+import torch
+from scipy.sparse.linalg import eigsh
+from scipy.stats import wasserstein_distance
+from torch import Tensor, nn
+from torch.nn import functional
+
+from analyses.steps import step
+from benchmarks.document import rewrite_block
+from foundation.command import Parser, run
+from foundation.devices import describe_device
+from landscape.checkpoints import open_checkpoint
+from landscape.curvature.density import density
+from landscape.curvature.krylov import Goal, both_ends, random_signs
+from landscape.curvature.operators import Hessians, Plan
+from landscape.curvature.plan import choose_plan
+from landscape.curvature.trace import estimate_trace
+from landscape.subject import Subject, Subset, TensorSamples
+from training.models import build_model
+
+WIDTH = 0.05  # asked 95 % half-width of the trace
+
+
+@dataclass(frozen=True)
+class Class:
+    """One class as every contestant gets it.
+
+    Attributes:
+        subset: Its place in the subject.
+        inputs: (n, …).
+        labels: (n,).
+        top: (5,) float64 reference of the largest eigenvalues.
+        bottom: Float64 reference of the smallest.
+        nodes: Float64 reference quadrature.
+        weights: Of the nodes.
+    """
+
+    subset: Subset
+    inputs: Tensor
+    labels: Tensor
+    top: np.ndarray
+    bottom: float
+    nodes: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What one contestant found of one class, and how long it took.
+
+    Attributes:
+        seconds: For all of it.
+        top: (5,) largest eigenvalues.
+        half_width: 95 % half-width of the trace, as a share of it.
+        nodes: Quadrature nodes of the density.
+        weights: Their weights.
+    """
+
+    seconds: float
+    top: np.ndarray
+    half_width: float
+    nodes: np.ndarray
+    weights: np.ndarray
+
+    def error(self, of: Class) -> float:
+        """Largest error of the five eigenvalues, as a share of the largest."""
+        return float(np.abs(self.top - of.top).max() / of.top[0])
+
+    def distance(self, of: Class) -> float:
+        """Wasserstein distance of the density to the reference, as a share of the largest eigenvalue."""
+        weights = np.maximum(self.weights, 0)
+        return float(wasserstein_distance(self.nodes, of.nodes, weights, of.weights) / of.top[0])
+
+
+class Contest:
+    """One network, its classes and their references.
+
+    Args:
+        subject: The network and data.
+        names: The classes that take part.
+    """
+
+    def __init__(self, subject: Subject, names: Sequence[str]) -> None:
+        self.subject = subject
+        self.plan: Plan = choose_plan(subject)
+        self.hessians = Hessians(subject, self.plan)
+        self.network: nn.Module = subject.network
+        double = Subject(
+            subject.network,
+            TensorSamples(subject.inputs(slice(0, len(subject.labels))).double(), subject.labels),
+            train_counts=[s.train_count for s in sorted(_classes(subject), key=lambda s: s.classes)],
+            dtype=torch.float64,
+        )
+        exact = Hessians(double, self.plan)
+        self.classes = []
+        for subset, twin in zip(_classes(subject), _classes(double), strict=True):
+            if subset.name not in names:
+                continue
+            rows = subject.rows(subset)
+            generator = torch.Generator().manual_seed(99)
+            goal = Goal(5, 1, tol=1e-5, at_least=50, max_products=100)
+            ends = both_ends(exact.of(twin), random_signs(subject.size, generator).double(), goal, generator)
+            self.classes.append(
+                Class(subset, subject.inputs(rows), subject.labels[rows], ends.top, float(ends.bottom[0]),
+                      ends.nodes, ends.weights)
+            )  # fmt: skip
+
+    def ours(self, of: Class) -> Bundle:
+        """Top 5, bottom 1, trace to the asked half-width, density."""
+        started = time.perf_counter()
+        hessian = self.hessians.of(of.subset)
+        generator = torch.Generator().manual_seed(1)
+        start = random_signs(self.subject.size, generator)
+        ends = both_ends(hessian, start, Goal(5, 1, at_least=16), generator)
+        trace = estimate_trace(hessian, ends.space, seed=1, probes=8, half_width=WIDTH)
+        density(ends.nodes, ends.weights)
+        seconds = time.perf_counter() - started
+        return Bundle(seconds, ends.top, trace.half_width / abs(trace.value), ends.nodes, ends.weights)
+
+    def pyhessian(self, of: Class, *, iterations: int = 100, tol: float = 1e-3) -> Bundle:
+        """PyHessian's three calls; at its defaults unless told otherwise.
+
+        Driven to our accuracy its trace is not run to the end: its probes are independent, so the number that meets
+        our half-width follows from their variance, and their time is charged.
+        """
+        started = time.perf_counter()
+        peer = self.peer(of)
+        top, _ = peer.eigenvalues(maxIter=iterations, tol=tol, top_n=5)
+        probing = time.perf_counter()
+        samples = np.array(peer.trace(tol=tol))
+        probed = time.perf_counter() - probing
+        with _eig():
+            nodes, weights = peer.density()
+        seconds = time.perf_counter() - started
+        half = 1.96 * samples.std(ddof=1) / abs(samples.mean())  # of one probe
+        if iterations > 100:
+            seconds += probed * max(0.0, (half / WIDTH) ** 2 / len(samples) - 1)
+        share = half / np.sqrt(len(samples)) if iterations == 100 else WIDTH
+        return Bundle(seconds, np.sort(top)[::-1], float(share), np.array(nodes[0]), np.array(weights[0]))
+
+    def peer(self, of: Class) -> Any:
+        """PyHessian's object; a `.grad` left by an earlier one would double its results."""
+        for parameter in self.network.parameters():
+            parameter.grad = None
+        return pyhessian.hessian(self.network, nn.CrossEntropyLoss(), data=(of.inputs, of.labels), cuda=False)
+
+    def our_ends(self, of: Class, top: int, bottom: int, tol: float) -> tuple[float, float]:
+        """Seconds and largest relative error of one eigenvalue at each asked end."""
+        started = time.perf_counter()
+        generator = torch.Generator().manual_seed(2)
+        start = random_signs(self.subject.size, generator)
+        ends = both_ends(self.hessians.of(of.subset), start, Goal(top, bottom, tol=tol), generator)
+        seconds = time.perf_counter() - started
+        errors = [abs(ends.top[0] / of.top[0] - 1)] + [abs(value / of.bottom - 1) for value in ends.bottom]
+        return seconds, float(max(errors))
+
+    def peer_top(self, of: Class) -> tuple[float, float]:
+        """PyHessian's largest eigenvalue at its defaults."""
+        started = time.perf_counter()
+        top, _ = self.peer(of).eigenvalues()
+        return time.perf_counter() - started, abs(top[0] / of.top[0] - 1)
+
+    def curvlinops_ends(self, of: Class) -> tuple[float, float]:
+        """SciPy's eigsh for both ends at once over curvlinops, its basis and tolerance tuned for it."""
+        started = time.perf_counter()
+        parameters = list(self.subject.parameters.values())
+        operator = curvlinops.HessianLinearOperator(
+            self.network, nn.CrossEntropyLoss(), parameters, [(of.inputs, of.labels)], check_deterministic=False
+        )
+        values = eigsh(operator.to_scipy(), k=2, which="BE", tol=1e-3, ncv=12, return_eigenvectors=False)
+        seconds = time.perf_counter() - started
+        return seconds, float(max(abs(values.max() / of.top[0] - 1), abs(values.min() / of.bottom - 1)))
+
+    def eigenthings_ends(self, of: Class) -> tuple[float, float]:
+        """hessian-eigenthings' Lanczos for either end; only the fewest steps that converge are charged."""
+        operator = hessian_eigenthings.HessianOperator(
+            self.network, [(of.inputs, of.labels)], hessian_eigenthings.supervised_loss(functional.cross_entropy)
+        )
+        found, seconds = [], 0.0
+        for which in ("LA", "SA"):
+            for steps in (6, 10, 15, 20, 30, 40):
+                started = time.perf_counter()
+                result = hessian_eigenthings.lanczos(operator, k=1, max_iter=steps, tol=1e-3, which=which, seed=0)
+                spent = time.perf_counter() - started
+                if bool(torch.as_tensor(result.converged).all()):
+                    break
+            seconds += spent
+            found.append(float(result.eigenvalues[0]))
+        return seconds, float(max(abs(found[0] / of.top[0] - 1), abs(found[1] / of.bottom - 1)))
+
+
+@contextlib.contextmanager
+def _eig() -> Iterator[None]:
+    """`torch.eig`, which PyHessian's density calls and PyTorch no longer answers, while a block runs."""
+
+    def eig(matrix: Tensor, eigenvectors: bool = False) -> tuple[Tensor, Tensor]:
+        values, vectors = torch.linalg.eigh(matrix)
+        return values[:, None], vectors
+
+    with mock.patch("torch.eig", eig):
+        yield
+
+
+def _classes(subject: Subject) -> list[Subset]:
+    return [s for s in subject.subsets if s.kind == "class"]
+
+
+def checkpoint(folder: Path, model: str, epochs: int) -> Subject:
+    """A trained network on its training samples, trained here unless the folder has it.
+
+    Args:
+        folder: Where runs are kept.
+        model: `cnn` or `resnet32`.
+        epochs: Of the training.
+
+    Returns:
+        The subject.
+    """
+    out = folder / model
+    step(
+        "training.run", "--data", "fashion-mini", "--imbalance", 100, "--method", "ce", "--model", model,
+        "--epochs", epochs, "--seed", 0, "--device", "cpu", "--out", out,
+    )  # fmt: skip
+    return open_checkpoint(out / "checkpoint.pt").subject
+
+
+def bundles(contest: Contest, repeats: int, driven: int) -> tuple[list[str], float]:
+    """The full bundle of every class.
+
+    Args:
+        contest: The contest.
+        repeats: Turns.
+        driven: Of how many of the rarest classes PyHessian is also driven to our accuracy.
+
+    Returns:
+        Rows of a table, and how many times faster we are than PyHessian at its defaults.
+    """
+    ours = [[contest.ours(c) for c in contest.classes] for _ in range(repeats)]
+    theirs = [[contest.pyhessian(c) for c in contest.classes] for _ in range(repeats)]
+    rows = [_row("ours", ours, contest.classes), _row("PyHessian, defaults", theirs, contest.classes)]
+    ratio = _median(theirs) / _median(ours)
+    rarest = contest.classes[-driven:] if driven else []
+    if rarest:
+        few = [turn[-driven:] for turn in ours]
+        pushed = [[contest.pyhessian(c, iterations=1000, tol=1e-6) for c in rarest]]
+        rows += [
+            _row(f"ours, {driven} rarest", few, rarest),
+            _row(f"PyHessian driven, {driven} rarest", pushed, rarest),
+        ]
+        ratio = min(ratio, _median(pushed) / _median(few))
+    return rows, ratio
+
+
+def _median(turns: list[list[Bundle]]) -> float:
+    return statistics.median(sum(b.seconds for b in turn) for turn in turns)
+
+
+def _row(name: str, turns: list[list[Bundle]], classes: Sequence[Class]) -> str:
+    last = turns[-1]
+    error = max(b.error(c) for b, c in zip(last, classes, strict=True))
+    width = max(b.half_width for b in last)
+    distance = max(b.distance(c) for b, c in zip(last, classes, strict=True))
+    return f"| {name} | {len(classes)} | {_median(turns):.1f} | {error:.1e} | {100 * width:.0f} % | {distance:.1e} |"
+
+
+def compare(
+    classes: Sequence[Class],
+    repeats: int,
+    ours: Callable[[Class], tuple[float, float]],
+    theirs: Callable[[Class], tuple[float, float]],
+) -> tuple[float, float, float, float, float]:
+    """Two contestants in turns over all classes: their seconds, their errors, and the ratio of the seconds."""
+    pairs = [[(ours(c), theirs(c)) for c in classes] for _ in range(repeats)]
+    mine = statistics.median(sum(a[0] for a, _ in turn) for turn in pairs)
+    other = statistics.median(sum(b[0] for _, b in turn) for turn in pairs)
+    errors = [max(pair[side][1] for turn in pairs for pair in turn) for side in (0, 1)]
+    return mine, other, errors[0], errors[1], other / mine
+
+
+def product_over_floor(repeats: int) -> tuple[float, float, float]:
+    """A product on kept graphs against its floor of two gradients, ResNet-32 on 128 images of CIFAR-10's shape.
+
+    Args:
+        repeats: Turns.
+
+    Returns:
+        Seconds of a product, of a gradient of the network as it is, and product / (2 gradients).
+    """
+    torch.manual_seed(0)
+    network = build_model("resnet32", in_channels=3, classes=10)
+    data = TensorSamples(torch.randn(128, 3, 32, 32), torch.arange(128) % 10)
+    subject = Subject(network, data, train_counts=[13] * 10)
+    hessian = Hessians(subject, choose_plan(subject)).of(subject.subsets[0])
+    vector = random_signs(subject.size, torch.Generator().manual_seed(0))
+    inputs, labels = subject.inputs(slice(0, 128)), subject.labels
+    parameters = list(subject.parameters.values())
+
+    def gradient(chunk: int) -> None:
+        for x, y in zip(torch.split(inputs, chunk), torch.split(labels, chunk), strict=True):
+            torch.autograd.grad(functional.cross_entropy(subject.network(x), y), parameters)
+
+    hessian(vector)
+    chunk = min((16, 32, 64, 128), key=lambda n: _seconds(lambda: gradient(n)))
+    products, gradients = [], []
+    for _ in range(max(repeats, 3)):
+        products.append(_seconds(lambda: hessian(vector)))
+        gradients.append(_seconds(lambda: gradient(chunk)))
+    ratio = statistics.median(p / (2 * g) for p, g in zip(products, gradients, strict=True))
+    return statistics.median(products), statistics.median(gradients), ratio
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the benchmark."""
+    run(_command, build_parser(), argv)
+
+
+def _command(arguments: argparse.Namespace) -> None:
+    warnings.filterwarnings("ignore", message="Using backward\\(\\) with create_graph")
+    repeats, ratios, parts = arguments.repeats, dict[str, float](), list[str]()
+    seconds, gradient, ratios["product_over_floor"] = product_over_floor(repeats)
+    parts.append(
+        f"One product of ResNet-32 on 128 images: {seconds:.2f} s; a gradient of the network as it is: "
+        f"{gradient:.2f} s; product / two gradients {ratios['product_over_floor']:.2f}."
+    )
+    print(parts[-1], flush=True)
+    subject = checkpoint(arguments.folder, "cnn", arguments.epochs)
+    names = [s.name for s in _classes(subject)][-arguments.classes :]
+    contest = Contest(subject, names)
+    lines = ["| | contestant | peer | error | peer's error | times faster |", "|---|---|---|---|---|---|"]
+    for label, key, ours, theirs in (
+        ("top 1", "top1_vs_pyhessian", lambda c: contest.our_ends(c, 1, 0, 1e-2), contest.peer_top),
+        ("both ends", "ends_vs_curvlinops", lambda c: contest.our_ends(c, 1, 1, 1e-3), contest.curvlinops_ends),
+        ("both ends", "ends_vs_eigenthings", lambda c: contest.our_ends(c, 1, 1, 1e-3), contest.eigenthings_ends),
+    ):
+        a, b, error, other, ratios[key] = compare(contest.classes, repeats, ours, theirs)
+        peer = key.split("_vs_")[1]
+        lines.append(f"| {label} | {a:.1f} s | {peer} {b:.1f} s | {error:.0e} | {other:.0e} | {ratios[key]:.2f} |")
+        print(lines[-1], flush=True)
+    parts.append("\n".join(lines))
+    head = ["| bundle | classes | s | worst top-5 error | trace ± 95 % | density |", "|---|---|---|---|---|---|"]
+    rows, ratios["bundle_vs_pyhessian"] = bundles(contest, repeats, arguments.driven)
+    print("\n".join(rows), flush=True)
+    if arguments.resnet:
+        network = checkpoint(arguments.folder, "resnet32", arguments.resnet_epochs)
+        deep = Contest(network, [s.name for s in _classes(network)][-arguments.resnet :])
+        more, ratio = bundles(deep, 1, 0)
+        rows += [row.replace("| ", "| ResNet-32: ", 1) for row in more]
+        ratios["bundle_vs_pyhessian"] = min(ratios["bundle_vs_pyhessian"], ratio)
+    parts.append("\n".join([*head, *rows]))
+    peers = ("torch", "pyhessian", "curvlinops-for-pytorch", "hessian-eigenthings")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in peers)
+    parts.append(f"{describe_device(subject.device)}, {versions}; medians of {repeats}.")
+    rewrite_block("hessian", "\n\n".join(parts))
+    print(json.dumps({key: round(ratios[key], 3) for key in sorted(ratios)}))
+
+
+def build_parser() -> Parser:
+    """The benchmark's options."""
+    parser = Parser("benchmarks.hessian", __doc__.splitlines()[0] if __doc__ else "", "--repeats 3")
+    parser.add_argument("--repeats", type=int, default=3, help="turns; medians are reported")
+    parser.add_argument("--classes", type=int, default=10, help="how many of the rarest classes take part")
+    parser.add_argument("--driven", type=int, default=3, help="rarest classes for PyHessian driven to our accuracy")
+    parser.add_argument("--resnet", type=int, default=6, help="rarest classes measured with ResNet-32; 0: none")
+    parser.add_argument("--epochs", type=int, default=30, help="training of the cnn")
+    parser.add_argument("--resnet-epochs", type=int, default=5, help="training of ResNet-32")
+    parser.add_argument("--folder", type=Path, default=Path("runs/benchmark"), help="where the checkpoints are kept")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
