@@ -27,6 +27,7 @@ from benchmarks.document import rewrite_block
 from foundation.command import Parser, run
 from foundation.devices import describe_device
 from landscape.adaptive import Refinement
+from landscape.curvature.workers import Workers
 from landscape.directions import random_plane
 from landscape.evaluation import Evaluator, channels_last
 from landscape.folding import FoldedNetwork
@@ -80,17 +81,21 @@ def measure_speed(turns: int) -> Speed:
     subject = Subject(network, TensorSamples(inputs, labels), train_counts=COUNTS)
     evaluator, plane = Evaluator(subject), random_plane(subject)
     folded, packed = FoldedNetwork(network), channels_last(inputs)
+    workers = Workers(torch.get_num_threads())  # as the evaluator has them
 
     def plain(chunk: int) -> None:
         with torch.inference_mode():
             for x, y in zip(torch.split(inputs, chunk), torch.split(labels, chunk), strict=True):
                 _total(network(x), y)
 
+    def chunk_total(part: tuple[Tensor, Tensor]) -> float:
+        with torch.inference_mode():
+            return _total(folded(part[0]), part[1])
+
     def total() -> None:
         folded.refold()
-        with torch.inference_mode():
-            for x, y in zip(torch.split(packed, evaluator.chunk), torch.split(labels, evaluator.chunk), strict=True):
-                _total(folded(x), y)
+        size = evaluator.chunk
+        sum(workers.map(chunk_total, zip(torch.split(packed, size), torch.split(labels, size), strict=True)))
 
     def ours() -> None:
         evaluator.at(plane.at(0.1, -0.2))
