@@ -61,10 +61,11 @@ class Hessians:
         """The Hessian of a subset's loss in the subject's dtype; it keeps graphs until it is dropped."""
         return self._made(self.subject.rows(subset), self.subject.weights(subset))
 
-    def of_rows(self, rows: slice) -> LossHessian:
-        """The Hessian of the mean loss over a range of class-sorted rows."""
-        count = rows.stop - rows.start
-        weights = torch.full((count,), 1 / count, dtype=torch.float64, device=self.subject.device)
+    def of_rows(self, rows: slice, weights: Tensor | None = None) -> LossHessian:
+        """The Hessian of the mean loss over some class-sorted rows, or of the mean with weights (n,) that sum to 1."""
+        if weights is None:
+            count = len(range(rows.start, rows.stop, rows.step or 1))
+            weights = torch.full((count,), 1 / count, dtype=torch.float64, device=self.subject.device)
         return self._made(rows, weights)
 
     def compared(self, subset: Subset) -> tuple[LossHessian, LossHessian]:
@@ -82,13 +83,17 @@ class Hessians:
         step = math.ceil((rows.stop - rows.start) / COMPARED)
         rows, weights = slice(rows.start, rows.stop, step), weights[::step]
         weights = weights / weights.sum()
-        exact = _Batches(self.subject, rows, weights, self.plan)
+        exact = self.batches(rows, weights)
         return self._made(rows, weights, keep=0), LossHessian(
             network, parameters, self.subject.loss, exact, workers=self._workers
         )
 
+    def batches(self, rows: slice, weights: Tensor) -> Batches:
+        """Some rows with their weights, (n,), in the chunks that products are computed in; iterable again and again."""
+        return Batches(self.subject, rows, weights, self.plan)
+
     def _made(self, rows: slice, weights: Tensor, *, keep: int | None = None) -> LossHessian:
-        batches = _Batches(self.subject, rows, weights.to(self.subject.dtype), self.plan)
+        batches = self.batches(rows, weights.to(self.subject.dtype))
         keep = self.plan.keep if keep is None else keep
         return LossHessian(
             self._forward, self._parameters, self.subject.loss, batches, keep=keep, workers=self._workers
@@ -96,7 +101,7 @@ class Hessians:
 
 
 @dataclass(frozen=True)
-class _Batches:
+class Batches:
     """The rows in chunks of nearly equal size: a ragged last one would cost a launch for a few samples."""
 
     subject: Subject
@@ -104,7 +109,8 @@ class _Batches:
     weights: Tensor
     plan: Plan
 
-    def __call__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch]:
+        """One batch after the other."""
         rows = range(self.rows.start, self.rows.stop, self.rows.step or 1)
         size = math.ceil(len(rows) / math.ceil(len(rows) / self.plan.chunk))
         for begin in range(0, len(rows), size):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from foundation.errors import LandscapeError
 from landscape.curvature.fused import fused
 from landscape.curvature.operators import Hessians, Plan
 from landscape.curvature.plan import choose_plan
@@ -165,3 +166,58 @@ def test_a_network_that_cannot_be_traced_is_measured_as_it_is():
 
 
 assert COUNTS == (37, 11, 3, 2, 1)  # classes of 3, 2 and 1 samples, and chunks of 8 that are ragged
+
+
+@pytest.mark.parametrize("plan", ["one graph", "half kept", "fresh graphs", "two workers"])
+def test_several_vectors_at_once_are_the_products_one_by_one(plan):
+    of = subject()
+    hessian = Hessians(of, PLANS[plan]).of(of.subsets[0])
+    vectors = torch.randn(4, of.size, generator=torch.Generator().manual_seed(3), dtype=of.dtype)
+    assert torch.equal(hessian.block(vectors), torch.stack([hessian(v) for v in vectors]))
+    assert hessian.products == 8
+
+
+def test_a_diagonal_block_is_that_of_the_dense_hessian():
+    of = subject()
+    exact, sizes = dense(of, of.subsets[0])[2], [p.numel() for p in of.parameters.values()]
+    hessian = Hessians(of, PLANS["half kept"]).of(of.subsets[0])
+    places = torch.split(torch.arange(of.size), sizes)
+    for members in ([0], [2, 3], [len(sizes) - 1]):
+        rows = torch.cat([places[i] for i in members])
+        vectors = torch.eye(len(rows), dtype=of.dtype)[:5]
+        expected = exact[np.ix_(rows, rows)][:5]
+        np.testing.assert_allclose(hessian.block(vectors, members), expected, rtol=0, atol=1e-12 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("limit", [1, 3])
+def test_out_of_memory_halves_the_batch_and_leaves_the_answer(plan, limit):
+    """An allocator that refuses batches of more than `limit` samples, from the second batch on."""
+    plain = subject()
+    vectors = torch.randn(2, plain.size, generator=torch.Generator().manual_seed(3), dtype=plain.dtype)
+    calls = []
+
+    def crowded(logits, labels):
+        calls.append(len(labels))
+        if len(calls) > 2 and len(labels) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain.loss(logits, labels)
+
+    for name in ("all", "class:4"):
+        subset = next(s for s in plain.subsets if s.name == name)
+        expected = Hessians(plain, PLANS[plan]).of(subset)
+        found = Hessians(plain.with_loss(crowded), PLANS[plan]).of(subset)
+        scale = float(expected.block(vectors).abs().max())
+        torch.testing.assert_close(found.block(vectors), expected.block(vectors), rtol=0, atol=1e-13 * scale)
+        torch.testing.assert_close(found.gradient, expected.gradient, rtol=0, atol=1e-13 * scale)
+        assert found.value == pytest.approx(expected.value, rel=1e-13)
+        calls.clear()
+
+
+def test_out_of_memory_for_a_single_sample_is_one_sentence():
+    def hopeless(logits, labels):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    of = subject(loss=hopeless)
+    with pytest.raises(LandscapeError, match="single sample"):
+        Hessians(of, PLANS["half kept"]).of(of.subsets[0])(torch.ones(of.size, dtype=of.dtype))

@@ -1,0 +1,128 @@
+"""The Gauss–Newton part of a Hessian: its products, and the whole spectrum of a small class from a Gram matrix.
+
+H = G + Σ_i w_i Σ_c ∂ℓ_i/∂z_c ∇²z_c with G = Σ_i w_i J_iᵀ S_i J_i, where J_i is the Jacobian of sample i's logits and
+S_i = ∇²_z ℓ_i (Schraudolph, Neural Computation 2002; Sagun et al., 2017). For cross-entropy S_i = diag(p) − ppᵀ has
+rank C − 1, so a class of n samples has at most n(C − 1) eigenvalues that are not zero, and they are those of the Gram
+matrix AAᵀ with G = AᵀA. G is positive semi-definite whatever H is: it says nothing about negative curvature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from landscape.curvature.forward_mode import along
+from landscape.curvature.krylov import Goal, both_ends, random_signs
+from landscape.curvature.operators import Hessians
+from landscape.curvature.products import LossHessian
+from landscape.subject import Batch, Subject, Subset
+
+Array = NDArray[np.float64]
+
+LARGEST_ROWS = 500
+"""Rows n·C of A up to which the Gram matrix is made: 500 backward passes of one sample."""
+LARGEST_BYTES = 1 << 30
+"""Of A."""
+STRIPE = 1 << 18
+
+
+class GaussNewton:
+    """v ↦ Gv for the loss of a subset: one forward-mode pass, the loss's own Hessian, one backward pass.
+
+    Args:
+        hessians: The subject and how much of it is computed at a time.
+        subset: The subset.
+    """
+
+    def __init__(self, hessians: Hessians, subset: Subset) -> None:
+        self._subject = hessians.subject
+        weights = hessians.subject.weights(subset).to(hessians.subject.dtype)
+        self._batches = hessians.batches(hessians.subject.rows(subset), weights)
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        """Gv, (P,) → (P,), summed over batches in float64."""
+        total = torch.zeros(vector.shape, dtype=torch.float64, device=vector.device)
+        for batch in self._batches:
+            total += torch.cat([part.reshape(-1) for part in self._product(batch, vector)]).double()
+        return total.to(vector.dtype)
+
+    def _product(self, batch: Batch, vector: Tensor) -> tuple[Tensor, ...]:
+        subject = self._subject
+        moved = along(subject, batch.inputs, vector, lambda logits: logits)
+        outputs = subject.network(batch.inputs)
+        free = outputs.detach().requires_grad_()
+        loss = (subject.loss(free, batch.labels) * batch.weights).sum()
+        (slope,) = torch.autograd.grad(loss, free, create_graph=True)
+        (curved,) = torch.autograd.grad(slope, free, moved, materialize_grads=True)
+        return torch.autograd.grad(outputs, list(subject.parameters.values()), curved, materialize_grads=True)
+
+
+@dataclass(frozen=True)
+class GaussNewtonSpectrum:
+    """The Gauss–Newton spectrum of a small subset.
+
+    Attributes:
+        values: (m,) its eigenvalues that can differ from zero, descending.
+        trace: Their sum.
+        rest: ‖H − G‖, the largest |eigenvalue| of what G leaves out.
+    """
+
+    values: Array
+    trace: float
+    rest: float
+
+
+def is_small(subject: Subject, subset: Subset) -> bool:
+    """Whether the subset's Gram matrix is small enough to be made."""
+    rows = subset.measured_count * subject.classes
+    element = torch.finfo(subject.dtype).bits // 8
+    return rows <= LARGEST_ROWS and rows * subject.size * element <= LARGEST_BYTES
+
+
+def gauss_newton_spectrum(subject: Subject, subset: Subset, hessian: LossHessian, seed: int) -> GaussNewtonSpectrum:
+    """All of G's spectrum, from its Gram matrix, and how far H is from G.
+
+    Args:
+        subject: The network and data.
+        subset: A small one (`is_small`).
+        hessian: Its Hessian.
+        seed: Of the random start that looks for ‖H − G‖.
+
+    Returns:
+        The spectrum.
+    """
+    rows = _factor(subject, subset)
+    gram = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
+    for stripe in torch.split(rows, STRIPE, 1):
+        gram += stripe.double() @ stripe.double().T
+    values = torch.linalg.eigvalsh(gram).flip(0).clamp(min=0).cpu().numpy()
+    generator = torch.Generator().manual_seed(seed)
+    start = random_signs(subject.size, generator).to(rows)
+    ends = both_ends(lambda v: hessian(v) - (rows @ v) @ rows, start, Goal(1, 1, tol=1e-2), generator)
+    most = min(len(values), subset.measured_count * (subject.classes - 1), subject.size)
+    return GaussNewtonSpectrum(values[:most], float(values.sum()), float(max(abs(ends.top[0]), abs(ends.bottom[0]))))
+
+
+def _factor(subject: Subject, subset: Subset) -> Tensor:
+    """A with G = AᵀA, (n·C, P): √w_i S_i^½ J_i of each sample, its Jacobian row by row."""
+    parameters, start = list(subject.parameters.values()), subject.rows(subset).start
+    factor = torch.empty(subset.measured_count * subject.classes, subject.size).to(subject.vector())
+    for i, weight in enumerate(subject.weights(subset).tolist()):
+        row = slice(start + i, start + i + 1)
+        logits = subject.network(subject.inputs(row))
+        root = weight**0.5 * _root(subject, logits.detach(), subject.labels[row])
+        for c, direction in enumerate(root.to(logits)):
+            parts = torch.autograd.grad(logits, parameters, direction[None], retain_graph=True, materialize_grads=True)
+            factor[i * subject.classes + c] = torch.cat([p.reshape(-1) for p in parts])
+    return factor
+
+
+def _root(subject: Subject, logits: Tensor, label: Tensor) -> Tensor:
+    """(C, C) float64 symmetric square root of ∇²_z ℓ at one sample's logits (1, C)."""
+    curvature = torch.autograd.functional.hessian(lambda z: subject.loss(z, label).sum(), logits.double())
+    values, vectors = torch.linalg.eigh(curvature.reshape(subject.classes, subject.classes))
+    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
