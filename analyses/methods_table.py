@@ -25,9 +25,10 @@ from foundation.errors import InputError, one_of
 from foundation.files import replacing, write_json, write_text
 from foundation.groups import group_classes
 from foundation.progress import Progress
-from training import Config, train
+from training import Config, Run, train
 from training.checkpoint import load_checkpoint
 from training.data import Split, open_data
+from training.methods import build_method
 from training.models import build_model
 
 RESAMPLES = 2000
@@ -231,6 +232,49 @@ def test_images(data_dir: Path | None = None) -> Split:
         return open_data("fashion-mini").test
 
 
+def configuration(out: Path, name: str, *, seed: int, epochs: int) -> Config:
+    """One run of the table.
+
+    Args:
+        out: The folder of the runs.
+        name: The row, a key of `METHODS`.
+        seed: Of weights and of the chosen images alike.
+        epochs: Of the run.
+
+    Returns:
+        Its configuration.
+    """
+    method, kwargs = METHODS[name]
+    return Config(
+        out=out / name.replace(" ", "_") / f"seed-{seed}",
+        method=method,
+        method_kwargs=kwargs,
+        seed=seed,
+        data_seed=seed,
+        epochs=epochs,
+        evaluate_every=epochs,
+        snapshots=0,
+    )
+
+
+def check_settings(run: Run) -> None:
+    """Refuses a run of an earlier day whose method had other default settings than it has now.
+
+    Args:
+        run: A finished run.
+
+    Raises:
+        InputError: A setting differs.
+    """
+    found = load_checkpoint(run.checkpoint).method
+    now = build_method(run.config.method, run.class_counts, **run.config.method_kwargs).record
+    if found != now:
+        raise InputError(
+            f"{run.folder} was trained with {found['kwargs']}, and the method's settings are now {now['kwargs']}: "
+            "remove the folder to train it again"
+        )
+
+
 def methods_table(out: Path, *, methods: Sequence[str], seeds: int, epochs: int, test: Split) -> Table:
     """Trains what is not yet trained and asks every run about the test images.
 
@@ -248,23 +292,11 @@ def methods_table(out: Path, *, methods: Sequence[str], seeds: int, epochs: int,
     right = {}
     with Progress("methods", len(methods) * seeds, "run") as progress:
         for name in methods:
-            method, kwargs = METHODS[name]
             found = []
             for seed in range(seeds):
-                folder = out / name.replace(" ", "_") / f"seed-{seed}"
-                finished = train(
-                    Config(
-                        out=folder,
-                        method=method,
-                        method_kwargs=kwargs,
-                        seed=seed,
-                        data_seed=seed,
-                        epochs=epochs,
-                        evaluate_every=epochs,
-                        snapshots=0,
-                    )
-                )
-                found.append(predictions(folder, test) == labels)
+                finished = train(configuration(out, name, seed=seed, epochs=epochs))
+                check_settings(finished)
+                found.append(predictions(finished.folder, test) == labels)
                 progress.advance(note=name)
             right[name] = np.stack(found)
     groups = {"all": tuple(range(len(finished.class_counts))), **dict(group_classes(finished.class_counts).named())}

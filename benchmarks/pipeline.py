@@ -90,6 +90,13 @@ def our_session(data: DataSet, *, model: str, device: torch.device) -> Session:
     return Session(config, data, build_method("ce", data.class_counts), device)
 
 
+def our_epoch(session: Session) -> None:
+    """One epoch of a session's steps."""
+    session.forward.train()
+    for index, (batch, mix) in enumerate(session.batches(0, seed=0)):
+        session.step(0, index, batch, mix)
+
+
 def images_over_dataloader(data: DataSet, *, model: str, device: torch.device, workers: int, turns: int) -> float:
     """Our images per second over the usual recipe's, the median over turns.
 
@@ -105,18 +112,7 @@ def images_over_dataloader(data: DataSet, *, model: str, device: torch.device, w
     """
     session = our_session(data, model=model, device=device)
     theirs = usual_epoch(data, model=model, device=device, workers=workers)
-
-    def ours() -> None:
-        session.forward.train()
-        for index, (batch, mix) in enumerate(session.batches(0, seed=0)):
-            session.step(0, index, batch, mix)
-
-    ratios = []
-    for turn in range(turns + 1):
-        theirs_took, ours_took = _seconds(theirs, device), _seconds(ours, device)
-        if turn:
-            ratios.append(theirs_took / ours_took)
-    return statistics.median(ratios)
+    return _time_over(theirs, lambda: our_epoch(session), device, turns)
 
 
 def pipeline_share(data: DataSet, *, model: str, device: torch.device, turns: int) -> float:
@@ -137,17 +133,7 @@ def pipeline_share(data: DataSet, *, model: str, device: torch.device, turns: in
         for _ in session.batches(0, seed=0):
             pass
 
-    def steps() -> None:
-        session.forward.train()
-        for index, (batch, mix) in enumerate(session.batches(0, seed=0)):
-            session.step(0, index, batch, mix)
-
-    shares = []
-    for turn in range(turns + 1):
-        alone, whole = _seconds(batches, device), _seconds(steps, device)
-        if turn:
-            shares.append(alone / whole)
-    return statistics.median(shares)
+    return _time_over(batches, lambda: our_epoch(session), device, turns)
 
 
 def wait(device: torch.device) -> None:
@@ -162,3 +148,9 @@ def _seconds(work: Callable[[], None], device: torch.device) -> float:
     work()
     wait(device)
     return time.perf_counter() - started
+
+
+def _time_over(work: Callable[[], None], other: Callable[[], None], device: torch.device, turns: int) -> float:
+    """The time of one piece of work over another's, the median over turns after one to warm up."""
+    ratios = [_seconds(work, device) / _seconds(other, device) for _ in range(turns + 1)]
+    return statistics.median(ratios[1:])

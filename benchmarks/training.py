@@ -11,9 +11,9 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 
@@ -26,17 +26,33 @@ from training.data import DataSet, open_data
 from training.methods import build_method
 from training.session import Session
 
-METHODS = {"ce": "ce", "bgp": "bgp", "sam": "sam", "imbsam": "imbsam", "focalsam": "focal-sam"}
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ce": ("ce", {}),
+    "bgp": ("bgp", {}),
+    "bgp_l1": ("bgp", {"norm": "l1"}),
+    "bgp_class_mean": ("bgp", {"member": "class-mean"}),
+    "bgp_classifier": ("bgp", {"member": "classifier"}),
+    "bgp_logit_norm": ("bgp", {"member": "logit-norm"}),
+    "sam": ("sam", {}),
+    "imbsam": ("imbsam", {}),
+    "focalsam": ("focal-sam", {}),
+}
+"""What is timed: by its name in the figures, the method and its settings."""
 STEPS_A_TURN = 4
 
 
 def step_times(
-    methods: Sequence[str], data: DataSet, *, model: str, device: torch.device, turns: int
+    methods: Mapping[str, tuple[str, dict[str, Any]]],
+    data: DataSet,
+    *,
+    model: str,
+    device: torch.device,
+    turns: int,
 ) -> dict[str, list[float]]:
     """Seconds per step of each method, turn by turn.
 
     Args:
-        methods: Names of methods.
+        methods: By name, the method and its settings.
         data: What is trained on.
         model: The network's name.
         device: Where.
@@ -46,14 +62,14 @@ def step_times(
         By method, one number a turn.
     """
     sessions = {}
-    for name in methods:
-        config = Config(out=Path("unused"), method=name, model=model)
-        sessions[name] = Session(config, data, build_method(name, data.class_counts), device)
+    for name, (method, kwargs) in methods.items():
+        config = Config(out=Path("unused"), method=method, method_kwargs=kwargs, model=model)
+        sessions[name] = Session(config, data, build_method(method, data.class_counts, **kwargs), device)
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
     batches = order[: BATCH * STEPS_A_TURN].tensor_split(STEPS_A_TURN)
     times: dict[str, list[float]] = {name: [] for name in methods}
     for turn in range(turns + 2):  # two turns to warm up
-        for name in methods if turn % 2 else reversed(methods):
+        for name in methods if turn % 2 else reversed(list(methods)):
             wait(device)
             started = time.perf_counter()
             session = sessions[name]
@@ -70,15 +86,20 @@ def ratio(times: dict[str, list[float]], name: str) -> float:
     return statistics.median(a / b for a, b in zip(times[name], times["ce"], strict=True))
 
 
+def described(method: str, kwargs: Mapping[str, Any]) -> str:
+    """A method with its settings, as the table shows it."""
+    return " ".join((method, *map(str, kwargs.values())))
+
+
 def _main(arguments: argparse.Namespace) -> None:
     device = choose_device(arguments.device)
     data = open_data("fashion-mini", imbalance=100)
-    times = step_times(list(METHODS.values()), data, model=arguments.model, device=device, turns=arguments.turns)
+    times = step_times(METHODS, data, model=arguments.model, device=device, turns=arguments.turns)
     share = pipeline_share(data, model=arguments.model, device=device, turns=5)
     workers = min(4, os.cpu_count() or 1)
     faster = images_over_dataloader(data, model=arguments.model, device=device, workers=workers, turns=3)
     rows = [
-        f"| {name} | {1e3 * statistics.median(seconds):.1f} | {ratio(times, name):.3f} |"
+        f"| {described(*METHODS[name])} | {1e3 * statistics.median(seconds):.1f} | {ratio(times, name):.3f} |"
         for name, seconds in times.items()
     ]
     text = "\n".join(
@@ -94,7 +115,7 @@ def _main(arguments: argparse.Namespace) -> None:
     )
     print(text)
     rewrite_block("training", text)
-    ratios = {f"{key}_over_ce": ratio(times, name) for key, name in METHODS.items() if key != "ce"}
+    ratios = {f"{name}_over_ce": ratio(times, name) for name in METHODS if name != "ce"}
     figures = {**ratios, "pipeline_share": share, "images_over_dataloader": faster}
     print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
 

@@ -41,7 +41,7 @@ class Config:
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …
         precision: `"float32"`, `"bfloat16"` (autocast) or `"float64"`.
         channels_last: Keep images and weights in NHWC order.
-        compile: Compile the network by `torch.compile`, with CUDA graphs on a GPU.
+        compile: Compile the network by `torch.compile`, on a GPU with CUDA graphs where a step is a single pass.
         augment: A key of `training.augment.AUGMENTATIONS`; None for the data set's habit.
         accumulate: Parts that each batch is split into to fit the memory; the step is the same but for BatchNorm.
         ema: Decay of an exponential moving average of the weights, which is then what is evaluated and saved; 0: none.

@@ -104,8 +104,11 @@ class Session:
         )
         forward: nn.Module = Both(network)
         if self.config.compile:
-            # On a GPU small networks wait for kernel launches: CUDA graphs replay a whole pass at once.
-            forward.compile(mode="reduce-overhead" if on_gpu else None)
+            # On a GPU small networks wait for kernel launches: CUDA graphs replay a whole pass at once. What a graph
+            # gives lasts until its next pass, so steps that keep gradients over several passes go without. An epoch
+            # has two batch sizes at most, each worth its own kernels.
+            one_pass = phase.method.optimizer is None and self.config.accumulate == 1
+            forward.compile(mode="reduce-overhead" if on_gpu and one_pass else None, dynamic=False)
         if world_size() > 1:
             forward = DistributedDataParallel(forward, [self.device] if on_gpu else None)
         self.forward = forward

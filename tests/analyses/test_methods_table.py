@@ -1,10 +1,14 @@
 """The methods table: intervals against closed forms, and a small table from end to end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from analyses.methods_table import METHODS, PAIRS, markdown, methods_table, tabulate
+from analyses.methods_table import METHODS, PAIRS, check_settings, configuration, markdown, methods_table, tabulate
+from foundation.errors import InputError
+from training import train
 from training.data import open_data
 from training.methods import build_method
 
@@ -66,3 +70,11 @@ def test_a_small_table_is_the_same_when_it_is_continued(tmp_path):
     text = markdown(table)
     assert "| bgp - ce |" in text and "1,000 test images, mean of 2 seeds" in text
     assert methods_table(tmp_path, methods=["ce", "bgp"], seeds=2, epochs=1, test=test) == table
+
+
+def test_a_run_with_other_settings_than_the_methods_are_now_is_refused(tmp_path):
+    run = train(replace(configuration(tmp_path, "bgp", seed=0, epochs=1), model_kwargs={"widths": [2]}))
+    check_settings(run)
+    other = replace(run, config=replace(run.config, method_kwargs={"weight": 3.0}))  # as if 3 were the default by now
+    with pytest.raises(InputError, match="remove the folder"):
+        check_settings(other)

@@ -31,6 +31,10 @@ LOSSES = {
     "ib": {},
     "batch-balanced-ce+unbalanced-penalty": {"batch-balanced-ce.weight": 0.5},
     "abc-norm+mae": {},
+    "cc-sam": {},
+    "ldam-drw+bgp": {},
+    "cc-sam-classifier": {},
+    "bgp parameters": {"member": "parameters"},
 }
 SYNCHRONISED = ["sam", "asam", "gsam", "gnp", "imbsam", "focal-sam", "sam+bgp"]
 CASES = {

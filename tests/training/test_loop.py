@@ -12,8 +12,10 @@ from foundation.errors import InputError, LandscapeError
 from training import Config, train
 from training.checkpoint import load_checkpoint
 from training.data import open_split
-from training.loop import is_snapshot
+from training.loop import is_snapshot, open_configured
+from training.methods import build_method
 from training.models import build_model
+from training.session import Session
 
 
 def config(out, **changes):
@@ -208,13 +210,30 @@ def test_snapshots_are_evenly_spaced_and_end_with_the_last():
 
 
 @pytest.mark.slow
-def test_a_compiled_network_takes_the_same_steps(tmp_path):
+@pytest.mark.parametrize("method", ["ce", "sam+bgp"])
+def test_a_compiled_network_takes_the_same_steps(tmp_path, method):
     eager, compiled = (
-        train(config(tmp_path / str(on), compile=on, epochs=1, precision="float64")) for on in (False, True)
+        train(config(tmp_path / str(on), method=method, compile=on, epochs=1, precision="float64"))
+        for on in (False, True)
     )
     ours, theirs = (load_checkpoint(run.checkpoint).state_dict for run in (compiled, eager))
     for name, tensor in ours.items():
         torch.testing.assert_close(tensor, theirs[name], rtol=1e-9, atol=1e-9)
+
+
+def test_one_channel_networks_work_in_nhwc_order(tmp_path):
+    """A one-channel image is in both orders at once, so the weights must decide: NCHW steps take 1.5 times as long."""
+    settings = config(tmp_path)
+    data = open_configured(settings)
+    session = Session(settings, data, build_method("ce", data.class_counts), torch.device("cpu"))
+    seen = []
+    for module in session.network.body[:4]:
+        module.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    (images, _), _ = next(session.batches(0, seed=0))
+    session.forward(images)
+    assert len(seen) == 4
+    for output in seen:
+        assert output.is_contiguous(memory_format=torch.channels_last) and not output.is_contiguous()
 
 
 def test_a_run_is_what_a_plain_loop_does(tmp_path):

@@ -4,11 +4,14 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from foundation.errors import InputError, LandscapeError
+from tests.conftest import ROOT
 from tests.kill_at import kill_after
 from training import Config, train
 from training.checkpoint import load_checkpoint
@@ -90,3 +93,15 @@ def test_a_killed_process_ends_the_run_with_a_sentence_and_it_resumes(tmp_path):
     train(config(tmp_path / "run"))
     train(config(tmp_path / "whole"))
     assert_same_network(tmp_path / "run", tmp_path / "whole")
+
+
+def test_torchrun_starts_the_command_on_two_processes(tmp_path):
+    flags = "--data digits --imbalance 10 --model-kwargs batch_norm=false widths=[4,8] --epochs 1 --device cpu "
+    flags += "--precision float64 --batch-size 97 --lr 0.05 --snapshots 0 --method bgp"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*torchrun, "-m", "training.run", *flags.split(), "--out", str(tmp_path / "two")]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("wrote ") == 1  # rank 0 alone speaks
+    train(config(tmp_path / "one", method="bgp", epochs=1))
+    assert_same_network(tmp_path / "two", tmp_path / "one")

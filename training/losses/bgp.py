@@ -93,7 +93,8 @@ def bgp(
             raise InputError("bgp's parameters member takes a finite difference of radius 0: the usual value is 0.1")
         if schedule != "constant":
             raise InputError(f"bgp's parameters member knows no schedule {schedule!r}: use constant")
-        return Perturbation("bgp-parameters", {"weight": strength, "radius": radius})
+        # Synchronised: the classes present are those of the batch of all ranks, as for the other members.
+        return Perturbation("bgp-parameters", {"weight": strength, "radius": radius, "synchronised": True})
     over_training = SCHEDULES[schedule]
 
     def coefficient(moment: Moment) -> float:

@@ -5,7 +5,7 @@ authors' code only the classifier is perturbed. Moving W by E_c = ρ_c G_c / ‖
 class's gradient, moves a logit vector by E_c h_i = ρ_c / (‖G_c‖_F n_c) Σ_{j∈c} (h_jᵀ h_i) d_j. So one forward pass
 through the network is enough, no weight has to be moved, and the cost is a few B x B products.
 
-Class gradients are those of this rank's samples, as perturbations of SAM are.
+Class gradients are those of the batch of all ranks: their rows are gathered, which costs a small message a step.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from torch import Tensor
 
 from foundation.errors import InputError
 from training.losses.base import Moment, Outputs, PerClass, cross_entropy, errors_of
-from training.losses.class_means import same_class
+from training.losses.class_means import count_classes, squared_mean_norms
 from training.losses.parts import Loss, Stage, Transform
+from training.losses.ranks import gather_rows, global_sum
 
 
 def cc_sam(
@@ -54,12 +55,15 @@ def cc_sam(
 
         def losses(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
             calm = loss.losses(outputs, labels, moment)
-            d, within, size = _class_gradients(loss, outputs, labels, moment)
+            d, h, of = _gradient_rows(loss, outputs, labels, moment)
+            counts = count_classes(labels, d.shape[1], d.dtype)
+            squared = squared_mean_norms((d @ d.T) * (h @ h.T), of, counts)
+            size = squared.clamp(min=0).sqrt()[labels]  # ‖G_{y_i}‖; rounding can leave a zero slightly negative
             weight = outputs.weight.detach()
             radius = radii.like(d)[labels] * (weight.norm() / (2 * size)).sqrt() * weight.numel() ** -0.25
             # A class without a gradient has no direction to move in.
-            length = torch.where(size > 0, radius / (size * within.sum(1)), 0)
-            products = (outputs.features @ outputs.features.detach().T) * within
+            length = torch.where(size > 0, radius / (size * counts[labels]), 0)
+            products = (outputs.features @ h.T) * (labels[:, None] == of[None, :])
             moved = outputs.logits + length[:, None] * (products @ d)
             stormy = loss.losses(Outputs(moved, outputs.features, outputs.weight), labels, moment)
             return (1 - share) * calm + share * stormy
@@ -70,17 +74,14 @@ def cc_sam(
     return Transform(transform, stage)
 
 
-def _class_gradients(loss: Loss, outputs: Outputs, labels: Tensor, moment: Moment) -> tuple[Tensor, Tensor, Tensor]:
-    """Logit gradients d (B, C), whether samples share a class (B, B), ‖G_{y_i}‖_F (B,); all are constants."""
+def _gradient_rows(loss: Loss, outputs: Outputs, labels: Tensor, moment: Moment) -> tuple[Tensor, Tensor, Tensor]:
+    """Logit gradients (B, C), features (B, d) and labels (B,) of all ranks' samples, as constants."""
     with torch.enable_grad():
         logits = outputs.logits.detach().requires_grad_()
         still = Outputs(logits, outputs.features.detach(), outputs.weight.detach())
         (d,) = torch.autograd.grad(loss.losses(still, labels, moment).sum(), logits)
-    within = same_class(labels).to(d.dtype)
-    products = (d @ d.T) * (still.features @ still.features.T) * within
-    # Σ over a class's rows of Σ_j within is ‖Σ_{i∈c} d_i h_iᵀ‖²; rounding can leave a zero slightly negative.
-    squared = within @ products.sum(1) / within.sum(1).square()
-    return d, within, squared.clamp(min=0).sqrt()
+    rows, of = gather_rows(torch.cat([d, still.features], 1), labels)
+    return rows[:, : d.shape[1]], rows[:, d.shape[1] :], of
 
 
 def cc_sam_classifier(class_counts: Sequence[int], *, reach: float = 1.0, limit: float = 1.0) -> Loss:
@@ -106,9 +107,9 @@ def cc_sam_classifier(class_counts: Sequence[int], *, reach: float = 1.0, limit:
         v = weights.like(outputs.logits)[labels]
         with torch.no_grad():
             slopes = errors_of(outputs.logits, labels) @ weight
-            within = same_class(labels).to(slopes.dtype)
-            size = (within @ slopes.square().sum(1)).sqrt().clamp(min=torch.finfo(slopes.dtype).tiny)
-            noise = (reach * v / size)[:, None] * slopes
+            squared = slopes.new_zeros(len(class_counts)).index_add_(0, labels, slopes.square().sum(1))
+            size = global_sum(squared).sqrt().clamp(min=torch.finfo(slopes.dtype).tiny)
+            noise = (reach * v / size[labels])[:, None] * slopes
         moved = outputs.logits + noise @ weight.T
         calm = cross_entropy(outputs.logits, labels)
         return (1 - alpha) * calm + alpha * v * cross_entropy(moved, labels)

@@ -15,11 +15,6 @@ def count_classes(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     return global_sum(counts)
 
 
-def same_class(labels: Tensor) -> Tensor:
-    """(B, B): whether two samples have the same label."""
-    return labels[:, None] == labels[None, :]
-
-
 def squared_mean_norms(products: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
     """‖mean_{i∈c} v_i‖² of every class from the products of its samples, 0 for absent classes.
 
@@ -34,6 +29,6 @@ def squared_mean_norms(products: Tensor, labels: Tensor, counts: Tensor) -> Tens
     Returns:
         (C,). Rounding can leave a zero slightly negative.
     """
-    within = (products * same_class(labels)).sum(1)
+    within = (products * (labels[:, None] == labels[None, :])).sum(1)
     sums = torch.zeros_like(counts).index_add(0, labels.clamp(min=0), within)
     return sums / counts.clamp(min=1).square()
