@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from foundation.command import Parser, run
 from landscape.figures.write import SUBSETS, write_figures
+from landscape.report.runs import add_files
 
 
 def parser() -> Parser:
@@ -18,7 +19,7 @@ def parser() -> Parser:
         "Writes figures for a paper (bars, spectra, ridgelines, contours) and a LaTeX table from landscape files.",
         "runs/ce/landscape.h5 runs/bgp/landscape.h5 --out figures --formats pdf,png",
     )
-    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files, the reference run first")
+    add_files(made)
     made.add_argument("--out", type=Path, default=Path("figures"), help="the folder to write to")
     made.add_argument("--split", default="train", help="name of the measurements to draw")
     made.add_argument("--subsets", default=",".join(SUBSETS), help="subsets whose surfaces are drawn")

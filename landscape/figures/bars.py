@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from landscape.figures.style import PAGE, colour, figure, label_panel, plain
-from landscape.report.measures import Measure, Table, View
+from landscape.report.measure import Measure
+from landscape.report.measures import Table, View
 from landscape.report.runs import Run
 from landscape.report.subsets import Row
 

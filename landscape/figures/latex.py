@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from landscape.report.measures import Measure, Table, View
+from landscape.report.measure import Measure
+from landscape.report.measures import Table, View
 from landscape.report.runs import Run
 from landscape.report.subsets import Row
 

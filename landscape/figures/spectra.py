@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from landscape.figures.style import PAGE, colour, figure, label_panel, plain
+from landscape.report.densities import Density, densities_of
 from landscape.report.runs import Run
-from landscape.report.subsets import Row, keys_of
+from landscape.report.subsets import Row
 
 FLOOR = 1e-7
 """Densities below this share of the largest are left out: quadrature says nothing there."""
@@ -19,8 +21,33 @@ MOST_PANELS = 15
 MOST_RIDGES = 20
 
 
-def spectra(runs: Sequence[Run], rows: Sequence[Row], view: str) -> Figure | None:
-    """A panel a class (a group, when there are many classes), runs overlaid on a logarithmic axis.
+@dataclass(frozen=True)
+class Spectra:
+    """The densities of one view of all runs.
+
+    Attributes:
+        runs: The runs.
+        rows: All subsets.
+        curves: By run, then by index of the row.
+    """
+
+    runs: Sequence[Run]
+    rows: Sequence[Row]
+    curves: tuple[dict[int, Density], ...]
+
+    def drawn(self, most: int) -> list[int]:
+        """The classes that have a density, head to tail; when there are more than `most` (or none), the groups."""
+        known = sorted({row for curves in self.curves for row in curves})
+        classes = [row for row in known if self.rows[row].kind == "class"]
+        return classes if 0 < len(classes) <= most else [row for row in known if self.rows[row].kind != "class"]
+
+    def title(self, row: int) -> str:
+        """A row's name as matplotlib shows it."""
+        return plain(self.rows[row].title)
+
+
+def gather_spectra(runs: Sequence[Run], rows: Sequence[Row], view: str) -> Spectra:
+    """Reads the densities of one view, but those that are 0 throughout.
 
     Args:
         runs: The runs.
@@ -28,10 +55,22 @@ def spectra(runs: Sequence[Run], rows: Sequence[Row], view: str) -> Figure | Non
         view: The measurement's name.
 
     Returns:
+        What `spectra` and `ridgelines` draw.
+    """
+    found = (densities_of(run, rows, view) for run in runs)
+    return Spectra(runs, rows, tuple({i: d for i, d in curves.items() if d.y.max() > 0} for curves in found))
+
+
+def spectra(gathered: Spectra) -> Figure | None:
+    """A panel a class (a group, when there are many classes), runs overlaid on a logarithmic axis.
+
+    Args:
+        gathered: The densities; bands are one standard error.
+
+    Returns:
         The figure; None without densities.
     """
-    found = [_curves(run, rows, view) for run in runs]
-    drawn = _drawn(rows, found, MOST_PANELS)
+    drawn = gathered.drawn(MOST_PANELS)
     if not drawn:
         return None
     columns = min(5, len(drawn))
@@ -39,79 +78,73 @@ def spectra(runs: Sequence[Run], rows: Sequence[Row], view: str) -> Figure | Non
     made = figure(PAGE, 1.35 * lines + 0.5)
     axes = np.atleast_1d(made.subplots(lines, columns, sharey=True)).ravel()
     for place, row in zip(axes, drawn, strict=False):
-        for position, curves in enumerate(found):
+        for position, curves in enumerate(gathered.curves):
             if row in curves:
-                x, y = curves[row]
-                place.plot(x, np.where(y > FLOOR * y.max(), y, np.nan), color=colour(position), linewidth=0.9)
+                density, least = curves[row], FLOOR * curves[row].y.max()
+                above = np.where(density.y > least, density.y, np.nan)
+                place.plot(density.x, above, color=colour(position), linewidth=0.9)
+                if density.error is not None:
+                    low, high = (np.maximum(end, least) for end in _band(density.y, density.error))
+                    place.fill_between(density.x, low, high, color=colour(position), alpha=0.25, linewidth=0)
         place.set_yscale("log")
-        label_panel(place, plain(rows[row].title))
+        label_panel(place, gathered.title(row))
     for place in axes[len(drawn) :]:
         place.set_visible(False)
     made.supxlabel("eigenvalue", fontsize=8)
     made.supylabel("spectral density", fontsize=8)
-    _legend(made, runs)
+    _legend(made, gathered.runs)
     return made
 
 
-def ridgelines(runs: Sequence[Run], rows: Sequence[Row], view: str) -> Figure | None:
+def ridgelines(gathered: Spectra) -> Figure | None:
     """Densities of the classes stacked from head (top) to tail, a column a run, on one eigenvalue axis.
 
     Args:
-        runs: The runs.
-        rows: All subsets.
-        view: The measurement's name.
+        gathered: The densities; bands are one standard error.
 
     Returns:
         The figure; None without densities.
     """
-    found = [_curves(run, rows, view) for run in runs]
-    drawn = _drawn(rows, found, MOST_RIDGES)
+    drawn = gathered.drawn(MOST_RIDGES)
     if not drawn:
         return None
     made = figure(PAGE, 0.27 * len(drawn) + 1.0)
-    places: list[Axes] = list(np.atleast_1d(made.subplots(1, len(runs), sharex=True, sharey=True)).ravel())
-    ends = [x[[0, -1]] for curves in found for row, (x, _) in curves.items() if row in drawn]
-    for position, (place, curves) in enumerate(zip(places, found, strict=True)):
+    places: list[Axes] = list(np.atleast_1d(made.subplots(1, len(gathered.runs), sharex=True, sharey=True)).ravel())
+    ends = [density.x[[0, -1]] for curves in gathered.curves for row, density in curves.items() if row in drawn]
+    for position, (place, curves) in enumerate(zip(places, gathered.curves, strict=True)):
         for line, row in enumerate(drawn):
             base = float(len(drawn) - line)
             place.axhline(base, color="0.85", linewidth=0.4, zorder=line)
-            if row not in curves:
-                continue
-            x, y = curves[row]
-            height = np.maximum(np.log10(np.maximum(y, FLOOR * y.max()) / (FLOOR * y.max())), 0) / 7 * 1.5
-            place.fill_between(x, base, base + height, color="white", linewidth=0, zorder=line + 0.4)
-            place.fill_between(
-                x, base, base + height, color=colour(position), alpha=0.3, linewidth=0, zorder=line + 0.5
-            )
-            place.plot(x, base + height, color=colour(position), linewidth=0.8, zorder=line + 0.6)
+            if row in curves:
+                _ridge(place, curves[row], base, colour(position), line)
         place.set_xlim(min(e[0] for e in ends), max(e[1] for e in ends))
-        place.set_yticks(range(len(drawn), 0, -1), [plain(rows[row].title) for row in drawn])
+        place.set_yticks(range(len(drawn), 0, -1), [gathered.title(row) for row in drawn])
         place.tick_params(axis="y", length=0)
         place.spines["left"].set_visible(False)
         place.set_xlabel("eigenvalue")
-        label_panel(place, plain(runs[position].name, 24))
+        label_panel(place, plain(gathered.runs[position].name, 24))
     return made
 
 
-def _curves(run: Run, rows: Sequence[Row], view: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Grid and density of each row that has one."""
-    measurement = run.of("hessian").get(view)
-    if measurement is None or not {"density", "density_grid"} <= measurement.data.keys():
-        return {}
-    index = {(row.name, row.label): i for i, row in enumerate(rows)}
-    found = {}
-    for position, key in enumerate(keys_of(measurement)):
-        x, y = measurement.data["density_grid"][position], measurement.data["density"][position]
-        known = np.isfinite(x) & np.isfinite(y)
-        if known.sum() > 1 and y[known].max() > 0:
-            found[index[key]] = (x[known], y[known])
-    return found
+def _ridge(place: Axes, density: Density, base: float, shade: str, order: int) -> None:
+    """One density on its own base line, its logarithm above the floor as height; the nearer ones lie above."""
+    x, least = density.x, FLOOR * density.y.max()
+
+    def height(y: np.ndarray) -> np.ndarray:
+        return base + np.log10(np.maximum(y, least) / least) / 7 * 1.5
+
+    top = height(density.y)
+    place.fill_between(x, base, top, color="white", linewidth=0, zorder=order + 0.4)
+    place.fill_between(x, base, top, color=shade, alpha=0.3, linewidth=0, zorder=order + 0.5)
+    if density.error is not None:
+        low, high = (height(end) for end in _band(density.y, density.error))
+        place.fill_between(x, low, high, color=shade, alpha=0.35, linewidth=0, zorder=order + 0.55)
+    place.plot(x, top, color=shade, linewidth=0.8, zorder=order + 0.6)
 
 
-def _drawn(rows: Sequence[Row], found: Sequence[Mapping[int, object]], most: int) -> list[int]:
-    known = sorted({row for curves in found for row in curves})
-    classes = [row for row in known if rows[row].kind == "class"]
-    return classes if 0 < len(classes) <= most else [row for row in known if rows[row].kind != "class"]
+def _band(y: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One standard error to either side; no wider than the line where none is known."""
+    return y - np.nan_to_num(error), y + np.nan_to_num(error)
 
 
 def _legend(made: Figure, runs: Sequence[Run]) -> None:

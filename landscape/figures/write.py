@@ -14,7 +14,7 @@ from foundation.files import replacing, require_writable_folder, write_text
 from landscape.figures.bars import bars
 from landscape.figures.contours import contours
 from landscape.figures.latex import latex_table
-from landscape.figures.spectra import ridgelines, spectra
+from landscape.figures.spectra import gather_spectra, ridgelines, spectra
 from landscape.figures.style import style
 from landscape.report.measures import tabulate
 from landscape.report.runs import open_runs
@@ -77,10 +77,11 @@ def write_figures(
                 f"no file has the subset {name!r}: name some of {', '.join(row.name for row in rows[:8])}, …"
             )
     require_writable_folder(out, "--out")
+    densities = gather_spectra(runs, rows, split)
     makers: dict[str, Callable[[], Figure | None]] = {
         "bars": lambda: bars(runs, rows, table, view),
-        "spectra": lambda: spectra(runs, rows, split),
-        "ridgelines": lambda: ridgelines(runs, rows, split),
+        "spectra": lambda: spectra(densities),
+        "ridgelines": lambda: ridgelines(densities),
         "contours": lambda: contours(runs, rows, split, subsets),
     }
     written: list[Path] = []

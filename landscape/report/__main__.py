@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from foundation.command import Parser, run
+from landscape.report.runs import add_files
 from landscape.report.words import count
 from landscape.report.write import write_report
 
@@ -19,7 +20,7 @@ def parser() -> Parser:
         "Writes one self-contained page, readable offline, that compares landscape files class by class.",
         "runs/ce/landscape.h5 runs/bgp/landscape.h5 --out report.html",
     )
-    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files, the reference run first")
+    add_files(made)
     made.add_argument("--out", type=Path, default=Path("report.html"), help="the page to write")
     return made
 

@@ -27,5 +27,5 @@ def caveats_of(runs: Sequence[Run], rows: Sequence[Row], table: Table, left_out:
     Returns:
         The caveats; at least the notes that hold for every page of this kind.
     """
-    found = [*comparability(runs, rows, table), *quality(runs, rows, table), *standing(runs, table, left_out)]
+    found = [*comparability(runs, rows, table), *quality(runs, rows, table), *standing(runs, rows, table, left_out)]
     return tuple(sorted(found, key=lambda caveat: LEVELS.index(caveat.level)))

@@ -2,57 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from landscape.report.curvature import BRACKETS, CURVATURE, read_curvature
+from landscape.report.measure import Z95, Column, Measure
 from landscape.report.runs import Run
-from landscape.report.subsets import Row, keys_of
+from landscape.report.subsets import Key, Row, keys_of, places_of
 from landscape.store import Measurement
-
-Z95 = 1.959964
-"""The 97.5 % point of the normal distribution."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A quantity of the page.
-
-    Attributes:
-        key: Its short name, also in the page's address.
-        title: What an axis says.
-        short: What a table's head says.
-        scale: `log` or `linear`; `signed` is linear around 0 and logarithmic beyond.
-        family: The heading it is listed under.
-        words: What it is, in a sentence.
-        error: What its error bar is, in words; empty when it has none.
-        percent: Whether it is a share, shown in per cent.
-    """
-
-    key: str
-    title: str
-    short: str
-    scale: str
-    family: str
-    words: str
-    error: str = ""
-    percent: bool = False
-
-
-@dataclass(frozen=True)
-class Column:
-    """A measure of one run in one view.
-
-    Attributes:
-        value: (S,), NaN where it was not measured.
-        low: Lower end of the error bar, (S,), or None.
-        high: Its upper end.
-    """
-
-    value: np.ndarray
-    low: np.ndarray | None = None
-    high: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +31,7 @@ class View:
     matched: bool = False
 
 
-BASIC = (
+FIT = (
     Measure(
         "accuracy", "Accuracy", "Accuracy", "linear", "Fit",
         "share of the subset's samples classified rightly", "95 % Wilson interval over the samples", percent=True,
@@ -85,28 +44,6 @@ BASIC = (
     Measure(
         "gradient", "Gradient norm ‖∇L‖", "‖∇L‖", "log", "Fit",
         "length of the subset's gradient; 0 where it is stationary",
-    ),
-    Measure(
-        "top", "Top eigenvalue λ₁", "λ₁", "log", "Curvature",
-        "largest eigenvalue of the subset's Hessian: curvature along the sharpest direction",
-        "± the residual ‖Hv − λv‖: an eigenvalue lies within it",
-    ),
-    Measure(
-        "bottom", "Bottom eigenvalue λmin", "λmin", "signed", "Curvature",
-        "smallest eigenvalue of the subset's Hessian: below 0 the loss falls away on both sides",
-        "± the residual ‖Hv − λv‖: an eigenvalue lies within it",
-    ),
-    Measure(
-        "ratio", "Negativity |λmin| / λ₁", "|λmin|/λ₁", "log", "Curvature",
-        "depth of the most negative curvature as a share of the sharpest; free of the loss's scale",
-    ),
-    Measure(
-        "trace", "Hessian trace", "Trace", "signed", "Curvature",
-        "sum of all eigenvalues: mean curvature times the number of parameters", "95 % interval of the probes",
-    ),
-    Measure(
-        "scaled", "Top eigenvalue of |w|H|w|", "λ₁ scaled", "log", "Curvature",
-        "top eigenvalue after scaling every parameter by its size: comparable across heads and weight decay",
     ),
 )  # fmt: skip
 
@@ -154,7 +91,7 @@ def tabulate(runs: Sequence[Run], rows: Sequence[Row]) -> Table:
     Returns:
         The table; measures nobody measured are left out.
     """
-    index = {(row.name, row.label): i for i, row in enumerate(rows)}
+    index = places_of(rows)
     radii = sorted({float(r) for run in runs for m in run.of("sharpness").values() for r in m.data.get("radius", ())})
     sharp = [_sharpness_measure(kind, radius) for radius in radii for kind in _KIND_ORDER]
     views = tuple(_view(name, runs, index) for name in view_names(runs))
@@ -165,7 +102,7 @@ def tabulate(runs: Sequence[Run], rows: Sequence[Row]) -> Table:
         for key, column in columns.items()
         if np.isfinite(column.value).any()
     }
-    measures = tuple(m for m in (*BASIC, *sharp, *COUNTS) if m.key in present)
+    measures = tuple(m for m in (*FIT, *_curvature(runs), *sharp, *COUNTS) if m.key in present)
     middle = radii[len(radii) // 2] if radii else 0.0
     shown = next((k for kind in _KIND_ORDER if (k := f"{kind}@{middle:g}") in present), "")
     return Table(measures, views, shown, frozenset(m.key for m in measures))
@@ -177,6 +114,14 @@ def view_names(runs: Sequence[Run]) -> list[str]:
     return sorted(names, key=lambda name: ({"train": 0, "test": 1}.get(name, 2), name))
 
 
+def _curvature(runs: Sequence[Run]) -> tuple[Measure, ...]:
+    """The curvature measures; their bars mean more where any run held samples out."""
+    held = {
+        key for run in runs for m in run.of("hessian").values() for key in BRACKETS if f"{key}_held_out_se" in m.data
+    }
+    return tuple(replace(m, error=BRACKETS[m.key]) if m.key in held else m for m in CURVATURE)
+
+
 def _sharpness_measure(kind: str, radius: float) -> Measure:
     title, short, words = _KINDS[kind]
     error = "95 % interval over the draws" if kind == "average" else ""
@@ -185,14 +130,14 @@ def _sharpness_measure(kind: str, radius: float) -> Measure:
     )
 
 
-def _view(name: str, runs: Sequence[Run], index: dict[tuple[str, str], int]) -> View:
+def _view(name: str, runs: Sequence[Run], index: dict[Key, int]) -> View:
     columns, verdicts = [], []
     for run in runs:
         hessian = run.of("hessian").get(name)
         sharpness = run.of("sharpness").get(name)
         evaluation = _evaluation(run, name, hessian or sharpness)
         found: dict[str, Column] = {}
-        for measurement, read in ((evaluation, _fit), (hessian, _curvature), (sharpness, _sharpness)):
+        for measurement, read in ((evaluation, _fit), (hessian, read_curvature), (sharpness, _sharpness)):
             if measurement is not None:
                 where = np.array([index[key] for key in keys_of(measurement)], dtype=int)
                 for key, column in {**_counts(measurement), **read(measurement)}.items():
@@ -260,50 +205,6 @@ def wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.where(count > 0, centre - half, np.nan), np.where(count > 0, centre + half, np.nan)
 
 
-def _curvature(measurement: Measurement) -> dict[str, Column]:
-    data, found = measurement.data, dict[str, Column]()
-    for key, extreme in (("top", np.fmax), ("bottom", np.fmin)):
-        if key in data:
-            value, residual = _extreme(data[key], data.get(f"{key}_residual"), extreme)
-            found[key] = Column(value, value - residual, value + residual)
-    if {"top", "bottom"} <= found.keys():
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.abs(found["bottom"].value) / found["top"].value
-        found["ratio"] = Column(np.where(found["top"].value > 0, ratio, np.nan))
-    if "trace" in data:
-        trace, low, high = data["trace"].astype(float), data.get("trace_low"), data.get("trace_high")
-        if low is None or high is None:
-            half = Z95 * data.get("trace_se", np.full(len(trace), np.nan)).astype(float)
-            low, high = trace - half, trace + half
-        found["trace"] = Column(trace, low, high)
-    for key, name in (
-        ("scaled", "top_scaled"),
-        ("gradient", "gradient_norm"),
-        ("loss", "loss"),
-        ("temperature", "temperature"),
-    ):
-        if name in data:
-            found[key] = Column(data[name].astype(float))
-    return found
-
-
-def _extreme(
-    values: np.ndarray, residuals: np.ndarray | None, extreme: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The most extreme eigenvalue of each row and its residual: (S, k) to (S,) twice."""
-    values = values.astype(float).reshape(len(values), -1)
-    best = values[:, 0].copy()
-    for rank in range(1, values.shape[1]):
-        best = extreme(best, values[:, rank])
-    residual = np.full(len(values), np.nan)
-    if residuals is not None:
-        table = residuals.astype(float).reshape(len(values), -1)
-        hits = values == best[:, None]
-        rows = hits.any(axis=1)
-        residual[rows] = table[rows, hits[rows].argmax(axis=1)]
-    return best, residual
-
-
 def _sharpness(measurement: Measurement) -> dict[str, Column]:
     data, found = measurement.data, dict[str, Column]()
     for position, radius in enumerate(data.get("radius", ())):
@@ -322,7 +223,7 @@ def _sharpness(measurement: Measurement) -> dict[str, Column]:
 VERDICTS = ("negative", "none-found", "undecided")
 
 
-def _verdicts(measurement: Measurement | None, index: dict[tuple[str, str], int]) -> tuple[str, ...]:
+def _verdicts(measurement: Measurement | None, index: dict[Key, int]) -> tuple[str, ...]:
     found = [""] * len(index)
     if measurement is not None and "verdict" in measurement.data:
         for key, verdict in zip(keys_of(measurement), measurement.data["verdict"], strict=True):

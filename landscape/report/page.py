@@ -20,17 +20,19 @@ from landscape.report.curves import pack_curves
 from landscape.report.densities import pack_densities
 from landscape.report.headline import headline_of
 from landscape.report.matrices import pack_matrices
-from landscape.report.measures import VERDICTS, Column, Table, View
+from landscape.report.measure import Column
+from landscape.report.measures import VERDICTS, Table, View
 from landscape.report.packing import floats
 from landscape.report.palette import diverging, sequential
 from landscape.report.runs import Run
+from landscape.report.samples import pack_samples
 from landscape.report.subsets import Row
 from landscape.report.surfaces import pack_lines, pack_surfaces
 
 SCRIPTS = (
     "unpack.js", "model.js", "format.js", "scales.js", "state.js", "theme.js", "export.js", "chart.js", "choose.js",
-    "picker.js", "toolbar.js", "strip.js", "table.js", "correlation.js", "crowd.js", "explorer.js", "density.js",
-    "grid.js", "surface.js", "matrix.js", "line.js", "curves.js", "start.js",
+    "picker.js", "toolbar.js", "strip.js", "detail.js", "table.js", "correlation.js", "crowd.js", "explorer.js",
+    "density.js", "grid.js", "surface.js", "matrix.js", "line.js", "curves.js", "start.js",
 )  # fmt: skip
 """In this order they share one scope; each holds one idea and says it in its first line."""
 
@@ -132,7 +134,8 @@ def _view(view: View, runs: Sequence[Run], rows: Sequence[Row], table: Table, ke
         ],
         "verdicts": [[VERDICTS.index(v) if v else -1 for v in verdicts] for verdicts in view.verdicts],
         "densities": pack_densities(runs, rows, view.name, kept),
-        "cross": pack_matrices(runs, rows, view.name, kept),
+        "matrices": pack_matrices(runs, rows, view.name, kept),
+        "samples": pack_samples(runs, rows, view.name, kept),
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from landscape.report.caveat import Caveat, named
 from landscape.report.measures import Table, View
 from landscape.report.runs import Run
-from landscape.report.subsets import Row, keys_of
+from landscape.report.subsets import Row, keys_of, places_of
 from landscape.report.surfaces import cells_of, hidden_share, planes_of
 from landscape.report.words import count, figure, percent, quoted
 from landscape.store import FAILED, NON_FINITE, TODO
@@ -20,6 +20,8 @@ TINY_LOSS = 1e-3
 """Below this loss cross-entropy's curvature has all but vanished with it."""
 TOLERANCE = 1e-3
 """A residual above this share of |eigenvalue| is told as not converged where the file does not say."""
+HELD_OUT = 0.5
+"""Below this share of the plain top eigenvalue a held-out one is told: most of the sharpness does not carry over."""
 STEEP = 0.1
 """A gradient norm above which a class is told to sit on a slope."""
 
@@ -40,6 +42,7 @@ def quality(runs: Sequence[Run], rows: Sequence[Row], table: Table) -> Iterator[
     yield from _few_samples(rows, table)
     yield from _tiny_losses(runs, rows, table)
     yield from _not_converged(runs, rows)
+    yield from _held_out(runs, rows, table)
     yield from _undecided(runs, rows, table)
     yield from _slopes(runs, rows, table)
     yield from _cells(runs)
@@ -115,7 +118,7 @@ def _tiny_losses(runs: Sequence[Run], rows: Sequence[Row], table: Table) -> Iter
 
 
 def _not_converged(runs: Sequence[Run], rows: Sequence[Row]) -> Iterator[Caveat]:
-    index = {(row.name, row.label): i for i, row in enumerate(rows)}
+    index = places_of(rows)
     for run in runs:
         for name, measurement in run.of("hessian").items():
             data, where = measurement.data, [index[key] for key in keys_of(measurement)]
@@ -143,8 +146,27 @@ def _not_converged(runs: Sequence[Run], rows: Sequence[Row]) -> Iterator[Caveat]
                 )
 
 
+def _held_out(runs: Sequence[Run], rows: Sequence[Row], table: Table) -> Iterator[Caveat]:
+    for view, position, run in _each(runs, table):
+        top, held = (view.columns[position].get(key) for key in ("top", "top_held_out"))
+        if top is None or held is None:
+            continue
+        share = np.where(top.value > 0, held.value, np.nan) / np.where(top.value > 0, top.value, 1.0)
+        loose = [int(i) for i in np.argsort(share, kind="stable") if share[i] < HELD_OUT]
+        if loose:
+            first = loose[0]
+            yield Caveat(
+                "caution",
+                f"{quoted(run.name)}, {view.name}: the sharpest directions of {named(rows, loose)} belong to their "
+                f"samples more than to the class: found on one half of them, they curve the other half less than "
+                f"{percent(HELD_OUT)} as much ({quoted(rows[first].title)}: {figure(float(top.value[first]))} on its "
+                f"own samples, {figure(float(held.value[first]))} held out).",
+                tuple(loose),
+            )
+
+
 def _not_finite(runs: Sequence[Run], rows: Sequence[Row]) -> Iterator[Caveat]:
-    index = {(row.name, row.label): i for i, row in enumerate(rows)}
+    index = places_of(rows)
     for run in runs:
         for name, measurement in run.of("hessian").items():
             status = measurement.data.get("status", np.empty(0))

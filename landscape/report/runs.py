@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,11 @@ class Run:
             if measurement.analysis == analysis:
                 found.setdefault(measurement.name, measurement)
         return found
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Gives a command the files that `open_runs` opens."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files, the reference first")
 
 
 def open_runs(paths: Sequence[Path]) -> tuple[Run, ...]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from landscape.report.caveat import Caveat
+import numpy as np
+
+from landscape.report.caveat import Caveat, named
 from landscape.report.measures import Table
 from landscape.report.runs import Run
+from landscape.report.subsets import Row, keys_of, places_of
 from landscape.report.surfaces import planes_of
-from landscape.report.words import count, listing, quoted
+from landscape.report.words import count, figure, listing, quoted
+
+AGREES = 0.01
+"""PyHessian stops when a step changes the eigenvalue by a thousandth; it may be off by ten of these."""
 
 _COMMANDS: dict[str, str] = {
     "evaluation": "hessian",
@@ -26,16 +32,61 @@ def _missing(runs: Sequence[Run]) -> Iterator[Caveat]:
             yield Caveat("caution", f"{quoted(run.name)} has no {listing(absent)}; add it with {commands}.")
 
 
+def _engines(runs: Sequence[Run]) -> Iterator[Caveat]:
+    for run in runs:
+        for name, measurement in run.of("hessian").items():
+            engine = measurement.config.get("engine", measurement.attributes.get("engine"))
+            if engine == "pyhessian":
+                yield Caveat("note", f"hessian/{name} of {quoted(run.name)} was measured with PyHessian's algorithms.")
+
+
+def _checked(runs: Sequence[Run], rows: Sequence[Row]) -> Iterator[Caveat]:
+    """How far PyHessian, asked for the eigenvalue of largest magnitude, agrees."""
+    index = places_of(rows)
+    for run in runs:
+        for name, measurement in run.of("hessian").items():
+            data = measurement.data
+            if "check_top" not in data or "top" not in data:
+                continue
+            theirs, ours = data["check_top"].astype(float), data["top"].reshape(len(data["top"]), -1)[:, 0]
+            if "bottom" in data:
+                bottom = data["bottom"].reshape(len(ours), -1)[:, 0]
+                ours = np.where(np.abs(bottom) > np.abs(ours), bottom, ours)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                apart = np.abs(theirs - ours) / np.abs(ours)
+            known = np.flatnonzero(np.isfinite(apart))
+            far = known[apart[known] > AGREES]
+            near = known[apart[known] <= AGREES]
+            where = f"{quoted(run.name)}, {name}"
+            if len(near):
+                yield Caveat(
+                    "note",
+                    f"{where}: PyHessian agrees on the eigenvalue of largest magnitude within "
+                    f"{max(100 * float(apart[near].max()), 0.01):.2g} % for {len(near)} of {len(known)} subsets that "
+                    "it was run on.",
+                )
+            if len(far):
+                worst, keys = far[np.argmax(apart[far])], keys_of(measurement)
+                yield Caveat(
+                    "caution",
+                    f"{where}: PyHessian disagrees on {named(rows, [index[keys[i]] for i in far])}; furthest apart "
+                    f"at {quoted(rows[index[keys[worst]]].title)}: {figure(float(theirs[worst]))} against "
+                    f"{figure(float(ours[worst]))} here, whose residual is stated.",
+                    tuple(index[keys[i]] for i in far),
+                )
+
+
 def _rule(run: Run) -> str:
     groups = (m.config.get("groups") for m in run.landscape.measurements)
     return next((str(group["rule"]) for group in groups if isinstance(group, dict) and "rule" in group), "")
 
 
-def standing(runs: Sequence[Run], table: Table, left_out: int) -> Iterator[Caveat]:
+def standing(runs: Sequence[Run], rows: Sequence[Row], table: Table, left_out: int) -> Iterator[Caveat]:
     """What a reader of any such page should know.
 
     Args:
         runs: The page's runs.
+        rows: The page's subsets.
         table: Their measures.
         left_out: How many subsets' surfaces and densities the page had no room for.
 
@@ -43,6 +94,8 @@ def standing(runs: Sequence[Run], table: Table, left_out: int) -> Iterator[Cavea
         What was not measured, then what such measurements mean.
     """
     yield from _missing(runs)
+    yield from _engines(runs)
+    yield from _checked(runs, rows)
     if left_out:
         yield Caveat(
             "note",

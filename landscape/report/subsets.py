@@ -43,6 +43,11 @@ def keys_of(measurement: Measurement) -> list[Key]:
     return list(zip(measurement.subset, measurement.label, strict=True))
 
 
+def places_of(rows: Sequence[Row]) -> dict[Key, int]:
+    """Where each key's row stands on the page."""
+    return {(row.name, row.label): i for i, row in enumerate(rows)}
+
+
 def rows_of(runs: Sequence[Run]) -> tuple[Row, ...]:
     """The union of all runs' subsets.
 
@@ -96,10 +101,10 @@ def _titles(keys: Sequence[Key], kinds: dict[Key, str]) -> dict[Key, str]:
             shown = name.replace(":", " ")
         plain[name, label] = shown
     uses = Counter(plain.values())
-    titles: dict[Key, str] = {}
+    titles: dict[str, Key] = {}
     for key, shown in plain.items():
         title = shown if uses[shown] == 1 else f"{shown} ({key[0].replace(':', ' ')})"
-        while title in titles.values():
+        while title in titles:
             title += " ′"
-        titles[key] = title
-    return titles
+        titles[title] = key
+    return {key: title for title, key in titles.items()}

@@ -11,7 +11,7 @@ import numpy as np
 from landscape.report.densities import POINTS
 from landscape.report.packing import bytes_, codes, floats
 from landscape.report.runs import Run
-from landscape.report.subsets import Row, keys_of
+from landscape.report.subsets import Key, Row, keys_of, places_of
 from landscape.store import FAILED, INTERPOLATED, NON_FINITE, TODO, Measurement
 
 BUDGET = 9_000_000
@@ -115,11 +115,11 @@ def pack_surfaces(run: Run, rows: Sequence[Row], kept: frozenset[int]) -> list[d
         One entry a plane: `a`, `b`, `rows`, a packed grid (b by a) a row for `loss` and, where stored, `accuracy` and
         `se`; the cells' `status`; the `path` of a trajectory.
     """
-    index = {(row.name, row.label): i for i, row in enumerate(rows)}
+    index = places_of(rows)
     return [_plane(measurement, index, kept) for measurement in planes_of(run)]
 
 
-def _plane(measurement: Measurement, index: dict[tuple[str, str], int], kept: frozenset[int]) -> dict[str, Any]:
+def _plane(measurement: Measurement, index: dict[Key, int], kept: frozenset[int]) -> dict[str, Any]:
     data = measurement.data
     positions = [(p, index[key]) for p, key in enumerate(keys_of(measurement)) if index[key] in kept]
     height, width = data["loss"].shape[1:]
@@ -171,7 +171,7 @@ def pack_lines(run: Run, rows: Sequence[Row], kept: frozenset[int]) -> list[dict
     Returns:
         One entry a line: `a`, `rows`, packed `loss` and, where stored, `accuracy`, the axis's `title`.
     """
-    index = {(row.name, row.label): i for i, row in enumerate(rows)}
+    index = places_of(rows)
     packed = []
     for measurement in lines_of(run):
         data = measurement.data

@@ -20,7 +20,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("runs")
     names = ("T-shirt", "50 % off & $x_1$", "{a}\\b~^", "", "北京", "x" * 100, "Shirt", "Sneaker", "Bag", "Boot")
     return [
-        write_run(folder / "ce" / "landscape.h5", names=names, points=7, spoil=True),
+        write_run(folder / "ce" / "landscape.h5", names=names, points=7, spoil=True, deep=True),
         write_run(folder / "bgp_#1" / "landscape.h5", names=names, points=7, sharpness=0.3, seed=1),
     ]
 

@@ -12,7 +12,7 @@ function densityOf(run, row) {
   if (at < 0) return null;
   const y = unpack(found.y[at]);
   const [lo, hi] = [unpack(found.lo)[at], unpack(found.hi)[at]];
-  return { x: Float64Array.from(y, (_, i) => lo + ((hi - lo) * i) / (y.length - 1)), y, se: found.se.length ? unpack(found.se[at]) : null };
+  return { x: Float64Array.from(y, (_, i) => lo + ((hi - lo) * i) / (y.length - 1)), y, se: unpack(found.se[at]) };
 }
 
 function comparedRows() {
@@ -49,13 +49,14 @@ function drawDensity(width) {
   const names = comparedRows().map((row) => `“${cut(rows[row].title, 40)}”`).join(" (solid) and ");
   return {
     data: traces, layout, label: `Spectral density of ${names}`,
-    caption: `Hessian spectrum of ${names}${comparedRows().length > 1 ? " (dotted)" : ""}, by stochastic Lanczos quadrature${lines.some((line) => line.found.se) ? "; bands: ± one standard error over its starts" : ""}. Ticks at the foot: λmin and λ₁.`,
+    caption: `Hessian spectrum of ${names}${comparedRows().length > 1 ? " (dotted)" : ""}, by stochastic Lanczos quadrature${lines.some((line) => line.found.se) ? "; bands: ± one standard error over the probes" : ""}. Ticks at the foot: λmin and λ₁.`,
   };
 }
 
 function bandTrace(x, { y, se }, colour, above) {
-  const upper = Array.from(y, (value, i) => above(value + se[i]));
-  const lower = Array.from(y, (value, i) => above(value - se[i]));
+  const off = (i) => (Number.isFinite(se[i]) ? se[i] : 0); // unknown: no band there
+  const upper = Array.from(y, (value, i) => above(value + off(i)));
+  const lower = Array.from(y, (value, i) => above(value - off(i)));
   return { type: "scatter", mode: "lines", x: [...x, ...x.slice().reverse()], y: [...upper, ...lower.reverse()], fill: "toself", fillcolor: withAlpha(colour, 0.18), line: { width: 0 }, hoverinfo: "skip", showlegend: false };
 }
 

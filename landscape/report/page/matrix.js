@@ -1,54 +1,95 @@
-// The cross-class matrix vᵢᵀ H_c vᵢ: how sharply class c is curved along the sharpest direction of class i.
+// Classes against classes, against the whole Hessian's eigenvalues, against layers: one matrix at a time, a column a class.
+
+// `told(line, column, value)` is a cell in words; without `scale` values are drawn as they are.
+const MATRICES = {
+  cross: {
+    title: "Curvature along directions", x: "curvature of class …", y: "… along the direction of class", diverges: true, scale: (values) => signed(kneeOf(values)),
+    told: (line, column, value) => `${column} along the sharpest<br>direction of ${line}: ${figure(value)}`,
+    words: "A column shows one class, a line one direction: v_iᵀ H_c v_i with v_i the sharpest direction of class i. Off-diagonal orange means that classes share sharp directions; blue that one class falls where another rises",
+  },
+  overlap: {
+    title: "Overlap of directions", x: "class", y: "class", range: [0, 1], told: (line, column, value) => `sharp directions of ${line}<br>and ${column} overlap by ${figure(value)}`,
+    words: "How far the top eigenspaces of two classes coincide: 1 where they are the same space, 0 where they are orthogonal, as two random ones nearly are",
+  },
+  share: {
+    title: "Share of the whole", x: "class", y: "eigenvalue of the whole Hessian", diverges: true, percent: true, told: (line, column, value) => `${column} makes ${percent(value)}<br>of ${line} of the whole Hessian`,
+    words: "How much each class’s samples contribute to the top eigenvalues of the Hessian of all samples; a line sums to 100 %, and a class that falls along the direction counts below 0",
+  },
+  layer_top: {
+    title: "Layers", x: "class", y: "layer", scale: (values) => (values.every((value) => !(value <= 0)) ? LOG : signed(kneeOf(values))), told: (line, column, value) => `${column}, ${line}:<br>λ₁ of its block ${figure(value)}`,
+    words: "The top eigenvalue of each layer’s own block of the class’s Hessian: which layers hold its sharpness",
+  },
+};
 
 function buildMatrix() {
-  const known = page.runs.map((_, run) => run).filter((run) => page.views.some((view) => view.cross[run]));
+  const found = page.views.flatMap((view) => view.matrices);
+  const known = Object.keys(MATRICES).filter((key) => found.some((run) => run[key]));
   if (!known.length) {
     document.getElementById("matrix").hidden = true;
     return;
   }
-  if (!known.includes(Number(state.matrixRun))) state.matrixRun = String(known[0]);
-  controlsOf("matrix").append(select("Run", "matrixRun", [["", known.map((run) => [String(run), page.runs[run]])]]));
-  const panel = chart("matrix", ["view", "row", "matrixRun"], drawMatrix, matrixNumbers);
-  panel.bind = (plot) => plot.on("plotly_click", ({ points }) => choose(crossOf().rows[points[0].pointIndex[1]]));
+  if (!known.includes(state.matrix)) state.matrix = DEFAULTS.matrix = known[0];
+  const runs = page.runs.map((_, run) => run).filter((run) => page.views.some((view) => Object.keys(view.matrices[run]).length));
+  if (!runs.includes(Number(state.matrixRun))) state.matrixRun = DEFAULTS.matrixRun = String(runs[0]);
+  const controls = controlsOf("matrix");
+  if (known.length > 1) controls.append(select("Show", "matrix", [["", known.map((key) => [key, MATRICES[key].title])]]));
+  if (runs.length > 1) controls.append(select("Run", "matrixRun", [["", runs.map((run) => [String(run), page.runs[run]])]]));
+  const panel = chart("matrix", ["view", "row", "matrix", "matrixRun"], drawMatrix, matrixNumbers);
+  panel.bind = (plot) => plot.on("plotly_click", ({ points }) => choose(matrixOf().rows[points[0].pointIndex[1]]));
 }
 
-const crossOf = () => currentView()?.cross[Number(state.matrixRun)];
+const matrixOf = () => currentView()?.matrices[Number(state.matrixRun)]?.[state.matrix];
+const lineNames = (found) => found.names ?? found.rows.map((row) => rows[row].title);
 
 function drawMatrix(width) {
-  const found = crossOf();
-  if (!found) return { empty: `No cross-class curvature of ${page.runs[Number(state.matrixRun)]} on the ${state.view} split.` };
-  const size = found.rows.length;
-  const values = unpack(found.v);
-  const scale = signed(kneeOf(Array.from(values)));
-  const heights = Array.from(values, scale.forward);
-  const most = heights.reduce((p, q) => (Number.isFinite(q) ? Math.max(p, Math.abs(q)) : p), 0) || 1;
-  const line = (i, from) => Array.from({ length: size }, (_, j) => from(i * size + j, i, j));
-  const names = found.rows.map((row) => shownName(rows[row].title, 12));
-  const told = (at, i, j) => `${shownName(rows[found.rows[j]].title)} along the sharpest<br>direction of ${shownName(rows[found.rows[i]].title)}: ${figure(values[at])}`;
-  const places = found.rows.map((_, i) => i);
+  const [found, kind, run] = [matrixOf(), MATRICES[state.matrix], page.runs[Number(state.matrixRun)]];
+  if (!found) return { empty: `“${kind?.title ?? state.matrix}” of ${run} was not measured on the ${state.view} split.` };
+  const values = Array.from(unpack(found.v));
+  const all = currentView().matrices.flatMap((matrices) => (matrices[state.matrix] ? Array.from(unpack(matrices[state.matrix].v)) : [])).filter(Number.isFinite);
+  const names = lineNames(found);
+  const [lines, columns] = [names.length, found.rows.length];
+  const scale = kind.scale ? kind.scale(all) : LINEAR;
+  const heights = values.map((value) => { const z = scale.forward(value); return Number.isFinite(z) ? z : null; });
+  const range = matrixRange(kind, all.map(scale.forward).filter((z) => z !== null)); // of all runs, so that their colours compare
+  const grid = (from) => names.map((_, i) => found.rows.map((_row, j) => from(i * columns + j, i, j)));
+  const told = (at, i, j) => kind.told(shownName(names[i]), shownName(rows[found.rows[j]].title), values[at]);
   const chosen = found.rows.indexOf(state.row);
-  const ticks = size <= 40 ? { tickvals: places, ticktext: names } : { showticklabels: false };
-  const range = [-0.5, size - 0.5];
+  const ticks = (shown) => (shown.length <= 40 ? { tickvals: shown.map((_, i) => i), ticktext: shown.map((name) => shownName(name, 16)) } : { showticklabels: false });
+  const ends = (size) => [-0.5, size - 0.5];
   const frame = (more) => ({ type: "rect", line: { color: ink("ink"), width: 1.5 }, ...more });
+  const square = !found.names;
+  const gap = Math.max(lines, columns) <= 40 ? 1 : 0;
   return {
     data: [{
-      type: "heatmap", x: places, y: places, z: places.map((i) => line(i, (at) => (Number.isFinite(heights[at]) ? heights[at] : null))), text: places.map((i) => line(i, told)), hoverinfo: "text", hoverongaps: false,
-      colorscale: diverging(), zmin: -most, zmax: most, xgap: size <= 40 ? 1 : 0, ygap: size <= 40 ? 1 : 0, colorbar: { thickness: 12, outlinewidth: 0, tickfont: { size: 0.74 * rem(), color: ink("soft") }, ...ticksOf(scale, -most, most) },
+      type: "heatmap", x: found.rows.map((_, j) => j), y: names.map((_, i) => i), z: grid((at) => heights[at]), text: grid(told), hoverinfo: "text", hoverongaps: false,
+      colorscale: kind.diverges ? diverging() : sequential(), zmin: range[0], zmax: range[1], xgap: gap, ygap: gap,
+      colorbar: { thickness: 12, outlinewidth: 0, tickfont: { size: 0.74 * rem(), color: ink("soft") }, ...ticksOf(scale, ...range), ...(kind.percent ? { tickformat: ".0%" } : {}) },
     }],
     layout: baseLayout({
-      width, height: Math.max(380, Math.min(680, width * 0.86)), margin: { l: 90, r: 70, t: 20, b: 90 },
-      xaxis: axis({ title: "curvature of class …", range, showgrid: false, constrain: "domain", tickangle: -45, ...ticks }),
-      yaxis: axis({ title: "… along the direction of class", range: range.slice().reverse(), showgrid: false, scaleanchor: "x", constrain: "domain", ...ticks }),
-      shapes: chosen < 0 ? [] : [frame({ x0: chosen - 0.5, x1: chosen + 0.5, y0: -0.5, y1: size - 0.5 }), frame({ x0: -0.5, x1: size - 0.5, y0: chosen - 0.5, y1: chosen + 0.5 })],
+      width, height: square ? Math.max(380, Math.min(680, width * 0.86)) : Math.max(300, Math.min(680, 170 + 34 * lines)), margin: { l: 90, r: 70, t: 20, b: 90 },
+      xaxis: axis({ title: kind.x, range: ends(columns), showgrid: false, constrain: "domain", tickangle: -45, ...ticks(found.rows.map((row) => rows[row].title)) }),
+      yaxis: axis({ title: kind.y, range: ends(lines).reverse(), showgrid: false, constrain: "domain", ...(square ? { scaleanchor: "x" } : {}), ...ticks(names) }),
+      shapes: chosen < 0 ? [] : [frame({ x0: chosen - 0.5, x1: chosen + 0.5, y0: -0.5, y1: lines - 0.5 }), ...(square ? [frame({ x0: -0.5, x1: columns - 0.5, y0: chosen - 0.5, y1: chosen + 0.5 })] : [])],
     }),
-    caption: `A column shows one class, a line one direction: v_iᵀ H_c v_i with v_i the sharpest direction of class i, for ${page.runs[Number(state.matrixRun)]}. Off-diagonal orange means that classes share sharp directions; blue that one class falls where another rises.`,
-    label: `Cross-class curvature of ${size} classes`,
+    caption: `${kind.words}. This is ${run}${page.runs.length > 1 ? "; colours mean the same for every run" : ""}.`,
+    label: `${kind.title} of ${columns} classes for ${run}`,
   };
 }
 
+function matrixRange(kind, heights) {
+  if (kind.range) return kind.range;
+  const low = heights.reduce((p, q) => Math.min(p, q), Infinity);
+  const high = heights.reduce((p, q) => Math.max(p, q), -Infinity);
+  const most = Math.max(Math.abs(low), Math.abs(high)) || 1;
+  if (kind.diverges) return [-most, most];
+  return high > low ? [low, high] : [low - 0.5, high + 0.5];
+}
+
 function matrixNumbers() {
-  const found = crossOf();
-  if (!found) return [["direction", "class", "curvature"]];
-  const values = unpack(found.v);
-  return [["run", "direction", "class", "curvature"], ...Array.from(values, (value, at) => [page.runs[Number(state.matrixRun)], rows[found.rows[Math.floor(at / found.rows.length)]].name, rows[found.rows[at % found.rows.length]].name, value])];
+  const found = matrixOf();
+  const head = ["matrix", "run", "split", "line", "class", "value"];
+  if (!found) return [head];
+  const names = found.names ?? found.rows.map((row) => rows[row].name);
+  const columns = found.rows.length;
+  return [head, ...Array.from(unpack(found.v), (value, at) => [state.matrix, page.runs[Number(state.matrixRun)], state.view, names[Math.floor(at / columns)], rows[found.rows[at % columns]].name, value])];
 }

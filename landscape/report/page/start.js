@@ -4,6 +4,7 @@ readAddress();
 applyTheme();
 buildToolbar();
 buildStrip();
+buildDetail();
 buildTable();
 buildExplorer();
 buildDensity();

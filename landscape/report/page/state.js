@@ -21,6 +21,7 @@ const DEFAULTS = {
   list: classes.length > 60 ? "groups" : "all",
   find: "",
   curve: "accuracy",
+  matrix: "cross",
   matrixRun: "0",
   line: "",
   along: "loss",

@@ -95,10 +95,14 @@ def build_run(
     cross: bool = True,
     trajectory: bool = False,
     matched: bool = False,
+    deep: bool = False,
     grid: int = 256,
     parts: Sequence[str] = ("evaluation", "hessian", "sharpness", "surface", "line"),
 ) -> Path:
-    """A run whose rarer classes are sharper, `sharpness` times a base; `spoil` puts NaN and interpolated cells in."""
+    """A run whose rarer classes are sharper, `sharpness` times a base.
+
+    `spoil` puts NaN and interpolated cells in, `deep` all that a Hessian measurement may hold beside the eigenvalues.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     for split in splits:
         subsets = subsets_of(counts, names, None if split == "train" else [100] * len(counts))
@@ -120,6 +124,8 @@ def build_run(
         if "hessian" in parts:
             with open_recording(file, "hessian", split, subsets) as record:
                 _hessian(record, rng, top, loss, cross=cross, grid=grid)
+                if deep:
+                    _deep(record, rng, top, subsets)
                 record.finish()
         if "sharpness" in parts:
             with open_recording(file, "sharpness", split, subsets) as record:
@@ -189,6 +195,49 @@ def _hessian(
     tail = 0.05 * np.exp(-np.abs(share) / 0.08)
     put(record, "density_grid", top[:, None] * share, ("subset", "grid"))
     put(record, "density", (bulk + peaks + tail) / top[:, None], ("subset", "grid"))
+
+
+LAYERS = ("conv1", "conv2", "head")
+
+
+def _deep(record: Recording, rng: np.random.Generator, top: np.ndarray, subsets: Sequence[Subset]) -> None:
+    """Held-out and single-sample curvature, further measures of the spectrum, shares, layers, PyHessian's check."""
+    measured = np.array([s.measured_count for s in subsets])
+    enough = measured >= 20
+    bottom = record.read("bottom")
+    held = np.where(enough, 0.7 * top, np.nan)
+    put(record, "top_held_out", np.stack([held, 0.5 * held], 1), ("subset", "held_rank"))
+    put(record, "top_held_out_se", np.stack([0.1 * held, 0.1 * held], 1), ("subset", "held_rank"))
+    put(record, "bottom_held_out", np.where(enough[:, None], 0.5 * bottom, np.nan), ("subset", "bottom_rank"))
+    put(record, "bottom_held_out_se", np.where(enough[:, None], 0.2 * -bottom, np.nan), ("subset", "bottom_rank"))
+    single = np.where(np.arange(20) < measured[:, None], rng.exponential(size=(len(top), 20)), np.nan)
+    single[enough] = np.nan
+    single /= np.where(enough, 1.0, np.nanmean(np.where(enough[:, None], 1.0, single), axis=1))[:, None]
+    put(record, "top_samples", top[:, None] * single, ("subset", "sample"))
+    put(record, "bottom_samples", bottom * single, ("subset", "sample"))
+    put(record, "frobenius", 1.5 * top, ("subset",))
+    put(record, "frobenius_se", 0.1 * top, ("subset",))
+    put(record, "effective_rank", np.linspace(4, 9, len(top)), ("subset",))
+    put(record, "negative_share", np.linspace(0.05, 0.3, len(top)), ("subset",))
+    put(record, "negative_share_se", np.full(len(top), 0.04), ("subset",))
+    small = np.where(measured < 100, 1.0, np.nan)
+    put(record, "gauss_newton_top", (small * top)[:, None] * [0.95, 0.5], ("subset", "gauss_rank"))
+    put(record, "gauss_newton_trace", 5 * small * top, ("subset",))
+    put(record, "gauss_newton_rest", 0.3 * small * top, ("subset",))
+    put(record, "density_se", 0.4 * record.read("density"), ("subset", "grid"))
+    overlap = rng.uniform(0, 1, (len(top),) * 2)
+    put(record, "overlap", (overlap + overlap.T) / 2, ("direction", "subset"))
+    share = rng.normal(0.1, 0.1, (2, len(top)))
+    classes = np.array([s.kind == "class" for s in subsets])
+    put(
+        record, "share", np.where(classes, share / share[:, classes].sum(1, keepdims=True), np.nan), ("rank2", "subset")
+    )
+    record.scale("layer", np.array(LAYERS, dtype=object))
+    put(record, "layer_top", top[:, None] * [0.2, 0.5, 0.8], ("subset", "layer"))
+    check = np.full(len(top), np.nan)
+    check[-3:] = top[-3:] * [1.004, 1.0, 0.8]
+    put(record, "check_top", check, ("subset",))
+    record.note("engine", "krylov")
 
 
 def _surface(

@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 
 from landscape.report import write_report
+from landscape.report.densities import pack_densities
 from landscape.report.headline import headline_of
 from landscape.report.measures import tabulate, wilson
 from landscape.report.page import escape_json
@@ -74,6 +75,52 @@ def test_the_table_holds_the_files_numbers(tmp_path: Path) -> None:
         np.testing.assert_array_equal(columns["sam_steps@0.1"].value, sharpness["sam_steps"][:, 1])
         assert list(table.views[0].verdicts[0]) == [v.decode() for v in group["verdict"][()]]
     assert table.sharpness == "sam_steps@0.1"
+
+
+def test_bars_run_from_the_held_out_eigenvalue_to_the_plain_one(tmp_path: Path) -> None:
+    runs = open_runs([write_run(tmp_path / "run" / "landscape.h5", points=5, deep=True)])
+    rows = rows_of(runs)
+    table = tabulate(runs, rows)
+    columns = table.views[0].columns[0]
+    with h5py.File(runs[0].landscape.path) as file:
+        group = {name: dataset[()] for name, dataset in file["hessian/train"].items()}
+    for key, low_end, high_end in (("top", "top_held_out", "top"), ("bottom", "bottom", "bottom_held_out")):
+        half = 1.959964 * group[f"{key}_held_out_se"][:, 0]
+        np.testing.assert_allclose(columns[key].low, group[low_end][:, 0] - half)
+        np.testing.assert_allclose(columns[key].high, group[high_end][:, 0] + half)
+        held = columns[f"{key}_held_out"]
+        np.testing.assert_allclose(held.value, group[f"{key}_held_out"][:, 0])
+        np.testing.assert_allclose(held.high - held.value, half)
+        assert np.isnan(columns[key].low[-3:]).all()  # 16, 10 and 6 samples
+    np.testing.assert_allclose(columns["negative_share"].low[0], 0.0)
+    np.testing.assert_allclose(columns["frobenius"].high, group["frobenius"] + 1.959964 * group["frobenius_se"])
+    assert np.isfinite(columns["gauss_newton_top"].value).sum() == 7
+    words = {measure.key: measure.error for measure in table.measures}
+    assert "without a bar" in words["top"] and "over the samples" in words["bottom_held_out"]
+    older = open_runs([write_run(tmp_path / "older" / "landscape.h5", points=5)])
+    assert all("residual" in m.error for m in tabulate(older, rows).measures if m.key in ("top", "bottom"))
+
+
+def test_pyhessian_and_held_out_samples_have_their_say(tmp_path: Path) -> None:
+    file = write_run(tmp_path / "run" / "landscape.h5", points=5, deep=True)
+    with h5py.File(file, "r+") as opened:
+        opened["hessian/train/top_held_out"][6, 0] = 0.1 * opened["hessian/train/top"][6, 0]
+    told = "\n".join(write_report([file], tmp_path / "report.html").caveats)
+    assert "PyHessian agrees on the eigenvalue of largest magnitude within 0.4 % for 2 of 3 subsets" in told
+    assert "PyHessian disagrees on “Ankle boot”" in told
+    assert "the sharpest directions of “Trouser” belong to their samples more than to the class" in told
+
+
+def test_a_density_without_a_known_error_has_no_band(tmp_path: Path) -> None:
+    file = write_run(tmp_path / "run" / "landscape.h5", points=5, deep=True)
+    with h5py.File(file, "r+") as opened:
+        opened["hessian/train/density_se"][3] = np.nan
+    runs = open_runs([file])
+    rows = rows_of(runs)
+    (packed,) = pack_densities(runs, rows, "train", frozenset((3, 4)))
+    assert packed["rows"] == [3, 4]
+    assert packed["se"][0] is None
+    np.testing.assert_allclose(packed["se"][1]["hi"] - packed["y"][1]["hi"], np.log(0.4), atol=1e-3)
 
 
 def test_classes_go_from_head_to_tail_and_names_stay_apart(tmp_path: Path) -> None:

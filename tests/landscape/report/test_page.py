@@ -8,12 +8,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
 from landscape.report import write_report
+from landscape.report.words import figure
 from tests.landscape.report.browser import Opened, opened, started
-from tests.landscape.report.synthetic import write_run
+from tests.landscape.report.synthetic import NAMES, write_run
 
 PANELS = ("explorer", "density", "surface", "matrix", "line", "curves")
 
@@ -27,7 +30,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    options = {"surface": ("train", "test"), "points": 11}
+    options = {"surface": ("train", "test"), "points": 11, "deep": True}
     first = write_run(folder / "ce" / "landscape.h5", spoil=True, trajectory=True, **options)
     second = write_run(folder / "bgp" / "landscape.h5", sharpness=0.25, seed=1, matched=True, **options)
     return write_report([first, second], folder / "report.html").path
@@ -120,7 +123,9 @@ def test_every_control_changes_what_is_shown(browser: Browser, report: Path, dar
         changes("density", find("#density [data-value=signed]").click)
         find("#pin").click()
         changes("density", find("#verdicts .tile").first.click)
-        changes("matrix", lambda: find("#matrix select").select_option("1"))
+        changes("matrix", lambda: find("#matrix select[data-key=matrixRun]").select_option("1"))
+        for kind in ("overlap", "share", "layer_top", "cross"):
+            changes("matrix", lambda kind=kind: find("#matrix select[data-key=matrix]").select_option(kind))  # type: ignore[misc]
         changes("line", find("#line [data-value=accuracy]").click)
         changes("curves", find("#curves [data-value=loss]").click)
         changes("summary", find("th [data-sort=top]").click)
@@ -132,6 +137,40 @@ def test_every_control_changes_what_is_shown(browser: Browser, report: Path, dar
         state = page.page.url
         for word in ("view=test", "form", "y=accuracy", "x=top", "pin=class%3A4", "hidden=1", "spectrum=signed"):
             assert word in state or word == "form"
+
+
+def test_the_detail_shows_held_out_figures_and_every_sample_of_a_small_class(browser: Browser, report: Path) -> None:
+    with h5py.File(report.parent / "ce" / "landscape.h5") as file:
+        group = file["hessian/train"]
+        held, error = float(group["top_held_out"][5, 0]), 1.959964 * float(group["top_held_out_se"][5, 0])
+        single = group["top_samples"][14, :6]
+    with opened(browser, report, address="#row=class%3A0") as page:
+        detail = page.page.locator("#detail")
+        assert f"held out {figure(held)} ({figure(held - error)} to {figure(held + error)})" in detail.inner_text()
+        assert "found on one half of the samples" in detail.inner_text()
+        assert detail.locator("circle").count() == 0
+        page.page.locator("#verdicts .tile").nth(9).click()
+        assert "held out" not in detail.inner_text().lower()
+        dots = detail.locator(".runs > div").first.locator("svg").first.locator("circle title").all_text_contents()
+        assert dots == [figure(float(value)) for value in single]
+        page.page.locator(".chip").first.click()
+        assert detail.locator("svg").count() == 2
+
+
+def test_matrices_of_layers_and_shares_show_the_files_numbers(browser: Browser, report: Path) -> None:
+    with h5py.File(report.parent / "bgp" / "landscape.h5") as file:
+        layers, share = file["hessian/train/layer_top"][5:], file["hessian/train/share"][:, 5:]
+    with opened(browser, report, address="#matrix=layer_top&matrixRun=1") as page:
+        np.testing.assert_allclose(page.plotted("matrix", "plot.data[0].z"), np.log10(layers.T), rtol=1e-6)
+        assert page.plotted("matrix", "plot.layout.yaxis.ticktext") == ["conv1", "conv2", "head"]
+        page.page.locator("#matrix select[data-key=matrix]").select_option("share")
+        np.testing.assert_allclose(page.plotted("matrix", "plot.data[0].z"), share, rtol=1e-6)
+        assert page.plotted("matrix", "plot.layout.yaxis.ticktext") == ["λ₁", "λ₂"]
+        place = page.page.locator("#matrix .nsewdrag").bounding_box()
+        assert place is not None
+        page.page.mouse.move(place["x"] + 0.75 * place["width"], place["y"] + 0.3 * place["height"])
+        page.page.mouse.click(place["x"] + 0.75 * place["width"], place["y"] + 0.3 * place["height"])
+        assert page.page.locator("[role=combobox]").first.input_value() == NAMES[7]
 
 
 def test_each_class_of_the_summary_sorts_by_its_value(browser: Browser, report: Path) -> None:

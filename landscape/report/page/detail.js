@@ -1,0 +1,76 @@
+// The chosen subset in figures: what each run measured, what is left of it on held-out samples, and every sample of a small class.
+
+const HELD_OUT = "Held out: the direction is found on one half of the samples, its curvature measured on the other, at these weights; in brackets 95 % over the samples. The plain eigenvalue errs outwards (it is the most extreme of many directions on its own samples), the held-out one inwards: the class’s own lies between.";
+const ONE_BY_ONE = "Dots: vᵀHᵢv of every single sample along the class’s own extreme direction; their mean, the long tick, is the eigenvalue.";
+const ENDS = [["top", "λ₁"], ["bottom", "λmin"]];
+
+function buildDetail() {
+  const body = document.getElementById("detail");
+  const draw = () => {
+    const row = rows[state.row];
+    const told = shownRuns().map((run) => detailOf(run, row)).filter(Boolean);
+    body.replaceChildren();
+    if (!told.length) return;
+    const held = shownRuns().some((run) => ENDS.some(([end]) => Number.isFinite(valueOf(`${end}_held_out`, run, row.index))));
+    const dots = shownRuns().some((run) => ENDS.some(([end]) => samplesOf(run, end, row.index)));
+    body.append(
+      element("h3", {}, row.title, element("span", {}, ` ${grouped(row.count)} training samples${row.group ? `, ${row.group}-shot` : ""}`)),
+      element("div", { class: "runs" }, ...told),
+      element("p", { class: "caption" }, [held ? HELD_OUT : "", dots ? ONE_BY_ONE : ""].filter(Boolean).join(" ")),
+    );
+  };
+  draw();
+  whenever(["view", "hidden", "row"], draw);
+}
+
+const samplesOf = (run, end, row) => unpack(currentView()?.samples[run][end]?.[row]);
+
+function detailOf(run, row) {
+  const value = (key) => valueOf(key, run, row.index);
+  const figures = ENDS.flatMap(([end, sign]) => {
+    if (!Number.isFinite(value(end))) return [];
+    const values = samplesOf(run, end, row.index);
+    return [
+      element("p", {}, `${sign} `, element("strong", {}, figure(value(end))), heldOut(run, `${end}_held_out`, row.index)),
+      values ? stripOf(run, sign, Array.from(values)) : null,
+    ];
+  });
+  const verdict = verdictOf(run, row.index);
+  const rest = [
+    verdict ? `${verdict.sign} ${verdict.words}` : "",
+    ...["negative_share", "effective_rank", "loss", "gradient"].filter((key) => Number.isFinite(value(key))).map((key) => `${measureOf.get(key).title.toLowerCase().replace("‖∇l‖", "‖∇L‖")} ${shownValue(measureOf.get(key), value(key))}`),
+  ].filter(Boolean);
+  if (!figures.length && !rest.length) return null;
+  return element("div", {}, element("p", { class: `run run-${run % 8}` }, page.runs[run]), ...figures, element("p", {}, rest.join(" · ")));
+}
+
+function heldOut(run, key, row) {
+  const found = column(key, run);
+  if (!found || !Number.isFinite(found.v[row])) return null;
+  const span = found.lo && Number.isFinite(found.lo[row]) ? ` (${figure(found.lo[row])} to ${figure(found.hi[row])})` : "";
+  return ` · held out ${figure(found.v[row])}${span}`;
+}
+
+// A dot a sample on a line from the smallest (or 0) to the largest (or 0) value.
+function stripOf(run, sign, values) {
+  const svg = (tag, attributes) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    return made;
+  };
+  const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
+  const at = (value) => `${3 + (94 * (value - low)) / (high - low || 1)}%`;
+  const drawn = svg("svg", { class: "samples", height: 26, role: "img", "aria-label": `${sign} of each of ${values.length} samples: ${values.map(figure).join(", ")}` });
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  drawn.append(
+    svg("line", { x1: "3%", x2: "97%", y1: 13, y2: 13, stroke: ink("line") }), svg("line", { x1: at(0), x2: at(0), y1: 8, y2: 18, stroke: ink("faint") }),
+    svg("line", { x1: at(mean), x2: at(mean), y1: 2, y2: 24, stroke: runColour(run), "stroke-width": 2 }),
+  );
+  for (const value of values) {
+    const dot = svg("circle", { cx: at(value), cy: 13, r: 4.5, fill: withAlpha(runColour(run), 0.6), stroke: ink("card") });
+    dot.append(svg("title", {}));
+    dot.firstChild.textContent = figure(value);
+    drawn.append(dot);
+  }
+  return element("div", { class: "dots" }, element("span", {}, figure(low)), drawn, element("span", {}, figure(high)));
+}
