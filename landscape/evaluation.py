@@ -19,9 +19,9 @@ from landscape.folding import FoldedNetwork
 from landscape.store import recording
 from landscape.subject import RESIDENT_BYTES, Samples, Subject, Subset
 
-CACHED_BYTES = 5 << 20
-"""Largest activation of a chunk on a CPU. ResNet-32 on two cores, ms per 1,000 images: 802 in chunks of 32, 718 of
-50, 755 of 64, 757 of 100, 1,022 of 250, 1,092 of 500 (larger chunks fall out of the cache)."""
+CACHED_BYTES = 3 << 20
+"""Largest activation of a chunk on a CPU. ResNet-32, ms of processor time per 1,000 images, one thread: 1,418 in chunks
+of 20, 1,340 of 34, 1,317 of 50, 1,353 of 84 (larger chunks fall out of the cache)."""
 
 CALIBRATION_BATCH = 500
 """As `Subject.recalibrate` takes them, so that a checkpoint in a plane shows the statistics it has alone."""

@@ -34,6 +34,41 @@ class Residual(nn.Module):
         return self.head(x.flatten(1))
 
 
+class Shortcuts(nn.Module):
+    """Sums of every kind: with the network's input, with a value that a view of is read later, of two convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for k in range(6):
+            self.add_module(f"conv{k}", nn.Conv2d(1 if k == 0 else 4, 1 if k == 0 else 4, 3, padding=1, bias=k > 2))
+            self.add_module(f"norm{k}", nn.BatchNorm2d(1 if k == 0 else 4))
+        self.widen, self.head, self.relu = nn.Conv2d(1, 4, 1), nn.Linear(4, 4), nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = functional.relu(self.norm0(self.conv0(x)) + x)
+        x = self.widen(x)
+        out = self.norm1(self.conv1(x))
+        out += x
+        x = self.relu(out)
+        view = x[:, :, ::2]
+        x = torch.relu(x + self.norm2(self.conv2(x)))
+        x = x[:, :, ::2] + view
+        y = functional.relu(self.norm3(self.conv3(x)))
+        y = functional.relu(torch.add(self.norm4(self.conv4(y)), self.norm5(self.conv5(y))))
+        return self.head(y.mean((2, 3)))
+
+
+class Gated(nn.Module):
+    """A sum that is larger than the convolution's result in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(1, 3, 16), nn.BatchNorm2d(3), nn.Linear(3, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head((self.norm(self.conv(x)) + x).mean((2, 3)))
+
+
 class Branching(nn.Module):
     """Cannot be traced: its path depends on the data."""
 
@@ -107,7 +142,7 @@ def same(found: Evaluation, plain: tuple[torch.Tensor, torch.Tensor], rtol: floa
     assert not found.loss_se.any()
 
 
-@pytest.mark.parametrize("build", [Residual, Branching, Twice, mlp])
+@pytest.mark.parametrize("build", [Residual, Shortcuts, Branching, Twice, mlp])
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
 def test_every_subset_agrees_with_a_plain_forward_pass(build: Callable[[], nn.Module], chunk: int) -> None:
     subject = subject_of(trained(build))
@@ -121,9 +156,36 @@ def test_float64_agrees_to_float64() -> None:
     same(Evaluator(subject).here(), plainly(subject), rtol=1e-13)
 
 
-@pytest.mark.parametrize(("build", "folded"), [(Residual, 3), (Branching, 0), (Twice, 0), (mlp, 0)])
+@pytest.mark.parametrize(("build", "folded"), [(Residual, 3), (Shortcuts, 6), (Branching, 0), (Twice, 0), (mlp, 0)])
 def test_only_what_can_be_folded_is_folded(build: Callable[[], nn.Module], folded: int) -> None:
     assert FoldedNetwork(trained(build)).folded == folded
+
+
+def test_what_works_in_place_overwrites_nothing_that_is_read_again() -> None:
+    network, inputs = trained(Shortcuts), torch.randn(5, 1, 16, 16)
+    before, folded = inputs.clone(), FoldedNetwork(network)
+    for _ in range(2):
+        assert folded.agrees(network, inputs)
+        assert torch.equal(inputs, before)
+
+
+def test_a_sum_that_broadcasts_is_noticed_and_the_plain_network_used() -> None:
+    subject = subject_of(trained(Gated))
+    same(Evaluator(subject).here(), plainly(subject))
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_broken_weight_in_any_layer_makes_a_hole_of_the_loss(broken: float) -> None:
+    """Fused rectifiers of some libraries turn NaN into 0: a network that has diverged would look trained."""
+    subject = subject_of(trained(Shortcuts))
+    evaluator = Evaluator(subject)
+    for name in (f"conv{k}.weight" for k in range(6)):
+        point = subject.vector()
+        subject.split(point)[name][0, 0, 1, 1] = broken
+        with subject.placed(point):
+            assert np.array_equal(np.isnan(evaluator.here().loss), np.isnan(plainly(subject)[0].numpy())), name
+        if broken != broken:
+            assert np.isnan(evaluator.at(point).loss).all(), name
 
 
 def test_a_folded_network_follows_its_weights_and_statistics() -> None:
