@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from foundation.errors import InputError
 from landscape.batchnorm import recalibrate
 from landscape.curvature.workers import Workers
 from landscape.folding import FoldedNetwork
+from landscape.replay import cuda_recorder, recorded_if_same
 from landscape.store import recording
 from landscape.subject import RESIDENT_BYTES, Samples, Subject, Subset
 
@@ -54,7 +55,7 @@ class Evaluator:
     convolutions where the network can be traced and the folded form is seen to agree, and on a CPU images go through
     in channels-last chunks that stay in the cache, one thread each. The chunk follows from the size of the
     activations, not from a stopwatch, so that a resumed measurement rounds as the interrupted one did, with however
-    many threads.
+    many threads. On a GPU the work of a chunk is recorded once as a CUDA graph and replayed, if that is seen to agree.
 
     Args:
         subject: What is measured; it is as before after every call, also after an exception.
@@ -63,11 +64,13 @@ class Evaluator:
         samples_per_class: At most so many samples of each class, drawn once and the same at every point; they stand
             for their whole class, and the losses come with standard errors. All samples by default.
         seed: Of that draw.
+        bf16: Multiply in bfloat16, weights and losses as they are: faster where the hardware has it, and three digits.
 
     Raises:
         InputError: `samples_per_class` is below 2, which leaves no standard error.
 
     Attributes:
+        form: How the network is evaluated, in words, such as `folded, replayed`.
         chunk: Samples of one call of the network; halved when the memory does not suffice.
         samples: How many samples a point costs.
         subsets: Names of the S subsets.
@@ -81,8 +84,9 @@ class Evaluator:
         calibration: Samples | None = None,
         samples_per_class: int | None = None,
         seed: int = 0,
+        bf16: bool = False,
     ) -> None:
-        self._subject = subject
+        self._subject, self._bf16 = subject, bf16
         self._calibration = self._calibrating(calibration) if calibration is not None else None
         self.subsets, self.classes = tuple(subset.name for subset in subject.subsets), subject.classes
         ranges = [subject.rows(subset) for subset in subject.subsets]
@@ -110,6 +114,13 @@ class Evaluator:
         self._folded: FoldedNetwork | None = FoldedNetwork(subject.network)
         if not (self._folded.folded and self._folded.agrees(subject.network, example)):
             self._folded = None
+        recorded = None
+        if subject.device.type == "cuda":
+            sample = (example, self._labels_here[: len(example)])
+            recorded = recorded_if_same(self._losses, sample, cuda_recorder())
+        self._work: Callable[..., tuple[Tensor, ...]] = recorded or self._losses
+        words = {"folded": self._folded, "replayed": recorded, "bfloat16": bf16}
+        self.form = ", ".join(word for word, used in words.items() if used) or "plain"
 
     def here(self) -> Evaluation:
         """Every subset at the network's present weights."""
@@ -198,21 +209,28 @@ class Evaluator:
         return torch.cat([losses for losses, _ in done]), torch.cat([right for _, right in done])
 
     def _chunk(self, part: slice) -> tuple[Tensor, Tensor]:
-        labels = self._labels_here[part]
-        network: FoldedNetwork | nn.Module = self._folded or self._subject.network
+        inputs = self._layout(self._rows(part)) if self._inputs is None else self._inputs[part]
         try:
             with torch.inference_mode():
-                logits = network(self._layout(self._rows(part)) if self._inputs is None else self._inputs[part])
-                losses = self._subject.loss(logits, labels)
-                return losses, (logits.argmax(1) == labels).to(losses.dtype)
+                losses, right = self._work(inputs, self._labels_here[part])
+                return losses, right
         except torch.OutOfMemoryError:
             count = part.stop - part.start
             if count == 1:
                 raise
+            self._work = self._losses  # recordings hold memory of their own
             self.chunk = min(self.chunk, (count + 1) // 2)
         middle = part.start + self.chunk
         halves = [self._chunk(slice(part.start, middle)), self._chunk(slice(middle, part.stop))]
         return torch.cat([losses for losses, _ in halves]), torch.cat([right for _, right in halves])
+
+    def _losses(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        network: FoldedNetwork | nn.Module = self._folded or self._subject.network
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
+            logits = network(inputs)
+        logits = logits.to(self._subject.dtype)
+        losses = self._subject.loss(logits, labels)
+        return losses, (logits.argmax(1) == labels).to(losses.dtype)
 
     def _rows(self, part: slice) -> Tensor:
         """Inputs of a part of the evaluated samples, as the subject holds them."""

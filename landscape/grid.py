@@ -55,6 +55,7 @@ class Surface:
         status: What each cell is, (B, A): values of `landscape.store`.
         error: Estimated error of an interpolated loss, (S, B, A); 0 where measured.
         evaluations: Points evaluated for this result, those of an interrupted run included.
+        forward: How the network was evaluated, in words: see `Evaluator.form`.
     """
 
     plane: Plane
@@ -67,6 +68,7 @@ class Surface:
     status: np.ndarray
     error: np.ndarray
     evaluations: int
+    forward: str
 
 
 def measure_surface(
@@ -79,6 +81,7 @@ def measure_surface(
     seed: int = 0,
     calibration: Samples | None = None,
     samples_per_class: int | None = None,
+    bf16: bool = False,
     done: Iterable[Cell] = (),
     on_done: Callable[[Cell], None] | None = None,
 ) -> Surface:
@@ -97,6 +100,7 @@ def measure_surface(
         calibration: Training samples over which BatchNorm statistics are measured afresh at every point; the
             network's own by default.
         samples_per_class: Evaluate at most so many samples of each class, the same at every point.
+        bf16: Multiply in bfloat16.
         done: Cells of an interrupted run, which are not evaluated again.
         on_done: Called with each cell as soon as it is evaluated.
 
@@ -108,7 +112,7 @@ def measure_surface(
     """
     check(tolerance, samples_per_class)
     plane = _plane(subject, plane, seed)
-    evaluator = Evaluator(subject, calibration=calibration, samples_per_class=samples_per_class, seed=seed)
+    evaluator = Evaluator(subject, calibration=calibration, samples_per_class=samples_per_class, seed=seed, bf16=bf16)
     if span is None and not plane.ranges:
         span = automatic_span(evaluator, plane)
     a, b = axes(plane, points=points, span=span)
@@ -135,7 +139,15 @@ def measure_surface(
         values, error = refinement.between(values, status)
         status[between] = INTERPOLATED
     return Surface(
-        plane, evaluator.subsets, a, b, **values, status=status, error=error, evaluations=int((~between).sum())
+        plane,
+        evaluator.subsets,
+        a,
+        b,
+        **values,
+        status=status,
+        error=error,
+        evaluations=int((~between).sum()),
+        forward=evaluator.form,
     )
 
 

@@ -56,6 +56,12 @@ def build_parser() -> Parser:
     cells.add_argument(
         "--samples-per-class", type=int, metavar="N", help="evaluate at most N samples of each class, with errors"
     )
+    cells.add_argument(
+        "--precision",
+        default="full",
+        choices=("full", "bf16"),
+        help="bf16: multiply in bfloat16, with its error stated",
+    )
     return parser
 
 
@@ -78,7 +84,7 @@ def _command(arguments: argparse.Namespace) -> None:
     config = {
         **opened.config, "plane": kind, "of": of, "span": arguments.span,
         "through": [sha256_of(path) for path in arguments.through],
-        "samples_per_class": arguments.samples_per_class, "seed": arguments.seed,
+        "samples_per_class": arguments.samples_per_class, "seed": arguments.seed, "precision": arguments.precision,
     }  # fmt: skip
     saved: dict[str, Any] = {
         "checkpoint_sha256": opened.sha256,
@@ -91,6 +97,7 @@ def _command(arguments: argparse.Namespace) -> None:
         "tolerance": None if arguments.exact else arguments.tolerance,
         "seed": arguments.seed,
         "samples_per_class": arguments.samples_per_class,
+        "bf16": arguments.precision == "bf16",
         "calibration": training_samples(opened, arguments.data_dir) if arguments.batch_norm == "recalibrated" else None,
     }
     record_evaluation(out, name, subject, config=opened.config, **saved)
@@ -133,9 +140,9 @@ def _chosen_plane(arguments: argparse.Namespace, subject: Subject) -> Plane:
 def _record(record: Recording, subject: Subject, plane: Plane, options: dict[str, Any]) -> Surface:
     """Measures into an open recording, cell by cell, and finishes it."""
     plane = _keep_directions(record, plane)
+    how = {key: options[key] for key in ("calibration", "samples_per_class", "seed")}
     spans = record.noted("spans") or options["span"]
     if spans is None and not plane.ranges:
-        how = {key: options[key] for key in ("calibration", "samples_per_class", "seed")}
         spans = list(automatic_span(Evaluator(subject, **how), plane))
         record.note("spans", spans)
     a, b = axes(plane, points=options["points"], span=spans)
@@ -179,7 +186,13 @@ def _record(record: Recording, subject: Subject, plane: Plane, options: dict[str
     for key in (*VALUES, "error", "status"):
         record.write(key, slice(None), getattr(surface, key))
     record.note("evaluations", surface.evaluations)
+    record.note("forward", surface.forward)
     _keep_trajectory(record, surface)
+    if options["bf16"]:
+        rough, fine = (Evaluator(subject, **how, bf16=bf16).at(plane.origin).loss for bf16 in (True, False))
+        record.create("precision_error", dims=dims[:1], shape=every[:1], unit="nats", meaning="loss at the origin in "
+                      "bfloat16 less that in full precision")  # fmt: skip
+        record.write("precision_error", slice(None), rough - fine)
     if options["calibration"] is None:
         _keep_centre(record, subject, surface, options["seed"])
     record.finish()

@@ -188,6 +188,18 @@ def test_a_broken_weight_in_any_layer_makes_a_hole_of_the_loss(broken: float) ->
             assert np.isnan(evaluator.at(point).loss).all(), name
 
 
+@pytest.mark.parametrize(("build", "form"), [(Residual, "folded"), (Branching, "plain"), (mlp, "plain")])
+def test_how_a_network_is_evaluated_is_said(build: Callable[[], nn.Module], form: str) -> None:
+    assert Evaluator(subject_of(trained(build))).form == form
+
+
+def test_bfloat16_keeps_three_digits_and_the_losses_dtype() -> None:
+    subject = subject_of(trained(Residual))
+    rough, fine = Evaluator(subject, bf16=True).here(), Evaluator(subject).here()
+    assert not np.array_equal(rough.loss, fine.loss)
+    np.testing.assert_allclose(rough.loss, fine.loss, rtol=0.03)
+
+
 def test_a_folded_network_follows_its_weights_and_statistics() -> None:
     network = trained(Residual)
     folded, inputs = FoldedNetwork(network), torch.randn(5, 1, 16, 16)

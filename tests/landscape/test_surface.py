@@ -293,6 +293,21 @@ def test_the_command_cuts_other_planes(small_run: Path, tmp_path: Path, plane: t
         assert (found.data["trajectory/hidden_share"] <= 1).all()
 
 
+def test_bfloat16_is_another_measurement_and_states_its_error(small_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "l.h5"
+    command = ("landscape.surface", "--ckpt", small_run / "checkpoint.pt", *SMALL, "--span", "0.5", "--out", out)
+    run_command(*command, "--points", "5")
+    refused = run_command(*command, "--points", "5", "--precision", "bf16", check=False)
+    assert refused.returncode == 2 and "precision" in refused.stderr
+    run_command(*command, "--points", "5", "--precision", "bf16", "--name", "rough")
+    full, rough = surface_in(out, "train"), surface_in(out, "rough")
+    assert (full.attributes["forward"], rough.attributes["forward"]) == ("folded", "folded, bfloat16")
+    assert "precision_error" not in full.data
+    wrong = rough.data["loss"][:, 2, 2] - full.data["loss"][:, 2, 2]
+    np.testing.assert_allclose(rough.data["precision_error"], wrong, atol=1e-6)
+    assert 0 < np.abs(wrong).max() < 0.05 * full.data["loss"].max()
+
+
 def test_the_command_draws_a_line_with_its_barriers(small_run: Path, tmp_path: Path) -> None:
     out, other = tmp_path / "l.h5", sorted((small_run / "snapshots").glob("*.pt"))[0]
     through = ("--plane", "checkpoints", "--through", other)
