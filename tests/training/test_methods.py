@@ -65,7 +65,7 @@ def test_records_hold_every_setting_resolved():
         "sam.update_bn": False,
     }
     assert build_method("bgp", COUNTS).record["kwargs"]["bgp.weight"] == 2.0
-    assert build_method("bgp", COUNTS, member="classifier").record["kwargs"]["bgp.weight"] == 0.1
+    assert build_method("bgp", COUNTS, member="classifier").record["kwargs"]["bgp.weight"] == 0.003
 
 
 def test_a_setting_of_two_parts_is_named_in_full():

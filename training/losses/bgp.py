@@ -32,16 +32,15 @@ NOTE = "reconstruction from the abstract"
 MEMBERS: dict[str, dict[str, float]] = {
     "logit": {"l2": 2.0, "l1": 1.0},
     "class-mean": {"l2": 2.0},
-    "classifier": {"squared": 0.1, "plain": 0.1},
-    "logit-norm": {"samples": 0.01, "mean": 0.01},
+    "classifier": {"squared": 0.003, "plain": 0.1},
+    "logit-norm": {"samples": 0.0001, "mean": 0.01},
     "parameters": {"l2": 0.08},
 }
 """Each member's norms, the default one first, with their default weight λ.
 
-Those of the first four are from a first look at a small CNN on Fashion-MNIST at imbalance 100: of 0.5 and 2 the
-`logit` member did better with 2, in accuracy and in the flatness of rare classes; `classifier` and `logit-norm` lowered
-few-shot accuracy even at these small weights. That of `parameters` is the λ = α r of the gradient-norm penalty's
-authors.
+Those of the squared norms of `logit`, `classifier` and `logit-norm` were searched (docs/defaults.md): larger weights of
+the latter two lower few-shot accuracy. That of `parameters` is the λ = α r of the gradient-norm penalty's authors; the
+others are from a first look, unsearched.
 """
 
 SCHEDULES: dict[str, Callable[[float], float]] = {

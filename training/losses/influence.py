@@ -13,7 +13,7 @@ from training.losses.parts import Loss
 FLOOR = 1e-3  # the authors' ε beside ‖d‖₁ ‖h‖₁
 
 
-def ib(class_counts: Sequence[int], *, alpha: float = 10.0, start: float = 0.5) -> Loss:
+def ib(class_counts: Sequence[int], *, alpha: float = 100.0, start: float = 0.5) -> Loss:
     """w_y α / (‖p - e_y‖₁ ‖h‖₁ + 0.001) · CE with w_c ∝ 1/n_c (Park et al., ICCV 2021); CE at first.
 
     ‖p - e_y‖₁ ‖h‖₁ is the size of the last layer's gradient: where BGP adds such a number as a penalty, this loss
@@ -22,7 +22,7 @@ def ib(class_counts: Sequence[int], *, alpha: float = 10.0, start: float = 0.5) 
     Args:
         class_counts: Training samples of each class, (C,).
         alpha: α. The authors take 1000 and divide the learning rate by 100 when the loss sets in; 10 does the same
-            under a learning rate that goes on undivided.
+            under a learning rate that goes on undivided. The default was searched (docs/defaults.md).
         start: Share of the epochs that are plain cross-entropy; theirs is 100 of 200.
 
     Returns:
