@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from landscape.grid import measure_surface as measure_surface
     from landscape.notebook import open as open
     from landscape.report import write_report as write_report
-    from landscape.sharpness import measure_sharpness as measure_sharpness
+    from landscape.rises import measure_sharpness as measure_sharpness
     from landscape.store import read_landscape as read_landscape
     from landscape.subject import Subject as Subject
     from landscape.subject import TensorSamples as TensorSamples
@@ -24,7 +24,7 @@ _HOMES = {
     "Subject": "landscape.subject",
     "TensorSamples": "landscape.subject",
     "measure_hessian": "landscape.curvature.subsets",
-    "measure_sharpness": "landscape.sharpness",
+    "measure_sharpness": "landscape.rises",
     "measure_surface": "landscape.grid",
     "open": "landscape.notebook",
     "open_checkpoint": "landscape.checkpoints",

@@ -18,7 +18,7 @@ from landscape.curvature.workers import Workers
 from landscape.folding import FoldedNetwork
 from landscape.replay import cuda_recorder, recorded_if_same
 from landscape.store import recording
-from landscape.subject import RESIDENT_BYTES, Samples, Subject, Subset
+from landscape.subject import RESIDENT_BYTES, Batch, Samples, Subject, Subset
 
 CACHED_BYTES = 3 << 20
 """Largest activation of a chunk on a CPU. ResNet-32, ms of processor time per 1,000 images, one thread: 1,418 in chunks
@@ -73,6 +73,7 @@ class Evaluator:
         form: How the network is evaluated, in words, such as `folded, replayed`.
         chunk: Samples of one call of the network; halved when the memory does not suffice.
         samples: How many samples a point costs.
+        partial: Whether only some samples of each class are evaluated.
         subsets: Names of the S subsets.
         classes: C.
     """
@@ -93,10 +94,10 @@ class Evaluator:
         self._first, stop = min(r.start for r in ranges), max(r.stop for r in ranges)
         labels = subject.labels[self._first : stop].cpu()
         present = torch.bincount(labels, minlength=self.classes).double()
+        check_draw(samples_per_class)
+        self.partial = samples_per_class is not None
         self._kept: Tensor | None = None  # offsets of the evaluated rows from the first, when not all are
         if samples_per_class is not None:
-            if samples_per_class < 2:
-                raise InputError(f"--samples-per-class {samples_per_class} gives no standard error: give 2 or more")
             self._kept = _stratified(labels, samples_per_class, seed)
             labels = labels[self._kept]
         self.samples = len(labels)
@@ -133,17 +134,37 @@ class Evaluator:
         with self._placed(vector):
             return self.here()
 
-    def subset_at(self, vector: Tensor, subset: Subset) -> float:
-        """The loss of one subset at other weights (P,), from its own samples only."""
-        rows = self._subject.rows(subset)
-        part = slice(rows.start - self._first, rows.stop - self._first)
-        if self._kept is not None:
-            start, stop = torch.searchsorted(self._kept, torch.tensor([part.start, part.stop])).tolist()
-            part = slice(start, stop)
+    def losses_at(self, vector: Tensor, subset: Subset | None = None) -> Tensor:
+        """The loss of each evaluated sample, or of a subset's alone, at other weights (P,): (n,) float64 on the CPU."""
         with self._placed(vector):
-            losses, _ = self._forward(part)
-        weights = self._class_weights[self.subsets.index(subset.name)]
-        return float(losses.cpu().double() @ weights[self._labels[part]])
+            losses, _ = self._forward(self._part(subset))
+        return losses.cpu().double()
+
+    def mean_and_error(self, values: Tensor, subset: Subset | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Means over every subset, or one, of a number of each evaluated sample, and their standard errors.
+
+        Args:
+            values: Of all evaluated samples or of the subset's, (n,) float64, in the order of `losses_at`.
+            subset: The one subset; all by default.
+
+        Returns:
+            Means and standard errors, (S,) each, or of one subset ().
+        """
+        every = torch.zeros(self.samples, dtype=torch.float64)
+        every[self._part(subset)] = values
+        which = slice(None) if subset is None else self.subsets.index(subset.name)
+        found = self.over_subsets(self._by_class(every)), self._standard_error(every)
+        mean, error = (one.numpy()[which] for one in found)
+        return mean, error
+
+    def batches(self, subset: Subset, size: int) -> Iterator[Batch]:
+        """A subset's evaluated samples in batches of at most `size`; what they weigh sums to 1."""
+        part = self._part(subset)
+        weights = self._class_weights[self.subsets.index(subset.name)].to(self._subject.device, self._subject.dtype)
+        for start in range(part.start, part.stop, size):
+            some = slice(start, min(start + size, part.stop))
+            labels = self._labels_here[some]
+            yield Batch(self._layout(self._rows(some)), labels, weights[labels])
 
     def by_class(self, size: int) -> Iterator[tuple[int, Tensor]]:
         """The evaluated samples of one class after another, at most so many at a time.
@@ -160,6 +181,16 @@ class Evaluator:
                 part = slice(begin, min(begin + size, start + int(count)))
                 yield int(label), self._layout(self._rows(part))
             start += int(count)
+
+    def _part(self, subset: Subset | None) -> slice:
+        """A subset's range among the evaluated samples."""
+        if subset is None:
+            return slice(0, self.samples)
+        rows = self._subject.rows(subset)
+        start, stop = rows.start - self._first, rows.stop - self._first
+        if self._kept is not None:
+            start, stop = torch.searchsorted(self._kept, torch.tensor([start, stop])).tolist()
+        return slice(start, stop)
 
     def _by_class(self, values: Tensor) -> Tensor:
         return values.new_zeros(self.classes).index_add_(0, self._labels, values)
@@ -252,6 +283,19 @@ def channels_last(images: Tensor) -> Tensor:
     n, c, h, w = images.shape
     packed = images.contiguous(memory_format=torch.channels_last)
     return packed.as_strided((n, c, h, w), (c * h * w, 1, w * c, c))
+
+
+def check_draw(samples_per_class: int | None) -> None:
+    """Refuses so few samples of a class that they have no standard error.
+
+    Args:
+        samples_per_class: At least 2, or None for all.
+
+    Raises:
+        InputError: It is below 2.
+    """
+    if samples_per_class is not None and samples_per_class < 2:
+        raise InputError(f"--samples-per-class {samples_per_class} gives no standard error: give 2 or more")
 
 
 def _stratified(labels: Tensor, most: int, seed: int) -> Tensor:

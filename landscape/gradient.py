@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from landscape.curvature.workers import Workers
 from landscape.evaluation import channels_last
-from landscape.subject import Batch, Subject, Subset
+from landscape.subject import Batch, Subject
 
 
-def loss_and_gradient(subject: Subject, subset: Subset, vector: Tensor, *, chunk: int) -> tuple[float, Tensor]:
-    """A subset's loss and its gradient at any weights.
+def loss_and_gradient(subject: Subject, batches: Iterable[Batch], vector: Tensor) -> tuple[float, Tensor]:
+    """A weighted loss and its gradient at any weights.
 
     Args:
         subject: What is measured; its weights are as before afterwards.
-        subset: Whose loss.
+        batches: The samples and what each weighs, a graph each.
         vector: The weights, (P,).
-        chunk: Samples in one graph.
 
     Returns:
         The loss and its gradient (P,).
@@ -34,7 +35,7 @@ def loss_and_gradient(subject: Subject, subset: Subset, vector: Tensor, *, chunk
     total, gradient = 0.0, torch.zeros_like(vector)
     workers = Workers(torch.get_num_threads() if on_cpu else 1)
     with subject.placed(vector):
-        for loss, slope in workers.map(part, subject.batches(subset, chunk)):
+        for loss, slope in workers.map(part, batches):
             total += loss
             gradient += slope
     return total, gradient

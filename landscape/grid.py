@@ -10,7 +10,7 @@ import numpy as np
 from foundation.errors import InputError, one_of
 from landscape.adaptive import Refinement
 from landscape.directions import Plane, random_plane
-from landscape.evaluation import Evaluator
+from landscape.evaluation import Evaluator, check_draw
 from landscape.span import automatic_span, axes
 from landscape.store import FAILED, INTERPOLATED, MEASURED, NON_FINITE, TODO
 from landscape.subject import Samples, Subject
@@ -173,8 +173,7 @@ def check(tolerance: float | None, samples_per_class: int | None) -> None:
     """
     if tolerance is not None and not 0.0 < tolerance < 1.0:
         raise InputError(f"--tolerance {tolerance:g} is no share of a range: give a number between 0 and 1")
-    if samples_per_class is not None and samples_per_class < 2:
-        raise InputError(f"--samples-per-class {samples_per_class} gives no standard error: give 2 or more")
+    check_draw(samples_per_class)
 
 
 def barriers(surface: Surface) -> np.ndarray:

@@ -33,7 +33,8 @@ def gradient_plane(subject: Subject, *, of: tuple[str, str] = ("all", "few")) ->
         The plane; coordinates are distances, and a and b grow uphill.
     """
     origin = subject.vector()
-    one, two = (loss_and_gradient(subject, _subset(subject, name), origin, chunk=GRAPH)[1] for name in of)
+    samples = (subject.batches(_subset(subject, name), GRAPH) for name in of)
+    one, two = (loss_and_gradient(subject, batches, origin)[1] for batches in samples)
     axes = (f"gradient of {of[0]}", f"gradient of {of[1]}")
     return replace(orthonormal_plane("gradient", origin, one, two, axes), subset=_index(subject, of[0]))
 

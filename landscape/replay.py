@@ -72,7 +72,7 @@ def cuda_recorder() -> Recorder:
     pool = torch.cuda.graph_pool_handle()
 
     def record(work: Callable[[], Tensors]) -> tuple[Tensors, Callable[[], None]]:
-        aside = torch.cuda.Stream()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):  # libraries choose their algorithms and workspaces before the recording
             for _ in range(WARM_UP):

@@ -231,7 +231,8 @@ def test_other_weights_are_evaluated_there_and_left_again() -> None:
     with subject.placed(moved):
         same(there, plainly(subject))
     for subset, loss in zip(subject.subsets, there.loss, strict=True):
-        assert evaluator.subset_at(moved, subset) == pytest.approx(float(loss), rel=1e-6)
+        mean, error = evaluator.mean_and_error(evaluator.losses_at(moved, subset), subset)
+        assert mean == pytest.approx(float(loss), rel=1e-6) and error == 0
 
 
 def test_weights_and_buffers_are_restored_after_an_exception() -> None:
@@ -320,8 +321,15 @@ def test_the_same_draw_serves_every_point_and_every_subset() -> None:
     one, other = (Evaluator(subject, samples_per_class=4, seed=7) for _ in range(2))
     moved = subject.vector() * 1.2
     assert np.array_equal(one.at(moved).loss, other.at(moved).loss)
-    for subset, loss in zip(subject.subsets, one.at(moved).loss, strict=True):
-        assert one.subset_at(moved, subset) == pytest.approx(loss, rel=1e-6)
+    found = one.at(moved)
+    for subset, loss, loss_se in zip(subject.subsets, found.loss, found.loss_se, strict=True):
+        mean, error = one.mean_and_error(one.losses_at(moved, subset), subset)
+        assert (mean, error) == (pytest.approx(loss, rel=1e-6), pytest.approx(loss_se, rel=1e-5))
+        batches = list(one.batches(subset, 3))
+        assert sum(float(batch.weights.sum()) for batch in batches) == pytest.approx(1.0, rel=1e-6)
+        with torch.no_grad(), subject.placed(moved):
+            parts = [subject.loss(subject.network(batch.inputs), batch.labels) @ batch.weights for batch in batches]
+        assert float(sum(parts)) == pytest.approx(loss, rel=1e-5)
 
 
 def test_a_draw_too_small_for_a_standard_error_is_refused() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ from torch import nn
 from torch.nn import functional
 
 from foundation.errors import InputError
-from landscape.sharpness import Ascent, Sharpness, measure_sharpness
+from landscape.evaluation import Evaluator
+from landscape.rises import Ascent, Draw, Sharpness, measure_sharpness
+from landscape.store import read_landscape
 from landscape.subject import Subject, TensorSamples
+from tests.conftest import run_command
 
 COUNTS = [20, 20, 7, 2]
 CURVATURE = np.array([1.0, 3.0, -0.5])
@@ -140,15 +144,69 @@ def test_equal_subsets_are_measured_once_and_say_the_same() -> None:
 def test_an_interrupted_measurement_ends_as_an_uninterrupted_one(ascents: int, draws: int) -> None:
     subject = subject_of(relu_network(), subsets=["all", "balanced", "class:0", "class:3"])
     found: list[Ascent] = []
-    rises: dict[int, np.ndarray] = {}
-    options = {"radii": [0.1, 0.3], "steps": 2, "draws": 4, "seed": 3}
-    whole = measure_sharpness(subject, **options, on_ascent=found.append, on_draw=rises.__setitem__)
+    rises: list[Draw] = []
+    options = {"radii": [0.1, 0.3], "steps": 2, "draws": 4, "seed": 3, "samples_per_class": 5}
+    whole = measure_sharpness(subject, **options, on_ascent=found.append, on_draw=rises.append)
     again: list[Ascent] = []
-    kept = {number: rises[number] for number in range(draws)}
-    rest = measure_sharpness(subject, **options, done_ascents=found[:ascents], done_draws=kept, on_ascent=again.append)
+    done = {"done_ascents": found[:ascents], "done_draws": rises[:draws]}
+    rest = measure_sharpness(subject, **options, **done, on_ascent=again.append)
     assert len(again) == 4 - ascents
     for field in dataclasses.fields(Sharpness):
         assert np.array_equal(getattr(whole, field.name), getattr(rest, field.name)), field.name
+
+
+def test_errors_over_samples_are_those_of_many_draws() -> None:
+    """Over many draws of samples the scatter of a rise along one direction is what its standard error says."""
+    subject = subject_of(relu_network(), subsets=["all", "balanced", "class:0"])
+    options = {"radii": [0.2], "steps": 1, "draws": 2}
+    whole = measure_sharpness(subject, **options)
+    for name in ("sam_se", "sam_steps_se", "adaptive_se", "draws_se"):
+        assert not getattr(whole, name).any(), name
+    drawn = [measure_sharpness(subject, **options, samples_per_class=6, seed=0) for _ in range(2)]
+    assert np.array_equal(drawn[0].sam, drawn[1].sam) and not np.array_equal(drawn[0].sam, whole.sam)
+    origin = subject.vector()
+    point = origin + 0.2 * torch.randn(subject.size, generator=torch.Generator().manual_seed(4), dtype=origin.dtype)
+    every = Evaluator(subject)
+    truth, none = every.mean_and_error(every.losses_at(point) - every.losses_at(origin))
+    assert not none.any()
+    found = []
+    for seed in range(150):
+        some = Evaluator(subject, samples_per_class=6, seed=seed)
+        found.append(some.mean_and_error(some.losses_at(point) - some.losses_at(origin)))
+    means, errors = (np.stack(values) for values in zip(*found, strict=True))
+    scatter = means.std(0, ddof=1)
+    assert (np.abs(means.mean(0) - truth) < 4 * scatter / np.sqrt(150)).all()
+    np.testing.assert_allclose(np.sqrt((errors**2).mean(0)), scatter, rtol=0.2)
+
+
+def test_average_errors_hold_both_those_of_noise_and_those_of_samples() -> None:
+    result = measure_sharpness(subject_of(relu_network()), radii=[0.2], draws=4, samples_per_class=3)
+    noise = result.draws.std(2, ddof=1) / 2
+    samples = np.sqrt((result.draws_se**2).mean(2))
+    np.testing.assert_allclose(result.average_se, np.hypot(noise, samples))
+    assert (samples[0] > 0).all()
+
+
+def test_the_command_keeps_errors_over_samples_only_where_there_are_any(small_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "l.h5"
+    command = ("landscape.sharpness", "--ckpt", small_run / "checkpoint.pt", "--subsets", "all,class:9", "--out", out)
+    quick = ("--radii", "0.1", "--steps", "1", "--draws", "2")
+    run_command(*command, *quick, "--samples-per-class", "8")
+    refused = run_command(*command, *quick, check=False)
+    assert refused.returncode == 2 and "samples_per_class" in refused.stderr
+    run_command(*command, *quick, "--name", "whole")
+    some, whole = (read_landscape(out).get("sharpness", name) for name in ("train", "whole"))
+    assert some is not None and whole is not None
+    assert some.config["samples_per_class"] == 8
+    for key in ("sam_se", "sam_steps_se", "adaptive_se", "draws_se"):
+        assert (some.data[key][0] > 0).all() and key not in whole.data
+    # more draws of the same go on from what is there
+    more = (*quick[:-1], "3")
+    run_command(*command, *more, "--samples-per-class", "8")
+    after = read_landscape(out).get("sharpness", "train")
+    assert after is not None
+    assert np.array_equal(after.data["draws"][..., :2], some.data["draws"])
+    assert np.array_equal(after.data["sam_se"], some.data["sam_se"])
 
 
 def test_weights_are_as_before() -> None:
@@ -170,7 +228,7 @@ def test_what_is_not_finite_stays_so() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [({"radii": []}, "--radii"), ({"radii": [0.0]}, "--radii '0'"), ({"radii": [0.2, 0.1]}, "ascend"),
-     ({"steps": 0}, "--steps 0"), ({"draws": 1}, "--draws 1")],
+     ({"steps": 0}, "--steps 0"), ({"draws": 1}, "--draws 1"), ({"samples_per_class": 1}, "--samples-per-class 1")],
 )  # fmt: skip
 def test_bad_numbers_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
