@@ -59,8 +59,8 @@ def build_parser() -> Parser:
     cells.add_argument(
         "--precision",
         default="full",
-        choices=("full", "bf16"),
-        help="bf16: multiply in bfloat16, with its error stated",
+        choices=("full", "bfloat16"),
+        help="bfloat16: multiply in bfloat16, with its error stated",
     )
     return parser
 
@@ -97,7 +97,7 @@ def _command(arguments: argparse.Namespace) -> None:
         "tolerance": None if arguments.exact else arguments.tolerance,
         "seed": arguments.seed,
         "samples_per_class": arguments.samples_per_class,
-        "bf16": arguments.precision == "bf16",
+        "bf16": arguments.precision == "bfloat16",
         "calibration": training_samples(opened, arguments.data_dir) if arguments.batch_norm == "recalibrated" else None,
     }
     record_evaluation(out, name, subject, config=opened.config, **saved)

@@ -297,9 +297,9 @@ def test_bfloat16_is_another_measurement_and_states_its_error(small_run: Path, t
     out = tmp_path / "l.h5"
     command = ("landscape.surface", "--ckpt", small_run / "checkpoint.pt", *SMALL, "--span", "0.5", "--out", out)
     run_command(*command, "--points", "5")
-    refused = run_command(*command, "--points", "5", "--precision", "bf16", check=False)
+    refused = run_command(*command, "--points", "5", "--precision", "bfloat16", check=False)
     assert refused.returncode == 2 and "precision" in refused.stderr
-    run_command(*command, "--points", "5", "--precision", "bf16", "--name", "rough")
+    run_command(*command, "--points", "5", "--precision", "bfloat16", "--name", "rough")
     full, rough = surface_in(out, "train"), surface_in(out, "rough")
     assert (full.attributes["forward"], rough.attributes["forward"]) == ("folded", "folded, bfloat16")
     assert "precision_error" not in full.data
