@@ -89,8 +89,12 @@ PAIRS = (
     ("la", "la+bgp"),
     ("batch-balanced-ce", "bgp"),
     ("unbalanced-penalty", "bgp"),
+    ("ce", "batch-balanced-ce"),
+    ("ce", "bgp classifier"),
+    ("ce", "bgp logit-norm"),
+    ("ce", "sam"),
 )
-"""What BGP is set against: each base with and without it, and its two ablations."""
+"""What is set against what: each base with and without BGP, its two ablations, its doubtful members, and SAM."""
 
 
 @dataclass(frozen=True)
