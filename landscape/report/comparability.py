@@ -73,7 +73,7 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 _SETTINGS = {
     "split": "the split", "loss": "the loss", "batch_norm": "the BatchNorm mode", "dtype": "the number format",
     "params": "the measured parameters", "data": "the data set", "model": "the network", "epoch": "the epoch",
-    "plane": "the plane", "seed": "the random seed", "engine": "the engine",
+    "plane": "the plane", "seed": "the random seed",
 }  # fmt: skip
 
 

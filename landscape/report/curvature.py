@@ -34,7 +34,7 @@ CURVATURE = (
         "depth of the most negative curvature as a share of the sharpest; free of the loss's scale",
     ),
     Measure(
-        "negative_share", "Negative share of the spectrum", "Negative", "linear", "Curvature",
+        "negative_share", "Negative share", "Negative", "linear", "Curvature",
         "sum of the sizes of all negative eigenvalues over that of all eigenvalues", _PROBES, percent=True,
     ),
     Measure(
@@ -47,7 +47,7 @@ CURVATURE = (
     ),
     Measure(
         "effective_rank", "Effective rank", "Eff. rank", "log", "Curvature",
-        "how many eigenvalues carry the spectrum",
+        "how many eigenvalues carry the spectrum: (Σ|λ|)² / Σλ²",
     ),
     Measure(
         "scaled", "Top eigenvalue of |w|H|w|", "λ₁ scaled", "log", "Curvature",

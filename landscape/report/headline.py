@@ -89,31 +89,50 @@ def _find(rows: Sequence[Row], name: str) -> int | None:
     return next((i for i, row in enumerate(rows) if row.name == name and row.kind != "class"), None)
 
 
+def _group(rows: Sequence[Row], view: View, run: int, key: str, group: str) -> float:
+    """What a group measured as one shows; NaN where it was not."""
+    row = _find(rows, group)
+    return float("nan") if row is None else _value(view, run, key, row)
+
+
+def _median(rows: Sequence[Row], view: View, run: int, key: str, group: str) -> float:
+    """What the median class of a group shows; NaN where none was measured."""
+    values = [_value(view, run, key, i) for i, row in enumerate(rows) if row.kind == "class" and row.group == group]
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.median(known)) if known else float("nan")
+
+
 def _title(runs: Sequence[Run], rows: Sequence[Row], view: View | None) -> Markup:
     plain = Markup("The loss landscape of {}, class by class").format(
         Markup(" and ").join(run_mark(runs, i) for i in range(min(2, len(runs))))
     )
-    many, few = _find(rows, "many"), _find(rows, "few")
-    if view is None or many is None or few is None:
+    if view is None:
         return plain
-    head, tail = _value(view, 0, "top", many), _value(view, 0, "top", few)
+    whole = all(_group(rows, view, 0, "top", group) > 0 for group in ("many", "few"))
+    head, tail = ((_group if whole else _median)(rows, view, 0, "top", group) for group in ("many", "few"))
     if not (head > 0 and tail > 0):
         return plain
     ratio = tail / head
+    by = "" if whole else " (by the median class)"
     if ratio > CLEAR:
-        first = Markup("Under {}, few‑shot classes sit at points {} sharper than many‑shot ones").format(
-            run_mark(runs, 0), times(ratio)
+        first = Markup("Under {}, few‑shot classes sit at points {} sharper than many‑shot ones{}").format(
+            run_mark(runs, 0), times(ratio), by
         )
     elif ratio < 1 / CLEAR:
-        first = Markup("Under {}, few‑shot classes sit at points {} flatter than many‑shot ones").format(
-            run_mark(runs, 0), times(1 / ratio)
+        first = Markup("Under {}, few‑shot classes sit at points {} flatter than many‑shot ones{}").format(
+            run_mark(runs, 0), times(1 / ratio), by
         )
     else:
-        first = Markup("Under {}, few‑shot and many‑shot classes are about equally sharp").format(run_mark(runs, 0))
-    change = _value(view, 1, "top", few) / tail if len(runs) > 1 else float("nan")
+        first = Markup("Under {}, few‑shot and many‑shot classes are about equally sharp{}").format(
+            run_mark(runs, 0), by
+        )
+    level = _group if all(_group(rows, view, run, "top", "few") > 0 for run in range(min(2, len(runs)))) else _median
+    change, loss = (
+        level(rows, view, 1, key, "few") / level(rows, view, 0, key, "few") if len(runs) > 1 else float("nan")
+        for key in ("top", "loss")
+    )
     if not change > 0:
         return first + Markup(".")
-    loss = _value(view, 1, "loss", few) / _value(view, 0, "loss", few)
     at = Markup(", at {} the loss").format(times(loss)) if loss > CLEAR else Markup("")
     at = Markup(", at a loss {} smaller").format(times(1 / loss)) if 0 < loss < 1 / CLEAR else at
     if change < 1 / CLEAR:

@@ -109,8 +109,12 @@ def tabulate(runs: Sequence[Run], rows: Sequence[Row]) -> Table:
 
 
 def view_names(runs: Sequence[Run]) -> list[str]:
-    """Names of all scalar measurements, train before test before the rest."""
-    names = {name for run in runs for analysis in ("evaluation", "hessian", "sharpness") for name in run.of(analysis)}
+    """Names of all scalar measurements, train before test before the rest.
+
+    An evaluation under a name of its own belongs to the surface or the Hessian of that name and makes no view alone.
+    """
+    names = {name for run in runs for analysis in ("hessian", "sharpness") for name in run.of(analysis)}
+    names |= {name for run in runs for name, m in run.of("evaluation").items() if m.config.get("split", name) == name}
     return sorted(names, key=lambda name: ({"train": 0, "test": 1}.get(name, 2), name))
 
 
@@ -141,7 +145,7 @@ def _view(name: str, runs: Sequence[Run], index: dict[Key, int]) -> View:
             if measurement is not None:
                 where = np.array([index[key] for key in keys_of(measurement)], dtype=int)
                 for key, column in {**_counts(measurement), **read(measurement)}.items():
-                    found[key] = _spread(column, where, len(index))
+                    found[key] = _filled(_spread(column, where, len(index)), found.get(key))
         columns.append(found)
         verdicts.append(_verdicts(hessian, index))
     matched = any("match_loss" in m.config for run in runs if (m := run.of("hessian").get(name)) is not None)
@@ -167,6 +171,13 @@ def _spread(column: Column, where: np.ndarray, size: int) -> Column:
     value = over(column.value)
     assert value is not None
     return Column(value, over(column.low), over(column.high))
+
+
+def _filled(column: Column, before: Column | None) -> Column:
+    """A column with the rows it lacks taken from an earlier one, where neither has error bars."""
+    if before is None or column.low is not None or before.low is not None:
+        return column
+    return Column(np.where(np.isfinite(column.value), column.value, before.value))
 
 
 def _counts(measurement: Measurement) -> dict[str, Column]:

@@ -103,6 +103,7 @@ def _policy(*scripts: str) -> str:
 
 
 def _data(runs: Sequence[Run], rows: Sequence[Row], table: Table, kept: frozenset[int]) -> dict[str, Any]:
+    known = {run.landscape.checkpoint_sha256: run.name for run in runs}
     return {
         "runs": [run.name for run in runs],
         "rows": {
@@ -119,8 +120,8 @@ def _data(runs: Sequence[Run], rows: Sequence[Row], table: Table, kept: frozense
         ],
         "sharpness": table.sharpness,
         "views": [_view(view, runs, rows, table, kept) for view in table.views],
-        "surfaces": [pack_surfaces(run, rows, kept) for run in runs],
-        "lines": [pack_lines(run, rows, kept) for run in runs],
+        "surfaces": [pack_surfaces(run, rows, kept, known) for run in runs],
+        "lines": [pack_lines(run, rows, kept, known) for run in runs],
         "curves": pack_curves(runs, rows),
         "palette": {"sequential": sequential(), "light": diverging(dark=False), "dark": diverging(dark=True)},
     }  # fmt: skip

@@ -20,6 +20,8 @@ TINY_LOSS = 1e-3
 """Below this loss cross-entropy's curvature has all but vanished with it."""
 TOLERANCE = 1e-3
 """A residual above this share of |eigenvalue| is told as not converged where the file does not say."""
+VISIBLE = 0.005
+"""A larger share of a trajectory's distance outside its plane is told."""
 HELD_OUT = 0.5
 """Below this share of the plain top eigenvalue a held-out one is told: most of the sharpness does not carry over."""
 STEEP = 0.1
@@ -236,7 +238,7 @@ def _trajectories(runs: Sequence[Run]) -> Iterator[Caveat]:
         for plane in planes_of(run):
             hidden = hidden_share(plane)
             known = hidden[np.isfinite(hidden)] if hidden is not None else np.empty(0)
-            if known.size:
+            if known.size and known.max() > VISIBLE:
                 yield Caveat(
                     "note",
                     f"surface/{plane.name} of {quoted(run.name)}: up to {percent(float(known.max()))} of the distance "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -103,36 +104,41 @@ def choose_rows(runs: Sequence[Run], rows: Sequence[Row], sharpness: np.ndarray)
     return everything - set(classes) | set(known[:EXTREMES]) | set(known[-EXTREMES:])
 
 
-def pack_surfaces(run: Run, rows: Sequence[Row], kept: frozenset[int]) -> list[dict[str, Any]]:
+def pack_surfaces(
+    run: Run, rows: Sequence[Row], kept: frozenset[int], known: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """A run's planes as JSON.
 
     Args:
         run: The run.
         rows: The page's subsets.
         kept: Rows whose surfaces the page has room for.
+        known: Names of the page's runs by their checkpoint's SHA-256.
 
     Returns:
         One entry a plane: `a`, `b`, `rows`, a packed grid (b by a) a row for `loss` and, where stored, `accuracy` and
         `se`; the cells' `status`; the `path` of a trajectory.
     """
     index = places_of(rows)
-    return [_plane(measurement, index, kept) for measurement in planes_of(run)]
+    return [_plane(measurement, index, kept, _networks(run, measurement, known)) for measurement in planes_of(run)]
 
 
-def _plane(measurement: Measurement, index: dict[Key, int], kept: frozenset[int]) -> dict[str, Any]:
+def _plane(
+    measurement: Measurement, index: dict[Key, int], kept: frozenset[int], networks: Mapping[str, str]
+) -> dict[str, Any]:
     data = measurement.data
     positions = [(p, index[key]) for p, key in enumerate(keys_of(measurement)) if index[key] in kept]
     height, width = data["loss"].shape[1:]
     packed: dict[str, Any] = {
         "name": measurement.name,
         "plane": str(measurement.config.get("plane", "random")),
-        "axes": _axes(measurement),
+        "axes": _axes(measurement, networks),
         "a": floats(data.get("a", np.arange(width))),
         "b": floats(data.get("b", np.arange(height))),
         "rows": [row for _, row in positions],
         "loss": [codes(data["loss"][p]) for p, _ in positions],
         "status": bytes_(data["status"]) if "status" in data else None,
-        "path": _path(measurement),
+        "path": _path(measurement, networks),
     }
     for key, name in (("accuracy", "accuracy"), ("se", "loss_se")):
         if name in data and (key != "se" or np.any(data[name] > 0)):
@@ -140,13 +146,34 @@ def _plane(measurement: Measurement, index: dict[Key, int], kept: frozenset[int]
     return packed
 
 
-def _axes(measurement: Measurement) -> list[str]:
+def _networks(run: Run, measurement: Measurement, known: Mapping[str, str]) -> dict[str, str]:
+    """What to call the networks a plane was laid through: the page's name of a run, else the end of the file's path."""
+    points = [str(name) for name in measurement.data.get("trajectory/point", ())]
+    through = [str(sha256) for sha256 in measurement.config.get("through") or ()]
+    names = {point: _short(point) for point in points}
+    if through and len(points) == len(through) + 1:
+        names[points[0]] = run.name
+        names |= {p: known[sha256] for p, sha256 in zip(points[1:], through, strict=True) if sha256 in known}
+    return names
+
+
+def _short(point: str) -> str:
+    path = PurePath(point)
+    if path.suffix != ".pt":
+        return point
+    return path.parent.name if path.stem == "checkpoint" and path.parent.name else path.stem
+
+
+def _axes(measurement: Measurement, networks: Mapping[str, str]) -> list[str]:
     """What the axes are, in the words of the plane that was cut through."""
     axes = measurement.attributes.get("axes", [])
-    return [str(axis) for axis in axes] if isinstance(axes, list) else []
+    words = [str(axis) for axis in axes] if isinstance(axes, list) else []
+    for point, name in networks.items():
+        words = [axis.replace(point, name) for axis in words]
+    return words
 
 
-def _path(measurement: Measurement) -> dict[str, Any] | None:
+def _path(measurement: Measurement, networks: Mapping[str, str]) -> dict[str, Any] | None:
     data = measurement.data
     coordinates = data.get("trajectory/coordinates")
     if coordinates is None or np.ndim(coordinates) != 2 or len(coordinates) == 0:
@@ -155,18 +182,19 @@ def _path(measurement: Measurement) -> dict[str, Any] | None:
     return {
         "a": floats(coordinates[:, 0]),
         "b": floats(coordinates[:, 1] if coordinates.shape[1] > 1 else np.zeros(len(coordinates))),
-        "names": [str(name) for name in data.get("trajectory/point", np.arange(1, len(coordinates) + 1))],
+        "names": list(networks.values()) or [str(i + 1) for i in range(len(coordinates))],
         "hidden": None if hidden is None else floats(np.broadcast_to(hidden, (len(coordinates),))),
     }
 
 
-def pack_lines(run: Run, rows: Sequence[Row], kept: frozenset[int]) -> list[dict[str, Any]]:
+def pack_lines(run: Run, rows: Sequence[Row], kept: frozenset[int], known: Mapping[str, str]) -> list[dict[str, Any]]:
     """A run's lines as JSON: like planes, with one coordinate.
 
     Args:
         run: The run.
         rows: The page's subsets.
         kept: Rows the page has room for.
+        known: Names of the page's runs by their checkpoint's SHA-256.
 
     Returns:
         One entry a line: `a`, `rows`, packed `loss` and, where stored, `accuracy`, the axis's `title`.
@@ -174,15 +202,15 @@ def pack_lines(run: Run, rows: Sequence[Row], kept: frozenset[int]) -> list[dict
     index = places_of(rows)
     packed = []
     for measurement in lines_of(run):
-        data = measurement.data
+        data, networks = measurement.data, _networks(run, measurement, known)
         positions = [(p, index[key]) for p, key in enumerate(keys_of(measurement)) if index[key] in kept]
         line: dict[str, Any] = {
             "name": measurement.name,
-            "title": str((_axes(measurement) or ["position along the line"])[0]),
+            "title": str((_axes(measurement, networks) or ["position along the line"])[0]),
             "batchNorm": str(measurement.config.get("batch_norm", "eval")),
             "a": floats(data.get("a", np.arange(data["loss"].shape[-1]))),
             "rows": [row for _, row in positions],
-            "path": _path(measurement),
+            "path": _path(measurement, networks),
         }
         for key in ("loss", "accuracy"):
             if key in data:

@@ -3,10 +3,11 @@
 const panels = [];
 let working = false;
 
-// `build()` returns {data, layout, caption, label, after} or {empty}; `numbers()` the lines of its CSV.
+// `build()` returns {data, layout, caption, label} or {empty}; `numbers()` the lines of its CSV. A panel with several
+// `stage`s keeps a plot for each and shows the last: what it took to make WebGL's is paid once.
 function chart(id, keys, build, numbers) {
   const section = document.getElementById(id);
-  const panel = { id, section, body: section.querySelector(".body"), build, dirty: true, seen: false, drawn: null };
+  const panel = { id, section, body: section.querySelector(".body"), build, dirty: true, seen: false, drawn: null, stages: new Map() };
   section.querySelector(".save").append(exportMenu(id, () => panel.drawn, numbers));
   panels.push(panel);
   whenever([...keys, "theme"], () => { panel.dirty = true; panel.body.classList.add("busy"); work(); });
@@ -52,15 +53,17 @@ async function draw(panel) {
   const built = panel.build(body.clientWidth || 800);
   section.querySelector(".caption").textContent = built.caption || "";
   if (built.empty) {
-    if (panel.drawn) Plotly.purge(panel.drawn);
+    for (const plot of panel.stages.values()) Plotly.purge(plot);
+    panel.stages.clear();
     panel.drawn = null;
     body.replaceChildren(element("p", { class: "empty" }, built.empty));
   } else {
-    const fresh = !panel.drawn;
-    if (fresh) {
-      panel.drawn = element("div", { role: "img" });
-      body.replaceChildren(panel.drawn);
-    }
+    const stage = built.stage ?? "";
+    const fresh = !panel.stages.has(stage);
+    if (fresh) panel.stages.set(stage, element("div", { role: "img" }));
+    panel.drawn = panel.stages.get(stage);
+    for (const plot of panel.stages.values()) plot.hidden = plot !== panel.drawn;
+    if (fresh) body.replaceChildren(...panel.stages.values());
     panel.drawn.setAttribute("aria-label", built.label);
     await Plotly.react(panel.drawn, built.data, built.layout, { displayModeBar: false, responsive: false, scrollZoom: false, doubleClick: "reset", plotGlPixelRatio: Math.min(2, Math.max(1, window.devicePixelRatio)) });
     if (fresh && panel.bind) panel.bind(panel.drawn);

@@ -16,7 +16,7 @@ function buildDetail() {
     body.append(
       element("h3", {}, row.title, element("span", {}, ` ${grouped(row.count)} training samples${row.group ? `, ${row.group}-shot` : ""}`)),
       element("div", { class: "runs" }, ...told),
-      element("p", { class: "caption" }, [held ? HELD_OUT : "", dots ? ONE_BY_ONE : ""].filter(Boolean).join(" ")),
+      held || dots ? element("p", { class: "caption" }, [held ? HELD_OUT : "", dots ? ONE_BY_ONE : ""].filter(Boolean).join(" ")) : "",
     );
   };
   draw();

@@ -71,6 +71,30 @@ function heightsOf(grid, scale, most = Infinity) {
   }));
 }
 
+// The grid as triangles {x, y, z, i, j, k, text}, two a cell; cells with a hole at a corner are left open.
+function meshOf(grid, heights, texts) {
+  const mesh = { x: [], y: [], z: [], i: [], j: [], k: [], text: [] };
+  const place = heights.map((line, row) => line.map((z, column) => {
+    if (z === null) return -1;
+    mesh.x.push(grid.a[column]);
+    mesh.y.push(grid.b[row]);
+    mesh.z.push(z);
+    return mesh.text.push(texts[row][column]) - 1;
+  }));
+  const triangle = (...corners) => {
+    if (corners.some((corner) => corner < 0)) return;
+    ["i", "j", "k"].forEach((name, at) => mesh[name].push(corners[at]));
+  };
+  for (let row = 0; row + 1 < place.length; row += 1) {
+    for (let column = 0; column + 1 < place[row].length; column += 1) {
+      const [p, q, r, s] = [place[row][column], place[row][column + 1], place[row + 1][column], place[row + 1][column + 1]];
+      triangle(p, q, r);
+      triangle(q, s, r);
+    }
+  }
+  return mesh;
+}
+
 // Coordinates of the cells that satisfy `wanted(status, value)`.
 function cellsWhere(grid, wanted) {
   const x = [];

@@ -37,9 +37,21 @@ function drawLine(width) {
       width, height: Math.max(360, Math.min(620, width * 0.6)), margin: { l: 60, r: 14, t: 58, b: 50 }, showlegend: true,
       ...marksOf(found[0].line), xaxis: axis({ title: plotlyText(found[0].line.title) }), yaxis: axis({ title: state.along, range: [low, high], ...ticksOf(scale, low, high), tickformat: share ? ".0%" : undefined }),
     }),
-    caption: `${share ? "Accuracy" : "Loss"} of “${cut(rows[state.row].title, 40)}” along “${state.line}”, BatchNorm ${found[0].line.batchNorm}. A rise between two networks is a barrier.`,
+    caption: `${share ? "Accuracy" : "Loss"} of “${cut(rows[state.row].title, 40)}” along “${state.line}”, BatchNorm ${found[0].line.batchNorm}.${share ? "" : barriersOf(found)} A rise between two networks is a barrier.`,
     label: `${state.along} of ${rows[state.row].title} along a line`,
   };
+}
+
+// How far the loss rises above both of its networks between them.
+function barriersOf(found) {
+  const told = found.filter(({ line }) => line.path).map(({ run, row, line, a, values }) => {
+    const ends = Array.from(unpack(line.path.a));
+    const [low, high] = [Math.min(...ends), Math.max(...ends)];
+    const between = Array.from(values).filter((_, i) => a[i] >= low && a[i] <= high);
+    const rise = between.reduce((p, q) => Math.max(p, q), -Infinity) - Math.max(between[0], between[between.length - 1]);
+    return `${page.runs[run]}${found.length > 1 ? ` (${cut(rows[row].title, 24)})` : ""} ${rise > 0 ? `rises by ${figure(rise)} above the higher end` : "never rises above its higher end"}`;
+  });
+  return told.length ? ` The line of ${told.join("; ")}.` : "";
 }
 
 // The networks on the line, named where they lie.

@@ -36,7 +36,9 @@ function drawSurface(width) {
   const columns = Math.min(MOST_COLUMNS, Math.max(...lines.map((line) => line.length)));
   const places = lines.flatMap((line, band) => line.map((grid, i) => ({ grid, column: i % columns, line: band * Math.ceil(line.length / columns) + Math.floor(i / columns) })));
   const count = Math.max(...places.map(({ line }) => line)) + 1;
-  const frame = frameOf(width, columns, count, flat);
+  const span = ([low, high]) => high - low || 1;
+  const shape = flat ? Math.min(2, Math.max(0.25, span(widest(grids, "b")) / span(widest(grids, "a")))) : 1;
+  const frame = frameOf(width, columns, count, flat, shape);
   const data = [];
   const layout = baseLayout({
     width, height: frame.height, margin: frame.margin, uirevision: `${state.form}`, annotations: [], meta: { a: widest(grids, "a"), b: widest(grids, "b") },
@@ -49,7 +51,7 @@ function drawSurface(width) {
     layout.annotations.push(titleOf(grid, domain));
     data.push(...(flat ? flatTraces(grid, scale, range, i, layout, domain) : spatialTraces(grid, scale, range, i, layout, domain)));
   });
-  return { data, layout, caption: surfaceCaption(grids, differs), label: `${QUANTITIES[state.quantity].title} surfaces of ${comparedRows().map((row) => rows[row].title).join(" and ")} for ${grids.map((grid) => page.runs[grid.run]).join(", ")}` };
+  return { data, layout, stage: state.form, caption: surfaceCaption(grids, differs), label: `${QUANTITIES[state.quantity].title} surfaces of ${comparedRows().map((row) => rows[row].title).join(" and ")} for ${grids.map((grid) => page.runs[grid.run]).join(", ")}` };
 }
 
 function emptySurface(differs) {
@@ -59,14 +61,14 @@ function emptySurface(differs) {
   return page.surfaces.flat().length ? `No ${QUANTITIES[state.quantity].title} surface of “${name}” is on this page.` : "No surface was measured; add one with python -m landscape.surface.";
 }
 
-// Sizes in pixels: square cells side by side, a colour bar at the right.
-function frameOf(width, columns, lines, flat) {
+// Sizes in pixels: planes side by side, `shape` times as high as wide, a colour bar at the right.
+function frameOf(width, columns, lines, flat, shape) {
   const margin = { l: flat ? 48 : 8, r: 96, t: 34, b: flat ? 40 : 8 };
   const gap = flat ? 58 : 12;
   const room = (width - margin.l - margin.r - gap * (columns - 1)) / columns;
   const tallest = Math.max(300, window.innerHeight * 0.62);
-  const cell = flat ? Math.min(room, tallest) : room; // flat planes are square
-  const cellHeight = Math.min(cell, tallest);
+  const cell = flat ? Math.min(room, tallest / shape) : room;
+  const cellHeight = Math.min(cell * shape, tallest);
   const inner = columns * cell + gap * (columns - 1);
   margin.r = width - margin.l - inner;
   const rowGap = flat ? 74 : 36;
@@ -139,17 +141,19 @@ function pathTraces({ path, plane }, on) {
   }];
 }
 
+// A mesh of the very cells: Plotly's own surface trace refines them ninefold, which software renderers take seconds for.
+// Only the first scene has numbers at its sides, since every letter there is a shape of its own; the others have the same.
 function spatialTraces(grid, scale, range, i, layout, domain) {
   const id = i ? `scene${i + 1}` : "scene";
-  const side = (title, more = {}) => ({ title: { text: title, font: { size: 0.76 * rem(), color: ink("soft") } }, tickfont: { size: 0.66 * rem(), color: ink("soft") }, gridcolor: ink("line"), zerolinecolor: ink("line"), showbackground: false, showspikes: false, nticks: 5, ...more });
+  const side = (title, more = {}) => ({ title: { text: i ? "" : title, font: { size: 0.76 * rem(), color: ink("soft") } }, tickfont: { size: 0.66 * rem(), color: ink("soft") }, gridcolor: ink("line"), zerolinecolor: ink("line"), showbackground: false, showspikes: false, showticklabels: !i, nticks: 5, ...more });
   layout[id] = {
     domain, camera, aspectmode: "manual", aspectratio: { x: 1, y: 1, z: 0.75 }, xaxis: side("a", { range: layout.meta.a }), yaxis: side("b", { range: layout.meta.b }), bgcolor: "rgba(0,0,0,0)",
     zaxis: side("", { range, ...ticksOf(scale, range[0], range[1]), ...(QUANTITIES[state.quantity].percent ? { tickformat: ".0%" } : {}) }),
   };
+  const mesh = meshOf(grid, heightsOf(grid, scale, range[1]), hoverGrid(grid));
   return [{
-    type: "surface", scene: id, x: Array.from(grid.a), y: Array.from(grid.b), z: heightsOf(grid, scale, range[1]), text: hoverGrid(grid), coloraxis: "coloraxis", connectgaps: false,
-    hovertemplate: `a %{x:.3g}, b %{y:.3g}<br>${QUANTITIES[state.quantity].title} %{text}<extra></extra>`, contours: { x: { highlight: false }, y: { highlight: false }, z: { highlight: false } },
-    lighting: { ambient: 0.75, diffuse: 0.5, specular: 0.05, roughness: 0.9 },
+    type: "mesh3d", scene: id, ...mesh, intensity: mesh.z, coloraxis: "coloraxis", lighting: { ambient: 0.75, diffuse: 0.5, specular: 0.05, roughness: 0.9, vertexnormalsepsilon: 0, facenormalsepsilon: 0 }, lightposition: { x: 10, y: 10000, z: 0 },
+    hovertemplate: `a %{x:.3g}, b %{y:.3g}<br>${QUANTITIES[state.quantity].title} %{text}<extra></extra>`,
   }];
 }
 
@@ -175,7 +179,8 @@ function surfaceCaption(grids, differs) {
   const what = differs ? `Difference in ${words}: each run minus ${page.runs[grids[0].first]}; blue is lower` : `The ${words}`;
   const shared = grids.length > 1 && !differs ? " on one colour scale" : "";
   const clip = state.clip < 100 ? ` The highest ${100 - state.clip} % ${state.form === "contour" ? "share one colour" : "are cut off"}.` : "";
-  const path = state.path && plane.path && plane.path.hidden ? ` ${plane.plane === "checkpoints" ? "White points: the networks the plane was laid through" : "White line: the training path"}; at the worst of them ${percent(unpack(plane.path.hidden).reduce((p, q) => Math.max(p, q), 0))} of the distance lies outside this plane.` : "";
+  const outside = state.path && plane.path && plane.path.hidden ? unpack(plane.path.hidden).reduce((p, q) => Math.max(p, q), 0) : NaN;
+  const path = Number.isFinite(outside) ? ` ${plane.plane === "checkpoints" ? "White points: the networks the plane was laid through" : "White line: the training path"}${outside > 0.005 ? `; at the worst of them ${percent(outside)} of the distance lies outside this plane` : ""}.` : "";
   const marks = grids.some((grid) => cellsWhere(grid, (status, value) => status !== 0 && !Number.isFinite(value)).x.length) ? " ✕: not finite." : "";
   const dots = state.points ? " Dots: measured; the rest is interpolated." : "";
   const absent = shownRuns().filter((run) => !grids.some((grid) => grid.run === run || grid.first === run)).map((run) => page.runs[run]);

@@ -32,9 +32,8 @@ class Opened:
     def plotted(self, panel: str, expression: str) -> object:
         """Evaluates an expression of `plot`, the panel's Plotly element."""
         self.settle(panel)
-        return self.page.evaluate(
-            f"(() => {{ const plot = document.querySelector('#{panel} .js-plotly-plot'); return {expression}; }})()"
-        )
+        shown = f"document.querySelector('#{panel} .js-plotly-plot:not([hidden])')"
+        return self.page.evaluate(f"(() => {{ const plot = {shown}; return {expression}; }})()")
 
 
 @contextlib.contextmanager

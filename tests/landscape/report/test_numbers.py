@@ -20,8 +20,9 @@ from landscape.report.page import escape_json
 from landscape.report.palette import diverging
 from landscape.report.runs import open_runs
 from landscape.report.subsets import rows_of
+from landscape.report.surfaces import pack_surfaces
 from landscape.report.words import factor, figure, listing, percent
-from landscape.store import partial_path
+from landscape.store import partial_path, read_landscape
 from tests.landscape.report.synthetic import COUNTS, NAMES, open_recording, put, subsets_of, write_run
 
 
@@ -159,6 +160,58 @@ def test_the_headline_tells_the_change_and_the_loss_beside_it(tmp_path: Path) ->
     )
     change = re.sub("<[^>]+>", "", " ".join(headline.answers[1].lines))
     assert "λ₁ 200 → 50 (÷4.0); train loss 0.01 → 0.03 (×3.0)" in change
+
+
+def test_without_many_shot_classes_measured_as_one_the_headline_compares_medians(tmp_path: Path) -> None:
+    paths = [write_run(tmp_path / name / "landscape.h5", points=5) for name in ("ce", "bgp")]
+    for path, few, classes in zip(paths, (200.0, 50.0), ((1.0, 2.0, 3.0), (9.0, 9.0, 9.0)), strict=True):
+        with h5py.File(path, "r+") as file:
+            file["hessian/train/top"][[2, 4], 0] = [np.nan, few]
+            file["hessian/train/top"][2] = np.nan
+            file["hessian/train/top"][5:9, 0] = 10.0
+            file["hessian/train/top"][12:15, 0] = 30 * np.array(classes)
+            file["hessian/train/loss"][:] = 0.1
+    runs = open_runs(paths)
+    rows = rows_of(runs)
+    text = re.sub("<[^>]+>", "", str(headline_of(runs, rows, tabulate(runs, rows), []).title)).replace("‑", "-")
+    assert text == (
+        "Under ce, few-shot classes sit at points 6.0× sharper than many-shot ones (by the median class); "
+        "bgp makes the few-shot ones 4.0× flatter."
+    )
+
+
+def test_what_the_hessian_left_out_is_taken_from_the_evaluation(tmp_path: Path) -> None:
+    file = write_run(tmp_path / "run" / "landscape.h5", points=5)
+    with h5py.File(file, "r+") as opened:
+        opened["hessian/train/loss"][0] = np.nan
+        expected = opened["evaluation/train/loss"][0]
+    runs = open_runs([file])
+    assert tabulate(runs, rows_of(runs)).views[0].columns[0]["loss"].value[0] == expected
+
+
+def test_a_surface_of_its_own_name_makes_no_view_and_names_the_runs_it_goes_through(tmp_path: Path) -> None:
+    subsets = subsets_of(COUNTS, NAMES)
+    files = [write_run(tmp_path / name / "landscape.h5", points=5) for name in ("ce", "bgp")]
+    theirs = read_landscape(files[1]).checkpoint_sha256
+    with open_recording(files[0], "evaluation", "both", subsets, split="train") as record:
+        put(record, "loss", np.ones(len(subsets)), ("subset",))
+        record.finish()
+    points = ["this checkpoint", "/far/away/bgp/checkpoint.pt", "runs/ce/snapshots/epoch-0009.pt"]
+    with open_recording(
+        files[0], "surface", "both", subsets, split="train", plane="checkpoints", through=[theirs, "0" * 64]
+    ) as record:
+        put(record, "loss", np.ones((len(subsets), 3, 3)), ("subset", "b", "a"))
+        record.scale("trajectory/point", np.array(points, dtype=object))
+        put(record, "trajectory/coordinates", np.eye(3)[:, :2], ("point", "axis"))
+        record.note("axes", [f"towards {point}" for point in points[1:]])
+        record.finish()
+    runs = open_runs(files)
+    rows = rows_of(runs)
+    assert [view.name for view in tabulate(runs, rows).views] == ["train", "test"]
+    known = {run.landscape.checkpoint_sha256: run.name for run in runs}
+    plane = next(p for p in pack_surfaces(runs[0], rows, frozenset(), known) if p["name"] == "both")
+    assert plane["path"]["names"] == ["ce", "bgp", "epoch-0009"]
+    assert plane["axes"] == ["towards bgp", "towards epoch-0009"]
 
 
 def test_every_weakness_is_told(tmp_path: Path) -> None:

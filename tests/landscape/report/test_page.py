@@ -16,7 +16,7 @@ from playwright.sync_api import Browser
 from landscape.report import write_report
 from landscape.report.words import figure
 from tests.landscape.report.browser import Opened, opened, started
-from tests.landscape.report.synthetic import NAMES, write_run
+from tests.landscape.report.synthetic import COUNTS, NAMES, open_recording, put, subsets_of, write_run
 
 PANELS = ("explorer", "density", "surface", "matrix", "line", "curves")
 
@@ -81,9 +81,8 @@ def test_a_class_is_chosen_from_table_search_keys_headline_and_address(browser: 
         assert box.input_value() in ("Bag", "Ankle boot")
         page.page.evaluate("location.hash = '#row=few&y=trace'")
         assert box.input_value() == "few"
-        assert "Hessian trace" in page.page.locator("#explorer .caption").inner_text()
-        page.page.locator("#explorer .body").scroll_into_view_if_needed()
         page.settle("explorer")
+        assert "Hessian trace" in page.page.locator("#explorer .caption").inner_text()
         points = page.page.locator("#explorer .points path")
         points.nth(2).scroll_into_view_if_needed()
         place = points.nth(2).bounding_box()
@@ -221,6 +220,27 @@ def test_cameras_turn_together(browser: Browser, report: Path) -> None:
         assert isinstance(after, list) and isinstance(before, list)
         assert after[0] != before[0]
         assert after[0] == after[1]
+        # 10×10 cells of two triangles; at two corners that are not finite three triangles are left open.
+        assert page.plotted("surface", "plot.data.map((trace) => trace.i.length)") == [197, 200]
+        page.page.locator("#surface [data-value=contour]").click()
+        assert page.plotted("surface", "plot.data[0].type") == "contour"
+        page.page.locator("#surface [data-value='3d']").click()
+        assert page.plotted("surface", eyes) == after
+        assert page.page.locator("#surface .js-plotly-plot").count() == 2
+
+
+def test_a_line_tells_how_high_its_barrier_is(browser: Browser, tmp_path: Path) -> None:
+    file = write_run(tmp_path / "ce" / "landscape.h5", points=5)
+    subsets = subsets_of(COUNTS, NAMES)
+    with open_recording(file, "surface", "to-bgp", subsets, plane="checkpoints") as record:
+        record.scale("a", np.array([0.0, 1.0, 2.0, 3.0]))
+        put(record, "loss", np.tile([0.2, 1.75, 0.5, 9.0], (len(subsets), 1)), ("subset", "a"))
+        put(record, "trajectory/coordinates", np.array([[0.0, 0.0], [2.0, 0.0]]), ("point", "axis"))
+        record.finish()
+    report = write_report([file], tmp_path / "report.html").path
+    with opened(browser, report, address="#line=to-bgp") as page:
+        page.settle("line")
+        assert "rises by 1.25 above the higher end" in page.page.locator("#line .caption").inner_text()
 
 
 def test_printing_shows_every_panel(browser: Browser, report: Path) -> None:
