@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import loss_landscapes
-import loss_landscapes.metrics
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -37,8 +35,10 @@ from training.models import build_model
 
 COUNTS = (400, 240, 143, 85, 51, 31, 18, 11, 7, 4)  # imbalance 100
 PEER_STEPS = 2  # a side: four points of the peer a turn
+PRODUCT = 1024  # rows and columns of a matrix product that fills a core's arithmetic
+PRODUCTS = 16
 CHUNKS = (25, 50, 100, 250, 500, sum(COUNTS))
-METHODS = ("ce", "bgp", "sam")
+METHODS = ("ce", "bgp", "ldam-drw")
 TOLERANCE = 0.01
 LOG_TOLERANCE = 0.02
 
@@ -54,6 +54,7 @@ class Speed:
         ours: Our point with every output: weights placed, all subsets' loss and accuracy.
         peer: loss-landscapes, total loss.
         peer_classes: loss-landscapes, ten surfaces, each class on its own samples.
+        products: As many multiplications as one point needs, in large matrix products: no direct convolution is faster.
     """
 
     chunk: int
@@ -62,6 +63,7 @@ class Speed:
     ours: list[float]
     peer: list[float]
     peer_classes: list[float]
+    products: list[float]
 
     def ratio(self, one: str, other: str) -> float:
         """The median over turns of one contestant's time over another's."""
@@ -103,6 +105,13 @@ def measure_speed(turns: int) -> Speed:
     def peer_classes() -> float:
         return sum(_peer_seconds(network, inputs[labels == c], labels[labels == c]) for c in range(len(COUNTS)))
 
+    square = torch.randn(2, PRODUCT, PRODUCT)
+    share = multiplications(network, inputs[:1]) * len(inputs) / PRODUCT**3  # of a point, in matrix products
+
+    def products() -> None:
+        for _ in range(PRODUCTS):
+            torch.mm(*square)
+
     chunk = min(CHUNKS, key=lambda size: min(_seconds(lambda: plain(size)) for _ in range(3)))
     contestants: dict[str, Callable[[], float]] = {
         "plain": lambda: _seconds(lambda: plain(chunk)),
@@ -110,6 +119,7 @@ def measure_speed(turns: int) -> Speed:
         "ours": lambda: _seconds(ours),
         "peer": lambda: _peer_seconds(network, inputs, labels),
         "peer_classes": peer_classes,
+        "products": lambda: _seconds(products) * share / PRODUCTS,
     }
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(turns + 1):  # one to warm up
@@ -121,8 +131,30 @@ def measure_speed(turns: int) -> Speed:
     return Speed(chunk, **times)
 
 
+def multiplications(network: nn.Module, image: Tensor) -> int:
+    """How many multiplications the convolutions need for one image, those with padding left out."""
+    count = 0
+
+    def watch(layer: nn.Module, arguments: tuple[Tensor, ...], output: object) -> None:
+        nonlocal count
+        assert isinstance(layer, nn.Conv2d) and not isinstance(layer.padding, str)
+        ones = torch.ones(1, 1, *arguments[0].shape[2:]), torch.ones(1, 1, *layer.kernel_size)
+        inside = functional.conv2d(*ones, stride=layer.stride, padding=layer.padding).sum()
+        count += int(inside) * layer.in_channels * layer.out_channels // layer.groups
+
+    hooks = [layer.register_forward_hook(watch) for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    with torch.inference_mode():
+        network(image)
+    for hook in hooks:
+        hook.remove()
+    return count
+
+
 def _peer_seconds(network: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     """Seconds of a loss-landscapes point, from the end of one evaluation to the end of the next: no set-up."""
+    import loss_landscapes  # needed only where it is timed
+    import loss_landscapes.metrics
+
     ends: list[float] = []
 
     class Timed(loss_landscapes.metrics.Loss):  # type: ignore[misc]
@@ -255,9 +287,17 @@ def _main(arguments: argparse.Namespace) -> None:
         ("plain", f"plain `model(x)`, NCHW, its best chunk ({speed.chunk}), inference mode, total loss"),
         ("peer", "loss-landscapes 3.0.6, total loss"),
         ("peer_classes", "loss-landscapes 3.0.6, ten classes, each on its own samples"),
+        ("products", "the multiplications of a point alone, as large matrix products"),
     ):
         lines.append(f"| {text} | {1e3 * statistics.median(getattr(speed, name)):.0f} |")
     lines += [
+        "",
+        f"Medians of the ratios of one turn: ours takes {result['point_over_plain']:.2f} of the plain evaluation; one "
+        f"surface of loss-landscapes costs {result['one_vs_loss_landscapes']:.2f} of ours, its ten class surfaces "
+        f"{result['ten_vs_loss_landscapes']:.2f}. The multiplications alone would take "
+        f"{speed.ratio('products', 'ours'):.2f} of our time: a direct convolution with no other cost would bring "
+        f"the ten to {speed.ratio('peer_classes', 'products'):.2f}. A refined surface needs "
+        f"{100 * result['adaptive_fraction']:.0f} % of these points or fewer.",
         "",
         f"Refinement of {arguments.points} × {arguments.points} surfaces (fashion-mini, imbalance 100, up to "
         f"{arguments.samples_per_class} samples a class, tolerance {TOLERANCE:g}); each share is of the worst class:",
@@ -281,7 +321,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--points", type=int, default=51, help="cells along each axis of the refined surfaces")
     parser.add_argument("--samples-per-class", type=int, default=50, help="samples of each class in them")
     parser.add_argument("--epochs", type=int, default=30, help="of each training")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/surface"), help="where runs are kept")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark/surface"), help="where runs are kept")
     run(_main, parser, argv)
 
 

@@ -47,6 +47,14 @@ def test_every_filter_of_a_random_direction_is_as_long_as_the_networks_own() -> 
             torch.testing.assert_close(rows.norm(dim=1), own[name].norm(dim=1), rtol=1e-6, atol=0)
 
 
+def test_random_directions_are_gaussian_not_uniform() -> None:
+    """Only Gaussian directions favour no axis; their kurtosis is 3, that of uniform ones 1.8."""
+    subject = subject_of(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 300)))
+    direction = subject.split(random_plane(subject).directions[0])["1.weight"].double()
+    rows = direction / direction.square().mean(1, keepdim=True).sqrt()
+    assert float(rows.pow(4).mean()) == pytest.approx(3.0, abs=0.15)
+
+
 def test_vectors_and_buffers_stay_still_in_a_random_plane() -> None:
     subject = subject_of(convolutional())
     before = {name: buffer.clone() for name, buffer in subject.network.named_buffers()}
