@@ -12,9 +12,8 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from foundation.errors import one_of
-from landscape.report.measures import Table, View, tabulate
-from landscape.report.runs import Run, open_runs
-from landscape.report.subsets import Row, rows_of
+from landscape.report.comparison import Comparison, compare
+from landscape.report.measures import View
 from landscape.report.words import figure, percent
 from landscape.store import Measurement
 
@@ -33,20 +32,18 @@ def open(path: str | Path) -> LandscapeFile:
     Raises:
         InputError: The file is missing or no landscape file.
     """
-    return LandscapeFile(open_runs([Path(path)])[0])
+    return LandscapeFile(compare([Path(path)]))
 
 
 class LandscapeFile:
     """What one landscape file holds, made by `open`.
 
     Args:
-        run: The file and the name it goes by.
+        opened: The file, compared with no other.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._rows: tuple[Row, ...] = rows_of([run])
-        self._table: Table = tabulate([run], self._rows)
+    def __init__(self, opened: Comparison) -> None:
+        (self._run,), self._rows, self._table = opened.runs, opened.rows, opened.table
 
     @property
     def path(self) -> Path:

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from landscape.figures.style import PAGE, colour, figure, label_panel, plain
+from landscape.report.comparison import Comparison
 from landscape.report.measure import Measure
-from landscape.report.measures import Table, View
+from landscape.report.measures import View
 from landscape.report.runs import Run
 from landscape.report.subsets import Row
 
@@ -18,18 +19,17 @@ MOST_CLASSES = 30
 """Sets with more classes are drawn by group."""
 
 
-def bars(runs: Sequence[Run], rows: Sequence[Row], table: Table, view: View) -> Figure | None:
+def bars(compared: Comparison, view: View) -> Figure | None:
     """Bar charts of the main measures, a panel a measure.
 
     Args:
-        runs: The runs.
-        rows: All subsets.
-        table: Their measures.
+        compared: The runs and their subsets.
         view: The split to draw.
 
     Returns:
         The figure; None when the view has none of the measures.
     """
+    runs, rows, table = compared.runs, compared.rows, compared.table
     wanted = ("accuracy", "loss", "top", "ratio", "trace", table.sharpness)
     shown = [m for key in wanted for m in table.measures if m.key == key and any(key in c for c in view.columns)]
     drawn = [i for i, row in enumerate(rows) if row.kind == "class"]

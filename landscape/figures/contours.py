@@ -10,6 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from landscape.figures.style import PAGE, figure, label_panel, plain
+from landscape.report.comparison import Comparison
 from landscape.report.runs import Run
 from landscape.report.subsets import Row, keys_of
 from landscape.report.surfaces import planes_of
@@ -18,18 +19,18 @@ from landscape.store import INTERPOLATED, Measurement
 LEVELS = 18
 
 
-def contours(runs: Sequence[Run], rows: Sequence[Row], view: str, subsets: Sequence[str]) -> Figure | None:
+def contours(compared: Comparison, view: str, subsets: Sequence[str]) -> Figure | None:
     """Loss surfaces side by side.
 
     Args:
-        runs: The runs.
-        rows: All subsets.
+        compared: The runs and their subsets.
         view: The surface's name; a run without it shows its first.
         subsets: Names of the subsets to draw, a line each.
 
     Returns:
         The figure; None when no run has a surface of them.
     """
+    runs, rows = compared.runs, compared.rows
     planes = [_plane(run, view) for run in runs]
     drawn = [i for i, row in enumerate(rows) if row.name in subsets and any(_grid(p, row) is not None for p in planes)]
     columns = [(run, plane) for run, plane in zip(runs, planes, strict=True) if plane is not None]

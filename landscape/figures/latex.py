@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
+from landscape.report.comparison import Comparison
 from landscape.report.measure import Measure
-from landscape.report.measures import Table, View
-from landscape.report.runs import Run
-from landscape.report.subsets import Row
+from landscape.report.measures import View
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -25,18 +23,17 @@ def escaped(text: str) -> str:
     return "".join(_SPECIAL.get(letter, letter) for letter in text if letter.isprintable())
 
 
-def latex_table(runs: Sequence[Run], rows: Sequence[Row], table: Table, view: View) -> str:
+def latex_table(compared: Comparison, view: View) -> str:
     r"""The groups' accuracy, loss and curvature, a line a group and run; the best accuracy of each group is bold.
 
     Args:
-        runs: The runs.
-        rows: All subsets; the groups are shown, and the classes when there are at most 10.
-        table: Their measures.
+        compared: The runs and their subsets; the groups are shown, and the classes when there are at most 10.
         view: The split to show.
 
     Returns:
         A `tabular` for a document that loads `booktabs`.
     """
+    runs, rows, table = compared.runs, compared.rows, compared.table
     keys = ("accuracy", "loss", "top", "bottom", "ratio", "trace", table.sharpness)
     shown = [m for key in keys for m in table.measures if m.key == key and any(key in c for c in view.columns)]
     classes = sum(row.kind == "class" for row in rows)

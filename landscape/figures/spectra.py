@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from landscape.figures.style import PAGE, colour, figure, label_panel, plain
+from landscape.report.comparison import Comparison
 from landscape.report.densities import Density, densities_of
 from landscape.report.runs import Run
 from landscape.report.subsets import Row
@@ -46,19 +47,20 @@ class Spectra:
         return plain(self.rows[row].title)
 
 
-def gather_spectra(runs: Sequence[Run], rows: Sequence[Row], view: str) -> Spectra:
+def gather_spectra(compared: Comparison, view: str) -> Spectra:
     """Reads the densities of one view, but those that are 0 throughout.
 
     Args:
-        runs: The runs.
-        rows: All subsets.
+        compared: The runs and their subsets.
         view: The measurement's name.
 
     Returns:
         What `spectra` and `ridgelines` draw.
     """
-    found = (densities_of(run, rows, view) for run in runs)
-    return Spectra(runs, rows, tuple({i: d for i, d in curves.items() if d.y.max() > 0} for curves in found))
+    found = (densities_of(run, compared.rows, view) for run in compared.runs)
+    return Spectra(
+        compared.runs, compared.rows, tuple({i: d for i, d in curves.items() if d.y.max() > 0} for curves in found)
+    )
 
 
 def spectra(gathered: Spectra) -> Figure | None:

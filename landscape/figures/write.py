@@ -16,9 +16,7 @@ from landscape.figures.contours import contours
 from landscape.figures.latex import latex_table
 from landscape.figures.spectra import gather_spectra, ridgelines, spectra
 from landscape.figures.style import style
-from landscape.report.measures import tabulate
-from landscape.report.runs import open_runs
-from landscape.report.subsets import rows_of
+from landscape.report.comparison import compare
 
 FORMATS = ("pdf", "png", "svg")
 SUBSETS = ("many", "medium", "few")
@@ -65,24 +63,22 @@ def write_figures(
     for form in formats:
         if form not in FORMATS:
             raise one_of("format", form, FORMATS)
-    runs = open_runs(paths)
-    rows = rows_of(runs)
-    table = tabulate(runs, rows)
-    view = next((view for view in table.views if view.name == split), None)
+    compared = compare(paths)
+    view = next((view for view in compared.table.views if view.name == split), None)
     if view is None:
-        raise one_of("split", split, [view.name for view in table.views])
+        raise one_of("split", split, [view.name for view in compared.table.views])
     for name in subsets:
-        if name not in {row.name for row in rows} | set(SUBSETS):
+        if name not in {row.name for row in compared.rows} | set(SUBSETS):
             raise InputError(
-                f"no file has the subset {name!r}: name some of {', '.join(row.name for row in rows[:8])}, …"
+                f"no file has the subset {name!r}: name some of {', '.join(row.name for row in compared.rows[:8])}, …"
             )
     require_writable_folder(out, "--out")
-    densities = gather_spectra(runs, rows, split)
+    densities = gather_spectra(compared, split)
     makers: dict[str, Callable[[], Figure | None]] = {
-        "bars": lambda: bars(runs, rows, table, view),
+        "bars": lambda: bars(compared, view),
         "spectra": lambda: spectra(densities),
         "ridgelines": lambda: ridgelines(densities),
-        "contours": lambda: contours(runs, rows, split, subsets),
+        "contours": lambda: contours(compared, split, subsets),
     }
     written: list[Path] = []
     missing: list[str] = []
@@ -97,5 +93,5 @@ def write_figures(
                 with replacing(path) as temporary:
                     made.savefig(temporary, format=form, metadata=_UNDATED[form])
                 written.append(path)
-    write_text(out / "table.tex", latex_table(runs, rows, table, view))
+    write_text(out / "table.tex", latex_table(compared, view))
     return Figures((*written, out / "table.tex"), tuple(missing))

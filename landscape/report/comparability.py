@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from landscape.report.caveat import Caveat, named
+from landscape.report.comparison import Comparison
 from landscape.report.measures import Table
 from landscape.report.runs import Run
 from landscape.report.subsets import Row
@@ -17,28 +18,27 @@ LOSS_RATIO = 3.0
 """Runs whose losses differ by more are told not to be compared by raw curvature."""
 
 
-def comparability(runs: Sequence[Run], rows: Sequence[Row], table: Table) -> Iterator[Caveat]:
+def comparability(compared: Comparison) -> Iterator[Caveat]:
     """What makes the other runs unlike the first.
 
     Args:
-        runs: The page's runs.
-        rows: The page's subsets.
-        table: Their measures.
+        compared: What the page compares.
 
     Yields:
         A caveat for each difference that a comparison could be mistaken by.
     """
-    yield from _different_losses(runs, rows, table)
-    yield from _different_settings(runs)
-    yield from _different_classes(runs, rows)
-    yield from _same_checkpoint(runs)
+    yield from _different_losses(compared)
+    yield from _different_settings(compared.runs)
+    yield from _different_classes(compared.runs, compared.rows)
+    yield from _same_checkpoint(compared.runs)
 
 
 def _pairs(runs: Sequence[Run]) -> Iterator[tuple[int, int]]:
     return ((0, other) for other in range(1, len(runs)))
 
 
-def _different_losses(runs: Sequence[Run], rows: Sequence[Row], table: Table) -> Iterator[Caveat]:
+def _different_losses(compared: Comparison) -> Iterator[Caveat]:
+    runs, rows, table = compared.runs, compared.rows, compared.table
     for view, (a, b) in itertools.product(table.views, _pairs(runs)):
         if view.matched or "loss" not in view.columns[a] or "loss" not in view.columns[b]:
             continue

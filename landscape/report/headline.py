@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from landscape.report.caveat import LEVELS, Caveat
+from landscape.report.comparison import Comparison
 from landscape.report.measures import Table, View
 from landscape.report.runs import Run
 from landscape.report.subsets import Row
@@ -47,18 +48,17 @@ class Headline:
     answers: tuple[Answer, ...]
 
 
-def headline_of(runs: Sequence[Run], rows: Sequence[Row], table: Table, caveats: Sequence[Caveat]) -> Headline:
+def headline_of(compared: Comparison, caveats: Sequence[Caveat]) -> Headline:
     """Writes the headline from the first view (train, where it was measured).
 
     Args:
-        runs: The page's runs, the reference first.
-        rows: The page's subsets.
-        table: Their measures.
+        compared: What the page compares.
         caveats: What to warn of.
 
     Returns:
         The headline; where a figure is missing, the sentence that needs it is too.
     """
+    runs, rows, table = compared.runs, compared.rows, compared.table
     view = table.views[0] if table.views else None
     answers = [
         Answer("Which classes sit at sharp or negatively curved points?", tuple(_sharp(runs, rows, view))),

@@ -16,17 +16,17 @@ from plotly.offline import get_plotlyjs
 
 from foundation.provenance import package_version
 from landscape.report.caveat import LEVELS, Caveat
+from landscape.report.comparison import Comparison
 from landscape.report.curves import pack_curves
 from landscape.report.densities import pack_densities
 from landscape.report.headline import headline_of
 from landscape.report.matrices import pack_matrices
 from landscape.report.measure import Column
-from landscape.report.measures import VERDICTS, Table, View
+from landscape.report.measures import VERDICTS, View
 from landscape.report.packing import floats
 from landscape.report.palette import diverging, sequential
 from landscape.report.runs import Run
 from landscape.report.samples import pack_samples
-from landscape.report.subsets import Row
 from landscape.report.surfaces import pack_lines, pack_surfaces
 
 SCRIPTS = (
@@ -37,15 +37,11 @@ SCRIPTS = (
 """In this order they share one scope; each holds one idea and says it in its first line."""
 
 
-def render(
-    runs: Sequence[Run], rows: Sequence[Row], table: Table, caveats: Sequence[Caveat], kept: frozenset[int]
-) -> str:
+def render(compared: Comparison, caveats: Sequence[Caveat], kept: frozenset[int]) -> str:
     """The whole page as HTML.
 
     Args:
-        runs: The page's runs, the reference first.
-        rows: The page's subsets.
-        table: Their measures.
+        compared: What the page compares.
         caveats: What to warn of.
         kept: Rows whose surfaces and densities go in.
 
@@ -63,10 +59,10 @@ def render(
         style=Markup(_asset("report.css")),
         plotly=Markup(plotly),
         script=Markup(script),
-        data=Markup(escape_json(_data(runs, rows, table, kept))),
-        headline=headline_of(runs, rows, table, caveats),
-        runs=runs,
-        provenance=[_provenance(run) for run in runs],
+        data=Markup(escape_json(_data(compared, kept))),
+        headline=headline_of(compared, caveats),
+        runs=compared.runs,
+        provenance=[_provenance(run) for run in compared.runs],
         caveats=caveats,
         levels=LEVELS,
         version=package_version(),
@@ -102,7 +98,8 @@ def _policy(*scripts: str) -> str:
     )
 
 
-def _data(runs: Sequence[Run], rows: Sequence[Row], table: Table, kept: frozenset[int]) -> dict[str, Any]:
+def _data(compared: Comparison, kept: frozenset[int]) -> dict[str, Any]:
+    runs, rows, table = compared.runs, compared.rows, compared.table
     known = {run.landscape.checkpoint_sha256: run.name for run in runs}
     return {
         "runs": [run.name for run in runs],
@@ -119,7 +116,7 @@ def _data(runs: Sequence[Run], rows: Sequence[Row], table: Table, kept: frozense
             for m in table.measures
         ],
         "sharpness": table.sharpness,
-        "views": [_view(view, runs, rows, table, kept) for view in table.views],
+        "views": [_view(view, compared, kept) for view in table.views],
         "surfaces": [pack_surfaces(run, rows, kept, known) for run in runs],
         "lines": [pack_lines(run, rows, kept, known) for run in runs],
         "curves": pack_curves(runs, rows),
@@ -127,11 +124,13 @@ def _data(runs: Sequence[Run], rows: Sequence[Row], table: Table, kept: frozense
     }  # fmt: skip
 
 
-def _view(view: View, runs: Sequence[Run], rows: Sequence[Row], table: Table, kept: frozenset[int]) -> dict[str, Any]:
+def _view(view: View, compared: Comparison, kept: frozenset[int]) -> dict[str, Any]:
+    runs, rows = compared.runs, compared.rows
     return {
         "name": view.name,
         "columns": [
-            {key: _column(column) for key, column in columns.items() if key in table.keys} for columns in view.columns
+            {key: _column(column) for key, column in columns.items() if key in compared.table.keys}
+            for columns in view.columns
         ],
         "verdicts": [[VERDICTS.index(v) if v else -1 for v in verdicts] for verdicts in view.verdicts],
         "densities": pack_densities(runs, rows, view.name, kept),

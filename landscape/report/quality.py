@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from landscape.report.caveat import Caveat, named
-from landscape.report.measures import Table, View
+from landscape.report.comparison import Comparison
+from landscape.report.measures import View
 from landscape.report.runs import Run
 from landscape.report.subsets import Row, keys_of, places_of
 from landscape.report.surfaces import cells_of, hidden_share, planes_of
@@ -28,27 +29,25 @@ STEEP = 0.1
 """A gradient norm above which a class is told to sit on a slope."""
 
 
-def quality(runs: Sequence[Run], rows: Sequence[Row], table: Table) -> Iterator[Caveat]:
+def quality(compared: Comparison) -> Iterator[Caveat]:
     """What weakens single numbers.
 
     Args:
-        runs: The page's runs.
-        rows: The page's subsets.
-        table: Their measures.
+        compared: What the page compares.
 
     Yields:
         A caveat for each weakness of each run and split.
     """
-    yield from _unfinished(runs)
-    yield from _not_finite(runs, rows)
-    yield from _few_samples(rows, table)
-    yield from _tiny_losses(runs, rows, table)
-    yield from _not_converged(runs, rows)
-    yield from _held_out(runs, rows, table)
-    yield from _undecided(runs, rows, table)
-    yield from _slopes(runs, rows, table)
-    yield from _cells(runs)
-    yield from _trajectories(runs)
+    yield from _unfinished(compared.runs)
+    yield from _not_finite(compared.runs, compared.rows)
+    yield from _few_samples(compared)
+    yield from _tiny_losses(compared)
+    yield from _not_converged(compared.runs, compared.rows)
+    yield from _held_out(compared)
+    yield from _undecided(compared)
+    yield from _slopes(compared)
+    yield from _cells(compared.runs)
+    yield from _trajectories(compared.runs)
 
 
 def _unfinished(runs: Sequence[Run]) -> Iterator[Caveat]:
@@ -75,8 +74,9 @@ def _unfinished(runs: Sequence[Run]) -> Iterator[Caveat]:
             )
 
 
-def _few_samples(rows: Sequence[Row], table: Table) -> Iterator[Caveat]:
-    for view in table.views:
+def _few_samples(compared: Comparison) -> Iterator[Caveat]:
+    rows = compared.rows
+    for view in compared.table.views:
         if view.matched:
             continue
         counts = np.full(len(rows), np.nan)
@@ -96,15 +96,16 @@ def _few_samples(rows: Sequence[Row], table: Table) -> Iterator[Caveat]:
             )
 
 
-def _each(runs: Sequence[Run], table: Table) -> Iterator[tuple[View, int, Run]]:
+def _each(compared: Comparison) -> Iterator[tuple[View, int, Run]]:
     """Every view of every run, but those at matched loss, which serve one comparison only."""
-    for view in (view for view in table.views if not view.matched):
-        for position, run in enumerate(runs):
+    for view in (view for view in compared.table.views if not view.matched):
+        for position, run in enumerate(compared.runs):
             yield view, position, run
 
 
-def _tiny_losses(runs: Sequence[Run], rows: Sequence[Row], table: Table) -> Iterator[Caveat]:
-    for view, position, run in _each(runs, table):
+def _tiny_losses(compared: Comparison) -> Iterator[Caveat]:
+    rows = compared.rows
+    for view, position, run in _each(compared):
         column = view.columns[position].get("loss")
         if column is None or "top" not in view.columns[position]:
             continue
@@ -148,8 +149,9 @@ def _not_converged(runs: Sequence[Run], rows: Sequence[Row]) -> Iterator[Caveat]
                 )
 
 
-def _held_out(runs: Sequence[Run], rows: Sequence[Row], table: Table) -> Iterator[Caveat]:
-    for view, position, run in _each(runs, table):
+def _held_out(compared: Comparison) -> Iterator[Caveat]:
+    rows = compared.rows
+    for view, position, run in _each(compared):
         top, held = (view.columns[position].get(key) for key in ("top", "top_held_out"))
         if top is None or held is None:
             continue
@@ -182,8 +184,9 @@ def _not_finite(runs: Sequence[Run], rows: Sequence[Row]) -> Iterator[Caveat]:
                 )
 
 
-def _undecided(runs: Sequence[Run], rows: Sequence[Row], table: Table) -> Iterator[Caveat]:
-    for view, position, run in _each(runs, table):
+def _undecided(compared: Comparison) -> Iterator[Caveat]:
+    rows = compared.rows
+    for view, position, run in _each(compared):
         undecided = [i for i, verdict in enumerate(view.verdicts[position]) if verdict == "undecided"]
         if undecided:
             yield Caveat(
@@ -195,8 +198,9 @@ def _undecided(runs: Sequence[Run], rows: Sequence[Row], table: Table) -> Iterat
             )
 
 
-def _slopes(runs: Sequence[Run], rows: Sequence[Row], table: Table) -> Iterator[Caveat]:
-    for view, position, run in _each(runs, table):
+def _slopes(compared: Comparison) -> Iterator[Caveat]:
+    rows = compared.rows
+    for view, position, run in _each(compared):
         column = view.columns[position].get("gradient")
         if column is None:
             continue

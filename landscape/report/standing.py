@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from landscape.report.caveat import Caveat, named
-from landscape.report.measures import Table
+from landscape.report.comparison import Comparison
 from landscape.report.runs import Run
 from landscape.report.subsets import Row, keys_of, places_of
 from landscape.report.surfaces import planes_of
@@ -81,21 +81,20 @@ def _rule(run: Run) -> str:
     return next((str(group["rule"]) for group in groups if isinstance(group, dict) and "rule" in group), "")
 
 
-def standing(runs: Sequence[Run], rows: Sequence[Row], table: Table, left_out: int) -> Iterator[Caveat]:
+def standing(compared: Comparison, left_out: int) -> Iterator[Caveat]:
     """What a reader of any such page should know.
 
     Args:
-        runs: The page's runs.
-        rows: The page's subsets.
-        table: Their measures.
+        compared: What the page compares.
         left_out: How many subsets' surfaces and densities the page had no room for.
 
     Yields:
         What was not measured, then what such measurements mean.
     """
+    runs, views = compared.runs, compared.table.views
     yield from _missing(runs)
     yield from _engines(runs)
-    yield from _checked(runs, rows)
+    yield from _checked(runs, compared.rows)
     if left_out:
         yield Caveat(
             "note",
@@ -126,8 +125,6 @@ def standing(runs: Sequence[Run], rows: Sequence[Row], table: Table, left_out: i
             "In a random plane each run has its own two directions, filter-normalised so that equal distances mean "
             "equal relative changes of the weights. Depths and widths compare; places do not.",
         )
-    if len(table.views) == 1 and table.views[0].name in ("train", "test"):
-        other = "test" if table.views[0].name == "train" else "train"
-        yield Caveat(
-            "note", f"Only the {table.views[0].name} split was measured; add --split {other} to see the other."
-        )
+    if len(views) == 1 and views[0].name in ("train", "test"):
+        other = "test" if views[0].name == "train" else "train"
+        yield Caveat("note", f"Only the {views[0].name} split was measured; add --split {other} to see the other.")

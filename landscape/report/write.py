@@ -11,10 +11,8 @@ import numpy as np
 from foundation.errors import InputError
 from foundation.files import require_writable_folder, write_text
 from landscape.report.caveats import caveats_of
-from landscape.report.measures import tabulate
+from landscape.report.comparison import compare
 from landscape.report.page import render
-from landscape.report.runs import open_runs
-from landscape.report.subsets import rows_of
 from landscape.report.surfaces import choose_rows
 
 
@@ -53,22 +51,21 @@ def write_report(paths: Sequence[Path], out: Path) -> Report:
     out = Path(out)
     if out.is_dir():
         raise InputError(f"--out {str(out)!r} is a folder: name a file such as report.html")
-    runs = open_runs(paths)
+    compared = compare(paths)
+    runs, rows, table = compared.runs, compared.rows, compared.table
     for run in runs:
         if not run.landscape.measurements:
             raise InputError(f"{str(run.landscape.path)!r} holds no measurement: run python -m landscape.hessian first")
     require_writable_folder(out.parent, "--out")
-    rows = rows_of(runs)
     if not rows:
         raise InputError(f"{str(runs[0].landscape.path)!r} holds no subset: measure at least one class")
-    table = tabulate(runs, rows)
     sharpness = np.full(len(rows), np.nan)
     if table.views and "top" in table.views[0].columns[0]:
         sharpness = table.views[0].columns[0]["top"].value
     kept = choose_rows(runs, rows, sharpness)
     left_out = len(rows) - len(kept)
-    caveats = caveats_of(runs, rows, table, left_out)
-    html = render(runs, rows, table, caveats, kept)
+    caveats = caveats_of(compared, left_out)
+    html = render(compared, caveats, kept)
     write_text(out, html)
     return Report(
         out, len(html.encode()), tuple(run.name for run in runs), tuple(caveat.text for caveat in caveats), left_out

@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 
 from landscape.report import write_report
+from landscape.report.comparison import compare
 from landscape.report.densities import pack_densities
 from landscape.report.headline import headline_of
 from landscape.report.measures import tabulate, wilson
@@ -150,9 +151,7 @@ def test_the_headline_tells_the_change_and_the_loss_beside_it(tmp_path: Path) ->
         for file, few, loss in ((first, 200.0, 0.01), (second, 50.0, 0.03)):
             file["hessian/train/top"][[2, 4], 0] = [20.0, few]
             file["hessian/train/loss"][4] = loss
-    runs = open_runs(paths)
-    rows = rows_of(runs)
-    headline = headline_of(runs, rows, tabulate(runs, rows), [])
+    headline = headline_of(compare(paths), [])
     text = re.sub("<[^>]+>", "", str(headline.title)).replace("‑", "-")
     assert text == (
         "Under ce, few-shot classes sit at points 10× sharper than many-shot ones; bgp makes the few-shot ones 4.0× "
@@ -171,9 +170,7 @@ def test_without_many_shot_classes_measured_as_one_the_headline_compares_medians
             file["hessian/train/top"][5:9, 0] = 10.0
             file["hessian/train/top"][12:15, 0] = 30 * np.array(classes)
             file["hessian/train/loss"][:] = 0.1
-    runs = open_runs(paths)
-    rows = rows_of(runs)
-    text = re.sub("<[^>]+>", "", str(headline_of(runs, rows, tabulate(runs, rows), []).title)).replace("‑", "-")
+    text = re.sub("<[^>]+>", "", str(headline_of(compare(paths), []).title)).replace("‑", "-")
     assert text == (
         "Under ce, few-shot classes sit at points 6.0× sharper than many-shot ones (by the median class); "
         "bgp makes the few-shot ones 4.0× flatter."
