@@ -13,7 +13,7 @@ from foundation.errors import InputError
 from landscape.curvature.matching import matching_temperature, tempered
 from landscape.curvature.operators import Plan
 from landscape.curvature.plan import choose_plan
-from landscape.curvature.spectrum import Settings, SubsetCurvature
+from landscape.curvature.results import Settings, SubsetCurvature
 from landscape.curvature.subsets import HessianResult, measure_hessian
 from landscape.store import Landscape, read_landscape
 from landscape.subject import Subject

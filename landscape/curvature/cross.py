@@ -1,9 +1,8 @@
-"""Curvature across classes: whose sharp direction hurts whom, and which classes are sharp along the same directions."""
+"""Curvature across classes: whose sharp direction hurts whom, who is sharp along the same ones, who makes the whole."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,12 +23,29 @@ def curvature_along(hessians: Hessians, subset: Subset, vectors: Tensor) -> Arra
     Returns:
         (D,) vᵀ H_c v, one product each on one set of kept graphs; NaN for a direction that is not finite.
     """
-    hessian = hessians.of(subset)
     found = np.full(len(vectors), np.nan)
-    for position, vector in enumerate(vectors):
-        if bool(vector.isfinite().all()):
-            found[position] = float(torch.dot(vector.double(), hessian(vector).double()))
+    finite = vectors.isfinite().all(1)
+    if bool(finite.any()):
+        some = vectors[finite]
+        forms = (some.double() * hessians.of(subset).block(some).double()).sum(1)
+        found[finite.cpu().numpy()] = forms.cpu().numpy()
     return found
+
+
+def class_share(forms: Array, values: Array, part: float) -> Array:
+    """A class's share of eigenvalues of the Hessian of all samples.
+
+    That Hessian is Σ_c π_c H_c with π_c the class's part of the samples, so λ = Σ_c π_c vᵀH_c v along its eigenvectors.
+
+    Args:
+        forms: (k,) vᵀH_c v along k eigenvectors of all samples.
+        values: (k,) their eigenvalues.
+        part: π_c.
+
+    Returns:
+        (k,) shares; over all classes they sum to 1. A class that pulls the other way has a negative one.
+    """
+    return np.asarray(part * forms / values)
 
 
 def overlaps(vectors: Tensor) -> Array:

@@ -1,32 +1,157 @@
-"""A spectral density from Lanczos quadrature (Lin, Saad and Yang, SIAM Review 2016; Ghorbani et al., ICML 2019)."""
+"""The spectral density of a Hessian: converged eigenpairs exactly, and Lanczos quadrature of the rest.
+
+Stochastic Lanczos quadrature (Golub and Welsch 1969; Lin, Saad and Yang, SIAM Review 2016; Ghorbani et al., ICML
+2019) reads a whole spectrum off a random start, with weights as noisy as a raw trace probe where outliers rule. So
+eigenpairs that have converged are taken as they are, each with weight 1/P, and short chains from independent random
+starts in their complement give the bulk. The spread of the chains is the error of the density.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from landscape.curvature.krylov import KrylovSpace, Matvec
 
 Array = NDArray[np.float64]
 
 POINTS = 512
 WIDTH = 0.01
 """Standard deviation of the Gaussian that smooths a node, as a share of the spectrum's width."""
+MOST_PAIRS = 48
+"""Converged eigenpairs taken out, at most."""
 
 
-def density(nodes: Array, weights: Array) -> tuple[Array, Array]:
-    """Smooths quadrature nodes into a density on an even grid.
+@dataclass(frozen=True)
+class Density:
+    """A spectrum as a measure, and what follows from it.
 
-    Each node becomes a Gaussian of 1 % of the spectrum's width; the grid reaches four of its deviations further out.
-    Nodes come from a cold, unrestarted chain from a random start: only its weights estimate a spectral measure.
+    Attributes:
+        nodes: (m,) eigenvalues, ascending: converged ones, and the quadrature nodes of every chain.
+        weights: (m,) their shares of all P eigenvalues, sum 1.
+        grid: (G,) eigenvalues at which the smoothed density is given.
+        values: (G,) the density, which integrates to 1.
+        errors: (G,) its standard error over the chains; NaN for a single one.
+        absolute: Σ|λ|.
+        negative_share: Σ|λ| over the negative eigenvalues, as a share of Σ|λ|.
+        negative_share_error: Its standard error over the chains.
+    """
+
+    nodes: Array
+    weights: Array
+    grid: Array
+    values: Array
+    errors: Array
+    absolute: float
+    negative_share: float
+    negative_share_error: float
+
+
+def spectral_density(
+    matvec: Matvec, space: KrylovSpace, starts: Iterable[tuple[Tensor, Tensor]], *, steps: int
+) -> Density:
+    """The density from the converged pairs of a Krylov space and chains in their complement.
 
     Args:
-        nodes: (m,) eigenvalues of the tridiagonal matrix.
-        weights: (m,) squared first components of its eigenvectors, sum 1.
+        matvec: v ↦ Hv.
+        space: A space of H whose start did not depend on the chains'.
+        starts: Independent random vectors z, (P,), each with Hz.
+        steps: Products a chain, that of its start included.
 
     Returns:
-        (G,) eigenvalues and (G,) density, which integrates to 1.
+        The density.
     """
+    values, vectors, products = _converged(space)
+    exact, rest = np.full(len(values), 1 / space.size), 1 - len(values) / space.size
+    chains = []
+    if rest > 0:
+        chains = [_chain(matvec, vectors, products, z, product, steps) for z, product in starts]
+    wholes = [(np.r_[values, nodes], np.r_[exact, rest * weights]) for nodes, weights in chains] or [(values, exact)]
+    nodes = np.concatenate([values, *(nodes for nodes, _ in chains)])
+    weights = np.concatenate([exact, *(rest / len(chains) * weights for _, weights in chains)])
+    grid, width = smoothing_grid(nodes)
+    curves = np.stack([smooth(*whole, grid, width) for whole in wholes])
+    negative, absolute = space.size * np.array([(w @ np.maximum(-n, 0), w @ np.abs(n)) for n, w in wholes]).T
+    total = float(absolute.mean())
+    share = float(negative.mean()) / total if total else 0.0
+    order = np.argsort(nodes, kind="stable")
+    return Density(
+        nodes=nodes[order],
+        weights=weights[order],
+        grid=grid,
+        values=curves.mean(0),
+        errors=_error(curves, exact=rest == 0),
+        absolute=total,
+        negative_share=share,
+        negative_share_error=float(_error(negative - share * absolute, exact=rest == 0)) / (total or 1.0),
+    )
+
+
+def smoothing_grid(nodes: Array) -> tuple[Array, float]:
+    """An even grid that reaches four smoothing widths beyond the nodes, (G,), and that width."""
     low, high = float(nodes.min()), float(nodes.max())
     width = WIDTH * (high - low) or WIDTH * abs(high) or 1.0
-    grid = np.linspace(low - 4 * width, high + 4 * width, POINTS)
+    return np.linspace(low - 4 * width, high + 4 * width, POINTS), width
+
+
+def smooth(nodes: Array, weights: Array, grid: Array, width: float) -> Array:
+    """A density in which each node is a Gaussian.
+
+    Args:
+        nodes: (m,) eigenvalues.
+        weights: (m,) their weights.
+        grid: (G,) eigenvalues to give it at.
+        width: Standard deviation of the Gaussians.
+
+    Returns:
+        (G,) density; it integrates to the sum of the weights.
+    """
     bells = np.exp(-0.5 * ((grid[:, None] - nodes) / width) ** 2)
-    return grid, bells @ weights / (width * np.sqrt(2 * np.pi))
+    return np.asarray(bells @ weights / (width * np.sqrt(2 * np.pi)))
+
+
+def _converged(space: KrylovSpace) -> tuple[Array, Tensor, Tensor]:
+    """Eigenvalues, (k, P) vectors and (k, P) products of the pairs that smoothing cannot tell from exact ones."""
+    ritz = space.ritz()
+    sharp = ritz.residuals <= WIDTH / 4 * (ritz.values[-1] - ritz.values[0])
+    outermost = np.argsort(-np.abs(ritz.values), kind="stable")
+    chosen = outermost[sharp[outermost]]
+    if space.applied < space.size:
+        chosen = chosen[:MOST_PAIRS]
+    coefficients = ritz.coefficients[:, chosen]
+    return ritz.values[chosen], space.vectors(coefficients), space.products_of(coefficients)
+
+
+def _chain(
+    matvec: Matvec, vectors: Tensor, products: Tensor, z: Tensor, product: Tensor, steps: int
+) -> tuple[Array, Array]:
+    """Quadrature of PHP as the start Pz sees it, P projecting onto the complement of the vectors V.
+
+    HPz = Hz − HV(Vᵀz) is known without a product.
+    """
+
+    def project(x: Tensor) -> Tensor:
+        return x - (vectors @ x) @ vectors
+
+    start = project(z)
+    first = [(product.to(z) - (vectors @ z) @ products) / torch.linalg.vector_norm(start)]
+    chain = KrylovSpace(lambda v: project(first.pop() if first else matvec(v)), z, torch.Generator())
+    chain.add(start)
+    while chain.applied < steps and chain.step():
+        pass
+    ritz = chain.ritz()
+    return ritz.values, ritz.coefficients[0] ** 2
+
+
+def _error(samples: Array, *, exact: bool) -> Array:
+    """Standard error of the mean over the first axis."""
+    if exact:
+        return np.zeros(samples.shape[1:])
+    if len(samples) == 1:
+        return np.full(samples.shape[1:], np.nan)
+    return np.asarray(samples.std(0, ddof=1) / np.sqrt(len(samples)))

@@ -29,13 +29,16 @@ def sample_forms(hessians: Hessians, rows: slice, vectors: Tensor) -> Tensor:
     places = range(rows.start, rows.stop, rows.step or 1)
     batches = hessians.batches(rows, torch.ones(len(places), dtype=subject.dtype, device=subject.device))
     try:
-        return torch.cat([torch.stack([_forms(subject, batch, v) for v in vectors]) for batch in batches], 1)
+        return torch.cat(list(hessians.workers.map(lambda batch: _forms(subject, batch, vectors), batches)), 1)
     except RuntimeError:  # an operation without a forward mode (or no memory for one): a product a sample
         products = [hessians.of_rows(slice(i, i + 1)).block(vectors).double() for i in places]
         return torch.stack([(product * vectors.double()).sum(1) for product in products], 1)
 
 
-def _forms(subject: Subject, batch: Batch, vector: Tensor) -> Tensor:
-    """(n,) second derivatives of each sample's loss along one direction."""
-    vector = vector.to(subject.dtype)
-    return along(subject, batch.inputs, vector, lambda logits: subject.loss(logits, batch.labels), order=2).double()
+def _forms(subject: Subject, batch: Batch, vectors: Tensor) -> Tensor:
+    """(k, n) second derivatives of each sample's loss along each direction."""
+
+    def losses(logits: Tensor) -> Tensor:
+        return subject.loss(logits, batch.labels)
+
+    return torch.stack([along(subject, batch.inputs, v.to(subject.dtype), losses, order=2) for v in vectors]).double()

@@ -39,15 +39,15 @@ class GaussNewton:
     """
 
     def __init__(self, hessians: Hessians, subset: Subset) -> None:
-        self._subject = hessians.subject
+        self._subject, self._workers = hessians.subject, hessians.workers
         weights = hessians.subject.weights(subset).to(hessians.subject.dtype)
         self._batches = hessians.batches(hessians.subject.rows(subset), weights)
 
     def __call__(self, vector: Tensor) -> Tensor:
         """Gv, (P,) → (P,), summed over batches in float64."""
         total = torch.zeros(vector.shape, dtype=torch.float64, device=vector.device)
-        for batch in self._batches:
-            total += torch.cat([part.reshape(-1) for part in self._product(batch, vector)]).double()
+        for parts in self._workers.map(lambda batch: self._product(batch, vector), self._batches):
+            total += torch.cat([part.reshape(-1) for part in parts]).double()
         return total.to(vector.dtype)
 
     def _product(self, batch: Batch, vector: Tensor) -> tuple[Tensor, ...]:
@@ -83,11 +83,11 @@ def is_small(subject: Subject, subset: Subset) -> bool:
     return rows <= LARGEST_ROWS and rows * subject.size * element <= LARGEST_BYTES
 
 
-def gauss_newton_spectrum(subject: Subject, subset: Subset, hessian: LossHessian, seed: int) -> GaussNewtonSpectrum:
+def gauss_newton_spectrum(hessians: Hessians, subset: Subset, hessian: LossHessian, seed: int) -> GaussNewtonSpectrum:
     """All of G's spectrum, from its Gram matrix, and how far H is from G.
 
     Args:
-        subject: The network and data.
+        hessians: The subject and who computes its samples.
         subset: A small one (`is_small`).
         hessian: Its Hessian.
         seed: Of the random start that looks for ‖H − G‖.
@@ -95,7 +95,8 @@ def gauss_newton_spectrum(subject: Subject, subset: Subset, hessian: LossHessian
     Returns:
         The spectrum.
     """
-    rows = _factor(subject, subset)
+    subject = hessians.subject
+    rows = _factor(hessians, subset)
     gram = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
     for stripe in torch.split(rows, STRIPE, 1):
         gram += stripe.double() @ stripe.double().T
@@ -103,26 +104,34 @@ def gauss_newton_spectrum(subject: Subject, subset: Subset, hessian: LossHessian
     generator = torch.Generator().manual_seed(seed)
     start = random_signs(subject.size, generator).to(rows)
     ends = both_ends(lambda v: hessian(v) - (rows @ v) @ rows, start, Goal(1, 1, tol=1e-2), generator)
-    most = min(len(values), subset.measured_count * (subject.classes - 1), subject.size)
+    most = min(len(values) - subset.measured_count, subject.size)  # S has rank C − 1
     return GaussNewtonSpectrum(values[:most], float(values.sum()), float(max(abs(ends.top[0]), abs(ends.bottom[0]))))
 
 
-def _factor(subject: Subject, subset: Subset) -> Tensor:
+def _factor(hessians: Hessians, subset: Subset) -> Tensor:
     """A with G = AᵀA, (n·C, P): √w_i S_i^½ J_i of each sample, its Jacobian row by row."""
-    parameters, start = list(subject.parameters.values()), subject.rows(subset).start
-    factor = torch.empty(subset.measured_count * subject.classes, subject.size).to(subject.vector())
-    for i, weight in enumerate(subject.weights(subset).tolist()):
-        row = slice(start + i, start + i + 1)
-        logits = subject.network(subject.inputs(row))
-        root = weight**0.5 * _root(subject, logits.detach(), subject.labels[row])
-        for c, direction in enumerate(root.to(logits)):
+    subject, start = hessians.subject, hessians.subject.rows(subset).start
+    parameters, weights = list(subject.parameters.values()), subject.weights(subset).tolist()
+
+    def rows(i: int) -> Tensor:
+        sample = slice(start + i, start + i + 1)
+        logits = subject.network(subject.inputs(sample))
+        root = weights[i] ** 0.5 * _root(subject, logits.detach(), subject.labels[sample])
+        found = []
+        for direction in root.to(logits):
             parts = torch.autograd.grad(logits, parameters, direction[None], retain_graph=True, materialize_grads=True)
-            factor[i * subject.classes + c] = torch.cat([p.reshape(-1) for p in parts])
-    return factor
+            found.append(torch.cat([p.reshape(-1) for p in parts]))
+        return torch.stack(found)
+
+    return torch.cat(list(hessians.workers.map(rows, range(subset.measured_count))))
 
 
 def _root(subject: Subject, logits: Tensor, label: Tensor) -> Tensor:
     """(C, C) float64 symmetric square root of ∇²_z ℓ at one sample's logits (1, C)."""
-    curvature = torch.autograd.functional.hessian(lambda z: subject.loss(z, label).sum(), logits.double())
-    values, vectors = torch.linalg.eigh(curvature.reshape(subject.classes, subject.classes))
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    free = logits.double().requires_grad_()
+    (slope,) = torch.autograd.grad(subject.loss(free, label).sum(), free, create_graph=True)
+    units = torch.eye(logits.shape[1], dtype=torch.float64, device=logits.device)[:, None]
+    (curvature,) = torch.autograd.grad(slope, free, units, is_grads_batched=True)
+    values, vectors = torch.linalg.eigh(curvature[:, 0])
+    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    return root

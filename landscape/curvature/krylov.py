@@ -74,6 +74,12 @@ class KrylovSpace:
         return self._basis[: self.applied]
 
     @property
+    def frobenius(self) -> float:
+        """‖H‖² less ‖(I − VVᵀ)H(I − VVᵀ)‖², Frobenius: what the basis and its couplings hold."""
+        inside, coupled = self.projected, self._entries[self.applied : self.total, : self.applied]
+        return float((inside**2).sum() + 2 * (coupled**2).sum())
+
+    @property
     def projected(self) -> Array:
         """(m, m) the symmetric part of VᵀHV."""
         square = self._entries[: self.applied, : self.applied]
@@ -149,8 +155,13 @@ class KrylovSpace:
         """(k, P) combinations of the applied vectors, one for each column of `coefficients` (m, k)."""
         return torch.as_tensor(coefficients.T.copy()).to(self._basis) @ self.basis
 
+    def products_of(self, coefficients: Array) -> Tensor:
+        """(k, P) the products of such combinations, H V C, from the recurrence H V = V VᵀHV + pending parts."""
+        moved = self._entries[: self.total, : self.applied] @ coefficients
+        return torch.as_tensor(moved.T.copy()).to(self._basis) @ self._basis[: self.total]
+
     def outside(self, product: Tensor, along: Array) -> float:
-        """‖(I − VVᵀ)H(I − VVᵀ)z‖² for a further product Hz, from the recurrence H V = V VᵀHV + pending parts.
+        """‖(I − VVᵀ)H(I − VVᵀ)z‖² for a further product Hz.
 
         Args:
             product: Hz, (P,).
@@ -159,9 +170,7 @@ class KrylovSpace:
         Returns:
             The squared length.
         """
-        held = self._basis[: self.total]
-        moved = torch.as_tensor(self._entries[: self.total, : self.applied] @ along).to(held)
-        rest = product.to(held.dtype) - moved @ held  # H(I − VVᵀ)z
+        rest = product.to(self._basis.dtype) - self.products_of(along[:, None])[0]  # H(I − VVᵀ)z
         rest -= (self.basis @ rest) @ self.basis
         return _norm(rest) ** 2
 
@@ -218,8 +227,6 @@ class Ends:
         bottom_residual: (k',) ‖Hv − λv‖ of each.
         bottom_vectors: (k', P) their unit vectors.
         converged: Every residual asked for met its tolerance within the budget of products.
-        nodes: (m,) Gauss quadrature nodes of the start vector's spectral measure: the first chain's Ritz values.
-        weights: (m,) their weights, sum 1.
         space: The basis itself; it deflates trace probes.
     """
 
@@ -230,8 +237,6 @@ class Ends:
     bottom_residual: Array
     bottom_vectors: Tensor
     converged: bool
-    nodes: Array
-    weights: Array
     space: KrylovSpace
 
 
@@ -247,7 +252,6 @@ class Goal:
         bottom: How many of the smallest.
         tol: Relative residual of a converged pair.
         threshold: Share of the largest |θ| below which an eigenvalue counts as zero.
-        at_least: Fewest products of the first chain, for a density's resolution.
         max_products: Most products in all.
         capacity: Most basis vectors held; beyond it only the outer Ritz vectors are kept.
         multiplicities: Look for further copies of multiple eigenvalues by chains in the complement of the basis.
@@ -258,7 +262,6 @@ class Goal:
     bottom: int
     tol: float = 1e-3
     threshold: float = 1e-4
-    at_least: int = 0
     max_products: int = 300
     capacity: int = 200
     multiplicities: bool = False
@@ -284,16 +287,16 @@ class Goal:
 
 
 def both_ends(matvec: Matvec, start: Tensor, goal: Goal, generator: torch.Generator) -> Ends:
-    """The largest and smallest eigenvalues, and the start vector's quadrature, from one Krylov space.
+    """The largest and smallest eigenvalues, from one Krylov space.
 
     Args:
         matvec: The product v ↦ Hv, (P,) → (P,).
-        start: (P,) first vector; a density needs a random one.
+        start: (P,) first vector, random at least in part, so that no eigenvector is missed for certain.
         goal: How many eigenvalues, how exact, at what cost. Fewer come back when the matrix has fewer rows.
         generator: Source of further random vectors.
 
     Returns:
-        Values, residuals, vectors, quadrature and the basis.
+        Values, residuals, vectors and the basis.
 
     Raises:
         FloatingPointError: A product is not finite.
@@ -303,17 +306,14 @@ def both_ends(matvec: Matvec, start: Tensor, goal: Goal, generator: torch.Genera
     goal = replace(goal, top=min(goal.top, space.size), bottom=min(goal.bottom, space.size))
     if not (space.add(start) or space.add_random()):
         raise ValueError("a matrix without rows has no eigenvalues")
-    measure: Ritz | None = None  # of the first chain, before a restart or another chain mixes with it
     while True:
         alive = space.step()
         ritz = space.ritz()
         found = goal.met(ritz, space.size)
-        if not alive or space.products >= goal.max_products or (found and space.applied >= goal.at_least):
+        if not alive or space.products >= goal.max_products or found:
             break
         if space.total >= goal.capacity:
-            measure = measure or ritz
             _compress(space, ritz, goal)
-    measure = measure or ritz
     certain = alive and found and not goal.multiplicities
     while not certain and space.products < goal.max_products:
         if space.total > goal.capacity // 2:
@@ -326,7 +326,7 @@ def both_ends(matvec: Matvec, start: Tensor, goal: Goal, generator: torch.Genera
             ritz = space.ritz()
         found = goal.met(ritz, space.size)
         certain = chain is None or (found and not goal.beyond(chain, ritz))
-    return _collect(space, ritz, measure, goal, found and certain)
+    return _collect(space, ritz, goal, found and certain)
 
 
 def _explore(space: KrylovSpace, goal: Goal) -> Ritz | None:
@@ -338,11 +338,12 @@ def _explore(space: KrylovSpace, goal: Goal) -> Ritz | None:
     first = space.applied
     if not space.add_random() or space.total == space.size:
         return None
+    random = space.total - 1  # what was pending is applied first, and says nothing of the rest when it converges
     ends = [index for index, asked in ((-1, goal.top), (0, goal.bottom)) if asked]
     while True:
         space.step()
         chain = space.ritz(first)
-        settled = bool((chain.coupling <= goal.limits(chain))[ends].all())
+        settled = space.applied > random and bool((chain.coupling <= goal.limits(chain))[ends].all())
         full = space.total >= 2 * goal.capacity or space.products >= goal.max_products
         if settled or full or not space.pending:
             return chain
@@ -356,7 +357,7 @@ def _compress(space: KrylovSpace, ritz: Ritz, goal: Goal) -> None:
     space.compress(ritz.coefficients[:, np.r_[0:lower, space.applied - upper : space.applied]])
 
 
-def _collect(space: KrylovSpace, ritz: Ritz, measure: Ritz, goal: Goal, converged: bool) -> Ends:
+def _collect(space: KrylovSpace, ritz: Ritz, goal: Goal, converged: bool) -> Ends:
     top, bottom = min(goal.top, space.applied), min(goal.bottom, space.applied)
     upper = np.arange(space.applied)[::-1][:top]
     lower = np.arange(space.applied)[:bottom]
@@ -368,10 +369,28 @@ def _collect(space: KrylovSpace, ritz: Ritz, measure: Ritz, goal: Goal, converge
         bottom_residual=ritz.residuals[lower],
         bottom_vectors=space.vectors(ritz.coefficients[:, lower]),
         converged=converged,
-        nodes=measure.values,
-        weights=measure.coefficients[0] ** 2,
         space=space,
     )
+
+
+def warm_start(vectors: Tensor, generator: torch.Generator) -> Tensor:
+    """A start that leans towards vectors close to those sought: their sum, and random signs of the same length.
+
+    One chain from their sum took 10, 15 and 19 products to residuals 0.1, 0.01 and 0.001 where a random start took
+    16, 18 and 26 (half a class of 46 samples, the eigenvectors of the whole class); a block of them took more than a
+    random start, 17 and 34. What they miss the random half finds.
+
+    Args:
+        vectors: (k, P); rows that are not finite are left out.
+        generator: Source of the random signs.
+
+    Returns:
+        (P,).
+    """
+    known = vectors[vectors.isfinite().all(1)].sum(0)
+    signs = random_signs(vectors.shape[1], generator).to(vectors)
+    length = torch.linalg.vector_norm(known)
+    return signs if length == 0 else known / length + signs / signs.numel() ** 0.5
 
 
 def random_signs(size: int, generator: torch.Generator) -> Tensor:

@@ -46,6 +46,9 @@ class Hessians:
     Args:
         subject: The network, its parameters, data and loss.
         plan: How to compute.
+
+    Attributes:
+        workers: Who computes batches side by side.
     """
 
     def __init__(self, subject: Subject, plan: Plan) -> None:
@@ -54,7 +57,7 @@ class Hessians:
         self._forward = subject.network
         if plan.fused:
             self._forward = fused(subject.network, subject.inputs(slice(0, 1))) or subject.network
-        self._workers = Workers(plan.workers)
+        self.workers = Workers(plan.workers)
         self._double: tuple[torch.nn.Module, list[torch.nn.Parameter]] | None = None
 
     def of(self, subset: Subset) -> LossHessian:
@@ -85,7 +88,7 @@ class Hessians:
         weights = weights / weights.sum()
         exact = self.batches(rows, weights)
         return self._made(rows, weights, keep=0), LossHessian(
-            network, parameters, self.subject.loss, exact, workers=self._workers
+            network, parameters, self.subject.loss, exact, workers=self.workers
         )
 
     def batches(self, rows: slice, weights: Tensor) -> Batches:
@@ -95,9 +98,7 @@ class Hessians:
     def _made(self, rows: slice, weights: Tensor, *, keep: int | None = None) -> LossHessian:
         batches = self.batches(rows, weights.to(self.subject.dtype))
         keep = self.plan.keep if keep is None else keep
-        return LossHessian(
-            self._forward, self._parameters, self.subject.loss, batches, keep=keep, workers=self._workers
-        )
+        return LossHessian(self._forward, self._parameters, self.subject.loss, batches, keep=keep, workers=self.workers)
 
 
 @dataclass(frozen=True)

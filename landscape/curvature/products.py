@@ -27,6 +27,8 @@ Source = TypeVar("Source")
 Share = TypeVar("Share")
 
 LARGEST_SPLIT = 4096
+LARGEST_TOTAL = 1 << 30
+"""Bytes of the sums of a block of products; more vectors take turns."""
 
 
 class LossHessian:
@@ -105,6 +107,9 @@ class LossHessian:
         Raises:
             LandscapeError: Memory ran out even for single samples.
         """
+        most = max(1, LARGEST_TOTAL // (8 * vectors.shape[1]))
+        if len(vectors) > most:
+            return torch.cat([self.block(some, members) for some in torch.split(vectors, most)])
         members = range(len(self._parameters)) if members is None else members
         if self._keep:
             self._prepare()

@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from foundation.errors import InputError
+from foundation.errors import InputError, one_of
 from landscape.curvature.operators import Hessians, Plan
+from landscape.curvature.peer import measure_by_pyhessian
 from landscape.curvature.plan import choose_plan
 from landscape.curvature.products import LossHessian
-from landscape.curvature.spectrum import Settings, SubsetCurvature, measure_subset
+from landscape.curvature.results import Settings, SubsetCurvature
+from landscape.curvature.spectrum import measure_subset
 from landscape.curvature.trace import probe
 from landscape.subject import Subject, Subset
 
+ENGINES = {"krylov": measure_subset, "pyhessian": measure_by_pyhessian}
 SHARED_BYTES = 1 << 30
 """Most memory for products of the shared probes; beyond it each subset takes its own."""
 
@@ -48,10 +51,14 @@ def check(settings: Settings) -> None:
     Raises:
         InputError: One is out of range.
     """
-    for name, least in (("top", 1), ("bottom", 1), ("probes", 2), ("max_products", 1), ("nodes", 1), ("seed", 0)):
+    for name, least in (("top", 1), ("bottom", 1), ("probes", 2), ("chains", 1), ("max_products", 1), ("seed", 0)):
         if getattr(settings, name) < least:
             option = f"--{name.replace('_', '-')}"
             raise InputError(f"{option} {getattr(settings, name)} is too small: give {least} or more")
+    if settings.engine not in ENGINES:
+        raise one_of("engine", settings.engine, ENGINES)
+    if settings.engine == "pyhessian" and settings.layers:
+        raise InputError("--engine pyhessian measures no layers: leave --layers out")
     if not 0 <= settings.trace_width < 1:
         raise InputError(f"--trace-width {settings.trace_width:g} is no share: give a number such as 0.05, or 0")
     if not 0 < settings.tol < 1:
@@ -63,6 +70,7 @@ def measure_hessian(
     *,
     settings: Settings | None = None,
     plan: Plan | None = None,
+    warm: Mapping[str, Tensor] | None = None,
     done: Mapping[str, SubsetCurvature] | None = None,
     on_done: Callable[[SubsetCurvature], None] | None = None,
 ) -> HessianResult:
@@ -76,6 +84,7 @@ def measure_hessian(
         subject: The network and the data to measure it on.
         settings: How much to measure.
         plan: How to compute products; by default chosen by timing a few.
+        warm: (w, P) vectors close to a subset's top eigenvectors, by its name, such as those of a snapshot before.
         done: Curvatures known from an interrupted run, by subset name.
         on_done: Called with each curvature as soon as it is known.
 
@@ -97,7 +106,8 @@ def measure_hessian(
         if twin is None or pool.needs(subset, found):
             hessian = hessians.of(subset)
             probed = pool.products(subset, hessian)
-            twin = twin or measure_subset(hessians, subset, hessian, settings, probed)
+            close = (warm or {}).get(subset.name)
+            twin = twin or ENGINES[settings.engine](hessians, subset, hessian, settings, probed=probed, warm=close)
         if subset.name not in found:
             found[subset.name] = replace(twin, subset=subset.name)
             if on_done is not None:
@@ -125,7 +135,8 @@ class _Pool:
                 labels = subject.labels[subject.rows(subset)]
                 weights = subject.weights(subset)
                 self._shares[subset.name] = {c: float(weights[labels == c].sum()) for c in present}
-        if len(self._shares) * len(self._probes) * subject.size * 8 > SHARED_BYTES:
+        needed = len(self._shares) * len(self._probes) * subject.size * 8
+        if needed > SHARED_BYTES or settings.engine != "krylov":
             self._shares.clear()
         self._sums = {
             name: [torch.zeros(subject.size, dtype=torch.float64, device=like.device) for _ in self._probes]
@@ -143,7 +154,7 @@ class _Pool:
             return self._sums.get(subset.name)
         if not self._shares:
             return None
-        products = [hessian(z) for z in self._probes]
+        products = list(hessian.block(torch.stack(self._probes)))
         for name, shares in self._shares.items():
             for total, product in zip(self._sums[name], products, strict=True):
                 total.add_(product, alpha=shares.get(subset.classes[0], 0.0))

@@ -31,14 +31,16 @@ class Trace:
         value: The estimate, unbiased.
         error: Its standard error.
         half_width: Of the 95 % t-interval.
-        rest_frobenius: Estimated Frobenius norm of H on the complement of the basis: no eigenvalue there is larger.
+        frobenius: ‖H‖, Frobenius.
+        frobenius_error: Its standard error.
         probes: Probes spent.
     """
 
     value: float
     error: float
     half_width: float
-    rest_frobenius: float
+    frobenius: float
+    frobenius_error: float
     probes: int
 
 
@@ -74,13 +76,15 @@ class TraceEstimate:
 
     def result(self) -> Trace:
         """The estimate. Fewer than two probes leave its error unknown (NaN); a basis of the whole space is exact."""
-        exact, count = float(np.trace(self._inner)), len(self._samples)
+        exact, held, count = float(np.trace(self._inner)), self._space.frobenius, len(self._samples)
         if self._space.applied == self._space.size:
-            return Trace(exact, 0.0, 0.0, 0.0, count)
-        error = float(np.std(self._samples, ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
+            return Trace(exact, 0.0, 0.0, held**0.5, 0.0, count)
+        error, square_error = _standard_error(self._samples), _standard_error(self._squares)
         half = float(stats.t.ppf(0.975, count - 1)) * error if count > 1 else float("nan")
-        rest = float(np.sqrt(np.mean(self._squares))) if count else float("nan")
-        return Trace(exact + float(np.mean(self._samples)) if count else exact, error, half, rest, count)
+        value = exact + float(np.mean(self._samples)) if count else exact
+        rest = float(np.mean(self._squares)) if count else float("nan")
+        whole = float(np.sqrt(held + rest))  # E‖PHPz‖² = ‖PHP‖²
+        return Trace(value, error, half, whole, square_error / (2 * whole) if whole else 0.0, count)
 
 
 def estimate_trace(
@@ -118,6 +122,10 @@ def estimate_trace(
             z = probe(space.size, seed, index).to(like)
             estimate.add(z, known[index] if index < len(known) else matvec(z))
     return estimate.result()
+
+
+def _standard_error(samples: Sequence[float]) -> float:
+    return float(np.std(samples, ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else float("nan")
 
 
 def _along(basis: Tensor, vector: Tensor) -> np.ndarray:

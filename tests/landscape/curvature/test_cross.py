@@ -8,7 +8,7 @@ import torch
 
 from landscape.curvature.cross import curvature_along, overlaps
 from landscape.curvature.operators import Hessians, Plan
-from landscape.curvature.spectrum import Settings
+from landscape.curvature.results import Settings
 from landscape.curvature.subsets import measure_hessian
 from tests.landscape.curvature.oracle import dense, standard
 

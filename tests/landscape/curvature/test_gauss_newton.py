@@ -31,6 +31,11 @@ def by_hand(of, subset) -> np.ndarray:
     return total.numpy()
 
 
+def spectrum(of, subset, plan=PLAN):
+    hessians = Hessians(of, plan)
+    return gauss_newton_spectrum(hessians, subset, hessians.of(subset), seed=0)
+
+
 @pytest.mark.parametrize("name", ["all", "balanced", "class:3"])
 def test_products(name):
     of = standard(nn.ReLU)
@@ -48,8 +53,7 @@ def test_the_whole_spectrum_of_a_small_class(name, dtype):
     of = subject(dtype)
     subset = next(s for s in of.subsets if s.name == name)
     assert is_small(of, subset)
-    hessian = Hessians(of, PLAN).of(subset)
-    found = gauss_newton_spectrum(of, subset, hessian, seed=0)
+    found = spectrum(of, subset)
     exact = by_hand(standard(), subset)
     values = np.linalg.eigvalsh(exact)[::-1]
     accuracy = (1e-10 if dtype == torch.float64 else 1e-5) * values[0]
@@ -64,14 +68,14 @@ def test_the_whole_spectrum_of_a_small_class(name, dtype):
 def test_it_is_never_negative_where_the_hessian_is():
     of = standard()
     subset = next(s for s in of.subsets if s.name == "class:4")
-    found = gauss_newton_spectrum(of, subset, Hessians(of, PLAN).of(subset), seed=0)
+    found = spectrum(of, subset)
     assert np.linalg.eigvalsh(dense(of, subset)[2])[0] < -1e-3 < 0 <= found.values.min()
 
 
 def test_the_hessian_of_a_linear_classifier_is_its_gauss_newton_part():
     of = subject(net=nn.Sequential(nn.Flatten(), nn.Linear(36, 5)))
     subset = next(s for s in of.subsets if s.name == "class:2")
-    assert gauss_newton_spectrum(of, subset, Hessians(of, PLAN).of(subset), seed=0).rest < 1e-12
+    assert spectrum(of, subset).rest < 1e-12
 
 
 def test_a_large_subset_is_not_small():

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.curvature.density import density
+from landscape.curvature.layers import layers
 from landscape.curvature.operators import Plan
-from landscape.curvature.spectrum import NEGATIVE, NONE_FOUND, UNDECIDED, Settings
+from landscape.curvature.results import NEGATIVE, NONE_FOUND, UNDECIDED, Settings
 from landscape.curvature.subsets import HessianResult, measure_hessian
 from landscape.subject import Subject
 from tests.landscape.curvature.oracle import COUNTS, dense, network, samples, standard, subject
@@ -52,23 +52,43 @@ def test_every_number_agrees_with_the_dense_hessian(name, activation, dtype, acc
     assert found.threshold >= 1e-4 * (1 - accuracy) * scale
 
 
-def test_the_density_has_the_moments_of_the_spectrum():
-    """One start estimates them: the mean within the spread that its chi-square noise allows."""
-    values = truth("all")[3]
-    found = measured(torch.float64).of("all")
+@pytest.mark.parametrize("name", ["all", "class:4"])
+def test_sums_over_the_whole_spectrum_lie_within_their_errors(name):
+    values = truth(name)[3]
+    found = measured(torch.float64).of(name)
     assert found.weights.sum() == pytest.approx(1)
-    spread = np.sqrt(2 * np.mean(values**2) / len(values))
-    assert float(found.weights @ found.nodes) == pytest.approx(values.mean(), abs=4 * spread)
+    assert abs(found.frobenius - np.sqrt(np.sum(values**2))) <= 4 * found.frobenius_se + 1e-9
+    share = -values[values < 0].sum() / np.abs(values).sum()
+    assert abs(found.negative_share - share) <= 10 * found.negative_share_se + 1e-3
+    assert found.effective_rank == pytest.approx(np.abs(values).sum() ** 2 / np.sum(values**2), rel=0.1)
     step = found.density_grid[1] - found.density_grid[0]
     assert found.density.sum() * step == pytest.approx(1, abs=1e-3)
+    assert (found.density_se >= 0).all() and found.density_se.max() > 0
 
 
-def test_a_density_of_known_nodes():
-    grid, curve = density(np.array([-1.0, 0.0, 3.0]), np.array([0.2, 0.5, 0.3]))
-    mean = np.sum(grid * curve) * (grid[1] - grid[0])
-    assert mean == pytest.approx(0.7, abs=1e-4)  # the grid ends at four deviations
-    grid, curve = density(np.array([0.0]), np.array([1.0]))  # a zero Hessian
-    assert np.isfinite(grid).all() and np.isfinite(curve).all()
+def test_eigenvalues_held_out_and_sample_by_sample():
+    result, of = measured(torch.float64), standard()
+    everything = result.of("all").held_out  # 54 samples: halves
+    assert (everything.top_se > 0).all() and np.isnan(everything.top_samples).all()
+    assert everything.top[0] <= result.of("all").top[0] * 1.2
+    few = result.of("class:2").held_out  # 3 samples: every one
+    assert np.isnan(few.top).all() and np.isfinite(few.top_samples).sum() == 3
+    assert np.nanmean(few.top_samples) == pytest.approx(result.of("class:2").top[0], rel=1e-6)
+    assert np.nanmean(few.bottom_samples) == pytest.approx(result.of("class:2").bottom[0], rel=1e-3)
+    without = measure_hessian(of, settings=Settings(intervals=False, top=3, bottom=2), plan=PLAN)
+    assert np.isnan(without.of("class:2").held_out.top_samples).all()
+    assert without.of("all").products < result.of("all").products
+
+
+@pytest.mark.parametrize("name", ["all", "class:4"])
+def test_the_largest_eigenvalue_of_each_layers_own_block(name):
+    of = subject()
+    found = measure_hessian(of.with_subsets([name]), settings=Settings(top=1, layers=True), plan=PLAN).of(name)
+    hessian, places = truth(name)[2], torch.split(torch.arange(of.size), [p.numel() for p in of.parameters.values()])
+    assert list(layers(of)) == ["0", "1", "3", "4", "8"]
+    for top, members in zip(found.layer_top, layers(of).values(), strict=True):
+        rows = torch.cat([places[i] for i in members]).numpy()
+        assert top == pytest.approx(np.linalg.eigvalsh(hessian[np.ix_(rows, rows)])[-1], rel=1e-3)
 
 
 def test_noise_of_float32_products_is_seen_and_small():
@@ -88,12 +108,12 @@ def test_none_found_needs_two_starts():
     of = convex()
     found = measure_hessian(of, settings=Settings(top=2), plan=PLAN).of("all")
     assert found.verdict == NONE_FOUND and found.bottom[0] >= -found.threshold
-    chain = len(found.nodes)
-    assert found.products > 2 * chain  # the second run is no shorter than what it has to prove
+    once = measure_hessian(of, settings=Settings(top=2, tol=0.5), plan=PLAN).of("all")
+    assert once.verdict != NEGATIVE and found.products > once.products
 
 
 def test_without_convergence_nothing_is_decided():
-    found = measure_hessian(convex(), settings=Settings(top=2, max_products=4, nodes=2), plan=PLAN).of("all")
+    found = measure_hessian(convex(), settings=Settings(top=2, max_products=4), plan=PLAN).of("all")
     assert found.verdict == UNDECIDED and not found.converged
     assert (found.top_residual > 0).all()
 

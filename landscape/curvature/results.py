@@ -1,0 +1,166 @@
+"""What is asked of the curvature of a subset, and what is known of it afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from landscape.curvature.density import MOST_PAIRS, POINTS
+from landscape.curvature.held_out import FEWEST, HeldOut
+from landscape.curvature.layers import layers
+from landscape.curvature.products import LossHessian
+from landscape.subject import Subject, Subset
+
+Array = NDArray[np.float64]
+
+NEGATIVE, NONE_FOUND, UNDECIDED = "negative", "none-found", "undecided"
+CHAIN = 8
+"""Products of each chain of the density."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is asked of each subset.
+
+    Attributes:
+        top: k, how many of the largest eigenvalues.
+        bottom: k', how many of the smallest.
+        tol: A pair has converged when ‖Hv − λv‖ ≤ tol · max(|λ|, τ).
+        probes: Random probes of the trace and the Frobenius norm, at least 2.
+        trace_width: More probes, up to 256, until the trace's 95 % half-width is below this share of it; 0: no more.
+        chains: How many of the probes go on as chains for the density, at least 1.
+        max_products: Most products of one Krylov run; pairs not converged by then keep their residuals.
+        intervals: Measure eigenvalues on held-out samples too.
+        layers: Measure the largest eigenvalue of each layer's own block too.
+        vectors: Keep the eigenvectors of the largest eigenvalues.
+        engine: `krylov`, or `pyhessian` for comparison.
+        seed: Of all random vectors.
+    """
+
+    top: int = 5
+    bottom: int = 1
+    tol: float = 1e-3
+    probes: int = 8
+    trace_width: float = 0.0
+    chains: int = 3
+    max_products: int = 300
+    intervals: bool = True
+    layers: bool = False
+    vectors: bool = False
+    engine: str = "krylov"
+    seed: int = 0
+
+    @property
+    def nodes(self) -> int:
+        """Most nodes of a density."""
+        return MOST_PAIRS + self.chains * CHAIN
+
+
+@dataclass(frozen=True)
+class SubsetCurvature:
+    """The curvature of one subset's loss. What was not asked for or cannot be known is NaN.
+
+    Attributes:
+        subset: Its name.
+        finite: False when a product held a NaN or an infinity; then every number is NaN.
+        loss: Mean loss.
+        gradient_norm: ‖∇L‖: at trained weights rarely zero for a class.
+        top: (k,) largest eigenvalues, descending; NaN beyond the number of parameters.
+        top_residual: (k,) ‖Hv − λv‖.
+        bottom: (k',) smallest eigenvalues, ascending.
+        bottom_residual: (k',) ‖Hv − λv‖.
+        held_out: What they are on samples that did not choose their directions.
+        top_scaled: Largest eigenvalue of diag|w| H diag|w|, comparable across heads and weight decay.
+        top_scaled_residual: Its residual.
+        trace: tr H.
+        trace_se: Standard error of the trace.
+        trace_low: Lower end of its 95 % interval.
+        trace_high: Upper end.
+        frobenius: ‖H‖, Frobenius.
+        frobenius_se: Its standard error.
+        effective_rank: (Σ|λ|)² / Σλ²: as many equal eigenvalues would give the same two sums.
+        negative_share: Σ|λ| over the negative eigenvalues, as a share of Σ|λ|.
+        negative_share_se: Its standard error.
+        nodes: (m,) nodes of the spectral measure.
+        weights: (m,) their weights.
+        density_grid: (G,) eigenvalues at which the density is given.
+        density: (G,) smoothed spectral density.
+        density_se: (G,) its standard error over chains.
+        gauss_newton_top: (r,) all eigenvalues of the Gauss–Newton part that can differ from zero, descending, of a
+            small subset.
+        gauss_newton_trace: Their sum.
+        gauss_newton_rest: ‖H − G‖.
+        layer_top: (L,) largest eigenvalue of each layer's own block.
+        noise_floor: |vᵀ(H_measured − H_float64)v| at the bottom vector, on at most 256 samples.
+        threshold: τ: curvature within ±τ counts as none.
+        verdict: `negative`, `none-found` or `undecided`.
+        converged: Every pair asked for met its tolerance.
+        products: Hessian-vector products spent on this subset, those for noise floor and halves included.
+        top_vectors: (k, P) unit eigenvectors of `top`, NaN like it, where they were asked for.
+    """
+
+    subset: str
+    finite: bool
+    loss: float
+    gradient_norm: float
+    top: Array
+    top_residual: Array
+    bottom: Array
+    bottom_residual: Array
+    held_out: HeldOut
+    nodes: Array
+    weights: Array
+    density_grid: Array
+    density: Array
+    density_se: Array
+    gauss_newton_top: Array
+    layer_top: Array
+    products: int
+    top_scaled: float = np.nan
+    top_scaled_residual: float = np.nan
+    trace: float = np.nan
+    trace_se: float = np.nan
+    trace_low: float = np.nan
+    trace_high: float = np.nan
+    frobenius: float = np.nan
+    frobenius_se: float = np.nan
+    effective_rank: float = np.nan
+    negative_share: float = np.nan
+    negative_share_se: float = np.nan
+    gauss_newton_trace: float = np.nan
+    gauss_newton_rest: float = np.nan
+    noise_floor: float = np.nan
+    threshold: float = np.nan
+    verdict: str = UNDECIDED
+    converged: bool = False
+    top_vectors: Tensor | None = None
+
+
+def unmeasured(subject: Subject, subset: Subset, settings: Settings, hessian: LossHessian) -> SubsetCurvature:
+    """Loss and gradient of a subset; everything else is unknown."""
+    top, bottom = np.full(settings.top, np.nan), np.full(settings.bottom, np.nan)
+    points, few = np.full(POINTS, np.nan), np.full(FEWEST - 1, np.nan)
+    vectors = subject.vector().new_full((settings.top, subject.size), np.nan) if settings.vectors else None
+    return SubsetCurvature(
+        subset=subset.name,
+        finite=False,
+        loss=hessian.value,
+        gradient_norm=float(hessian.gradient.norm()),
+        top=top,
+        top_residual=top,
+        bottom=bottom,
+        bottom_residual=bottom,
+        held_out=HeldOut(top, top, bottom, bottom, few, few),
+        nodes=np.empty(0),
+        weights=np.empty(0),
+        density_grid=points,
+        density=points,
+        density_se=points,
+        gauss_newton_top=np.empty(0),
+        layer_top=np.full(len(layers(subject)), np.nan),
+        products=hessian.products,
+        top_vectors=vectors,
+    )

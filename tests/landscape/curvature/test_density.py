@@ -1,0 +1,84 @@
+"""Densities of known spectra: converged pairs exactly, the bulk by quadrature, the error over chains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import wasserstein_distance
+
+from landscape.curvature.density import _chain, smooth, smoothing_grid, spectral_density
+from landscape.curvature.krylov import Goal, both_ends, random_signs
+from landscape.curvature.trace import probe
+
+BULK = np.r_[np.linspace(-2, 3, 300), np.zeros(100)]
+SPECTRUM = np.r_[BULK, 100, 50, 20, -15]
+
+
+def measured(spectrum: np.ndarray, *, chains: int = 3, steps: int = 8, seed: int = 0):
+    h = torch.as_tensor(spectrum)
+    made = []
+
+    def matvec(v):
+        made.append(v)
+        return h * v
+
+    generator = torch.Generator().manual_seed(seed)
+    ends = both_ends(matvec, random_signs(len(h), generator).double(), Goal(3, 1, tol=1e-6), generator)
+    made.clear()
+    starts = [probe(len(h), seed, i).double() for i in range(chains)]
+    density = spectral_density(matvec, ends.space, [(z, h * z) for z in starts], steps=steps)
+    return density, len(made)
+
+
+def test_outliers_are_exact_and_the_bulk_is_close():
+    density, spent = measured(SPECTRUM)
+    assert spent == 3 * 7  # the first product of each chain was known
+    for value in (100, 50, 20, -15):
+        place = np.abs(density.nodes - value).argmin()
+        assert density.nodes[place] == pytest.approx(value, rel=1e-6)
+        assert density.weights[place] == pytest.approx(1 / len(SPECTRUM))
+    assert wasserstein_distance(density.nodes, SPECTRUM, density.weights) < 0.2  # of a bulk 5 wide
+
+
+def raw(spectrum, start, steps):
+    none = torch.zeros(0, len(spectrum), dtype=torch.float64)
+    h, z = torch.as_tensor(spectrum), torch.as_tensor(start)
+    return _chain(lambda v: h * v, none, none, z, h * z, steps)
+
+
+def test_a_chain_integrates_polynomials_of_its_start():
+    """m nodes integrate degree 2m − 1 exactly (Golub and Welsch)."""
+    start = np.random.RandomState(1).choice([-1.0, 1.0], len(BULK))
+    nodes, weights = raw(BULK, start, 6)
+    for power in range(12):
+        moment = np.mean(BULK**power * start**2)
+        assert weights @ nodes**power == pytest.approx(moment, rel=1e-8, abs=1e-10)
+
+
+def test_sums_and_their_errors():
+    shares = []
+    for seed in range(30):
+        density, _ = measured(SPECTRUM, seed=seed)
+        assert density.weights.sum() == pytest.approx(1)
+        assert density.absolute == pytest.approx(np.abs(SPECTRUM).sum(), rel=0.1)
+        share = -SPECTRUM[SPECTRUM < 0].sum() / np.abs(SPECTRUM).sum()
+        shares.append(abs(density.negative_share - share) <= 4.3 * density.negative_share_error)  # t, 2 degrees
+    assert np.mean(shares) >= 0.8
+
+
+def test_one_chain_has_no_error_and_a_basis_of_the_whole_space_none_at_all():
+    single, _ = measured(SPECTRUM, chains=1)
+    assert np.isnan(single.errors).all() and np.isnan(single.negative_share_error)
+    whole, spent = measured(np.array([3.0, 2.0, 1.0, -1.0]))
+    assert spent == 0 and not whole.errors.any() and whole.negative_share == pytest.approx(1 / 7)
+    np.testing.assert_allclose(whole.nodes, [-1, 1, 2, 3], atol=1e-9)
+
+
+def test_a_density_of_known_nodes():
+    nodes, weights = np.array([-1.0, 0.0, 3.0]), np.array([0.2, 0.5, 0.3])
+    grid, width = smoothing_grid(nodes)
+    curve = smooth(nodes, weights, grid, width)
+    assert np.sum(grid * curve) * (grid[1] - grid[0]) == pytest.approx(0.7, abs=1e-4)  # it ends at four deviations
+    grid, width = smoothing_grid(np.array([0.0]))  # a zero Hessian
+    assert np.isfinite(smooth(np.array([0.0]), np.array([1.0]), grid, width)).all()
