@@ -163,7 +163,10 @@ def _describe(result: Sharpness) -> str:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not R,R") from None
 
 
 if __name__ == "__main__":

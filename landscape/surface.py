@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from landscape.planes import checkpoints_plane, eigen_plane, gradient_plane, pca
 from landscape.span import automatic_span, axes
 from landscape.store import MEASURED, NON_FINITE, Recording, recording
 from landscape.subject import Subject
+
+Number = TypeVar("Number", int, float)
 
 PLANES = ("random", "gradient", "eigen", "checkpoints", "pca")
 SEVERAL = ("checkpoints", "pca")  # planes through several networks
@@ -47,7 +49,9 @@ def build_parser() -> Parser:
         "--of", metavar="A[,B]", help="subset of an eigen plane (default: all) or two of a gradient plane (all,few)"
     )
     plane.add_argument("--through", type=_paths, default=(), metavar="FILE[,FILE]", help="checkpoints of that plane")
-    plane.add_argument("--span", type=float, metavar="S", help="axes run from -S to S (default: found by the loss)")
+    plane.add_argument(
+        "--span", type=_spans, metavar="S[,S]", help="axes run from -S to S, both or each (default: found by the loss)"
+    )
     plane.add_argument("--seed", type=int, default=0, help="of random directions and of the samples drawn")
     cells = parser.add_argument_group("its cells")
     cells.add_argument("--points", type=_counts, default=(51, 51), metavar="A[xB]", help="cells along a and b: 51x31")
@@ -267,11 +271,24 @@ def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part.strip()) for part in text.split(","))
 
 
+def _spans(text: str) -> float | list[float]:
+    parts = _numbers(text, ",", float, "S or S,S")
+    return parts[0] if len(parts) == 1 else parts
+
+
 def _counts(text: str) -> tuple[int, int]:
-    parts = [int(part) for part in text.lower().split("x")]
-    if len(parts) > 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not A or AxB")
+    parts = _numbers(text.lower(), "x", int, "A or AxB")
     return parts[0], parts[-1]
+
+
+def _numbers(text: str, separator: str, kind: Callable[[str], Number], form: str) -> list[Number]:
+    try:
+        parts = [kind(part) for part in text.split(separator)]
+    except ValueError:
+        parts = []
+    if len(parts) not in (1, 2):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {form}")
+    return parts
 
 
 if __name__ == "__main__":

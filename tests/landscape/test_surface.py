@@ -331,6 +331,13 @@ def test_an_eigen_plane_goes_on_with_the_directions_it_began_with(small_run: Pat
     assert np.array_equal(read_array(out, "surface/train-eigen/directions/1"), flipped)
 
 
+def test_each_axis_can_have_its_own_span(small_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "l.h5"
+    run_command("landscape.surface", "--ckpt", small_run / "checkpoint.pt", *SMALL, "--span", "0.2,3", "--out", out)
+    found = surface_in(out, "train")
+    assert (found.data["a"][-1], found.data["b"][-1]) == (0.2, 3.0) and found.config["span"] == [0.2, 3.0]
+
+
 def test_finer_grids_and_exact_ones_go_on_from_what_is_there(small_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "l.h5"
     command = ("landscape.surface", "--ckpt", small_run / "checkpoint.pt", *SMALL[:4], "--span", "0.5", "--out", out)
@@ -348,7 +355,7 @@ def test_finer_grids_and_exact_ones_go_on_from_what_is_there(small_run: Path, tm
     [(("--plane", "checkpoints"), "--through"), (("--through", "a.pt"), "--through"), (("--of", "few"), "--of few"),
      (("--plane", "eigen", "--of", "class:77"), "class:77"), (("--points", "2"), "--points 2"),
      (("--plane", "checkpoints", "--through", "no.pt"), "no.pt"), (("--samples-per-class", "1"), "per-class 1"),
-     (("--tolerance", "7"), "--tolerance 7")],
+     (("--tolerance", "7"), "--tolerance 7"), (("--span", "1,-2"), "--span -2")],
 )  # fmt: skip
 def test_the_command_refuses_what_makes_no_surface(
     small_run: Path, tmp_path: Path, options: tuple[str, ...], said: str
