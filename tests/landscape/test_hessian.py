@@ -73,6 +73,47 @@ def test_across_classes_and_a_kill_in_the_middle(small_run, tmp_path):
             np.testing.assert_array_equal(one[f"hessian/train/{key}"][()], other[f"hessian/train/{key}"][()])
 
 
+def test_shares_layers_and_a_neighbours_vectors(small_run, tmp_path):
+    out, again = tmp_path / "landscape.h5", tmp_path / "again.h5"
+    subsets = ",".join(["all", *(f"class:{c}" for c in range(10))])
+    command = ("landscape.hessian", "--ckpt", small_run / "checkpoint.pt", "--subsets", subsets, "--top", "2")
+    command += ("--cross", "--no-intervals")
+    run_command(*command, "--layers", "--out", out)
+    found = measured(out)
+    np.testing.assert_allclose(found.data["share"][:, 1:].sum(1), 1, rtol=1e-3)
+    with xarray.open_dataset(out, group="hessian/train", engine="h5netcdf") as data:
+        layers = data["layer_top"]
+        assert layers.dims == ("subset", "layer") and str(layers["layer"][0].item()).split(".")[0] != ""
+        assert (layers.max("layer") <= data["top"][:, 0] * (1 + 1e-3)).all()
+    run_command(*command, "--warm", out, "--out", again)
+    warm = measured(again)
+    np.testing.assert_allclose(warm.data["top"], found.data["top"], rtol=1e-3)
+    assert warm.data["products"].sum() < found.data["products"].sum()
+    run_command("landscape.hessian", "--ckpt", small_run / "checkpoint.pt", *FEW, "--out", tmp_path / "bare.h5")
+    refused = run_command(*command, "--warm", tmp_path / "bare.h5", "--out", tmp_path / "no.h5", check=False)
+    assert refused.returncode == 2 and "measure it with --cross first" in refused.stderr
+    assert not (tmp_path / "no.h5").exists()
+
+
+def test_pyhessian_as_a_check_and_as_the_engine(small_run, tmp_path):
+    ours, theirs = tmp_path / "ours.h5", tmp_path / "theirs.h5"
+    command = ("landscape.hessian", "--ckpt", small_run / "checkpoint.pt", "--subsets", "class:8,class:9", "--top", "1")
+    said = run_command(*command, "--check", "pyhessian", "--out", ours).stdout
+    assert "PyHessian agrees within 2 % on 2 of 2 subsets" in said
+    found = measured(ours)
+    np.testing.assert_allclose(found.data["check_top"], found.data["top"][:, 0], rtol=0.02)
+    run_command(*command, "--engine", "pyhessian", "--out", theirs)
+    peer = measured(theirs)
+    np.testing.assert_allclose(peer.data["top"], found.data["top"], rtol=0.02)
+    assert np.isnan(peer.data["bottom"]).all() and set(peer.data["verdict"]) == {"undecided"}
+
+
+def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(small_run, tmp_path):
+    out = tmp_path / "landscape.h5"
+    said = run_command("landscape.hessian", "--ckpt", small_run / "checkpoint.pt", "--dry-run", "--out", out).stdout
+    assert "products each" in said and "MiB" in said and "min" in said and not out.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -81,6 +122,9 @@ def test_across_classes_and_a_kill_in_the_middle(small_run, tmp_path):
         (("--probes", "1"), "--probes 1"),
         (("--tol", "2"), "--tol 2"),
         (("--trace-width", "1.5"), "--trace-width 1.5"),
+        (("--chains", "0"), "--chains 0"),
+        (("--layers", "--engine", "pyhessian"), "leave --layers out"),
+        (("--warm", "nowhere.h5"), "does not exist"),
     ],
 )
 def test_bad_settings_are_one_sentence(small_run, tmp_path, options, said):
