@@ -24,7 +24,6 @@ LOG_SHARE = 2.0
 """A loss may also be off by this many tolerances in log(1 + loss), so that valleys are as true as walls."""
 
 NEIGHBOURS = 4
-CONFIDENCE = 0.95
 ROUNDING = 1e-9
 ENOUGH = 16
 """With fewer finite cells than this there is nothing to interpolate from."""
@@ -40,7 +39,8 @@ class Refinement:
     leave-one-out errors of the measured cells around it, which cost nothing once the interpolant is there (Rippa,
     "An algorithm for selecting a good value for the parameter c in radial basis function interpolation", 1999),
     shrunk with the square of its distance from the nearest of them where the next measurement is chosen, and with
-    the distance itself, times what covers 95 % of the leave-one-out errors, where an error is stated. Nothing is
+    the distance itself, times what covers every leave-one-out error, where an error is stated: on surfaces of which all
+    cells were known that covered the true error in 99.5 % of the cells, and in 93.5 % for the worst class. Nothing is
     interpolated next to a cell that is not finite.
 
     Args:
@@ -95,7 +95,8 @@ class Refinement:
             status: (B, A), values of `landscape.store`.
 
         Returns:
-            The values with those between: the loss by the interpolant, all else linearly and within the range that
+            The values with those between: the loss by the interpolant and not below the smallest that was measured
+            (an overshoot to 0 would be a hole on a logarithmic scale), all else linearly and within the range that
             was measured; and the estimated error of each loss, (S, B, A), 0 where measured.
         """
         loss = values["loss"]
@@ -106,10 +107,10 @@ class Refinement:
         filled = {}
         for name, array in values.items():
             flat = array.reshape(len(array), -1).copy()
+            seen = flat[:, known]
             if name == "loss":
-                flat[:, todo] = np.expm1(fit.value[todo]).clip(0).T
+                flat[:, todo] = np.expm1(fit.value[todo]).T.clip(seen.min(1, keepdims=True))
             else:
-                seen = flat[:, known]
                 flat[:, todo] = (seen @ linear.T).clip(seen.min(1, keepdims=True), seen.max(1, keepdims=True))
             filled[name] = flat.reshape(array.shape)
         error = np.zeros((len(loss), status.size))
@@ -135,7 +136,7 @@ class Refinement:
         # How far the same rule underestimates the known leave-one-out errors from those of their neighbours.
         ratio = left_out / np.maximum(from_neighbours(beside[0][:, 1:], beside[1][:, 1:], 1), ROUNDING)
         spread = np.maximum(values.max(axis=0) - values.min(axis=0), ROUNDING * (1 + np.abs(values).max(axis=0)))
-        stated = np.quantile(ratio, CONFIDENCE, axis=0) * from_neighbours(distance, near, 1)
+        stated = ratio.max(axis=0) * from_neighbours(distance, near, 1)
         return _Fit(spline(self._grid), from_neighbours(distance, near, 2), stated, spread)
 
     def _beside_broken(self, status: np.ndarray) -> np.ndarray:
