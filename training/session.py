@@ -214,7 +214,9 @@ class Session:
         share = 1.0 if mix is None else mix[1]
         pieces = [batch if mix is None else (*batch, mix[0])]
         if config.accumulate > 1:
-            pieces = list(zip(*(tensor.chunk(config.accumulate) for tensor in pieces[0]), strict=True))
+            # As many pieces on every rank, whatever its share of the batch: each piece is a meeting of all ranks.
+            count = min(config.accumulate, len(batch[1]))
+            pieces = list(zip(*(tensor.tensor_split(count) for tensor in pieces[0]), strict=True))
 
         def losses(*objectives: Callable[..., Tensor]) -> Iterator[tuple[Tensor, ...]]:
             for images, labels, *others in pieces:

@@ -236,6 +236,18 @@ def test_one_channel_networks_work_in_nhwc_order(tmp_path):
         assert output.is_contiguous(memory_format=torch.channels_last) and not output.is_contiguous()
 
 
+@pytest.mark.parametrize("size", [48, 49])  # the shares of two processes in a batch of 97
+def test_a_batch_is_split_into_as_many_pieces_as_asked(tmp_path, size):
+    settings = config(tmp_path, accumulate=16)
+    data = open_configured(settings)
+    session = Session(settings, data, build_method("ce", data.class_counts), torch.device("cpu"))
+    sizes = []
+    session.forward.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    (batch,) = session.feeds["train"].batches([torch.arange(size)], seed=0)
+    session.step(0, 0, batch)
+    assert len(sizes) == 16 and sum(sizes) == size
+
+
 def test_a_run_is_what_a_plain_loop_does(tmp_path):
     run = train(config(tmp_path, precision="float64", epochs=2, batch_size=90, lr=0.05, weight_decay=1e-3, seed=4))
     checkpoint = load_checkpoint(run.checkpoint)
