@@ -113,7 +113,7 @@ def time_feedback(browser: Browser, path: Path) -> float:
 def _opened(browser: Browser, path: Path) -> Page:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(path.as_uri())
-    page.locator("#explorer[data-drawn]:not(:has(.busy))").wait_for()
+    page.locator(".tile").first.wait_for()
     return page
 
 

@@ -133,7 +133,7 @@ def _ridge(place: Axes, density: Density, base: float, shade: str, order: int) -
     x, least = density.x, FLOOR * density.y.max()
 
     def height(y: np.ndarray) -> np.ndarray:
-        return base + np.log10(np.maximum(y, least) / least) / 7 * 1.5
+        return np.asarray(base + np.log10(np.maximum(y, least) / least) / 7 * 1.5)
 
     top = height(density.y)
     place.fill_between(x, base, top, color="white", linewidth=0, zorder=order + 0.4)

@@ -3,6 +3,7 @@
 const HELD_OUT = "Held out: the direction is found on one half of the samples, its curvature measured on the other, at these weights; in brackets 95 % over the samples. The plain eigenvalue errs outwards (it is the most extreme of many directions on its own samples), the held-out one inwards: the class’s own lies between.";
 const ONE_BY_ONE = "Dots: vᵀHᵢv of every single sample along the class’s own extreme direction; their mean, the long tick, is the eigenvalue.";
 const ENDS = [["top", "λ₁"], ["bottom", "λmin"]];
+const BESIDES = [["negative_share", "negative share"], ["effective_rank", "effective rank"], ["loss", "loss"], ["gradient", "gradient norm"]];
 
 function buildDetail() {
   const body = document.getElementById("detail");
@@ -27,21 +28,17 @@ const samplesOf = (run, end, row) => unpack(currentView()?.samples[run][end]?.[r
 
 function detailOf(run, row) {
   const value = (key) => valueOf(key, run, row.index);
-  const figures = ENDS.flatMap(([end, sign]) => {
-    if (!Number.isFinite(value(end))) return [];
-    const values = samplesOf(run, end, row.index);
-    return [
-      element("p", {}, `${sign} `, element("strong", {}, figure(value(end))), heldOut(run, `${end}_held_out`, row.index)),
-      values ? stripOf(run, sign, Array.from(values)) : null,
-    ];
-  });
+  const known = ENDS.filter(([end]) => Number.isFinite(value(end)));
   const verdict = verdictOf(run, row.index);
-  const rest = [
-    verdict ? `${verdict.sign} ${verdict.words}` : "",
-    ...["negative_share", "effective_rank", "loss", "gradient"].filter((key) => Number.isFinite(value(key))).map((key) => `${measureOf.get(key).title.toLowerCase().replace("‖∇l‖", "‖∇L‖")} ${shownValue(measureOf.get(key), value(key))}`),
-  ].filter(Boolean);
-  if (!figures.length && !rest.length) return null;
-  return element("div", {}, element("p", { class: `run run-${run % 8}` }, page.runs[run]), ...figures, element("p", {}, rest.join(" · ")));
+  const rest = [verdict ? `${verdict.sign} ${verdict.words}` : "", ...BESIDES.filter(([key]) => Number.isFinite(value(key))).map(([key, words]) => `${words} ${shownValue(measureOf.get(key), value(key))}`)].filter(Boolean);
+  if (!known.length && !rest.length) return null;
+  const strips = known.map(([end, sign]) => [sign, samplesOf(run, end, row.index)]).filter(([, values]) => values);
+  return element(
+    "div", {},
+    element("p", {}, element("span", { class: `run run-${run % 8}` }, page.runs[run]), ...known.map(([end, sign]) => element("span", { class: "figure" }, `${sign} `, element("strong", {}, figure(value(end))), heldOut(run, `${end}_held_out`, row.index)))),
+    ...strips.map(([sign, values]) => stripOf(run, sign, Array.from(values))),
+    element("p", {}, rest.join(" · ")),
+  );
 }
 
 function heldOut(run, key, row) {
@@ -72,5 +69,5 @@ function stripOf(run, sign, values) {
     dot.firstChild.textContent = figure(value);
     drawn.append(dot);
   }
-  return element("div", { class: "dots" }, element("span", {}, figure(low)), drawn, element("span", {}, figure(high)));
+  return element("div", { class: "dots" }, element("span", {}, `${sign}: ${figure(low)}`), drawn, element("span", {}, figure(high)));
 }

@@ -124,7 +124,7 @@ def test_every_control_changes_what_is_shown(browser: Browser, report: Path, dar
         changes("density", find("#verdicts .tile").first.click)
         changes("matrix", lambda: find("#matrix select[data-key=matrixRun]").select_option("1"))
         for kind in ("overlap", "share", "layer_top", "cross"):
-            changes("matrix", lambda kind=kind: find("#matrix select[data-key=matrix]").select_option(kind))  # type: ignore[misc]
+            changes("matrix", lambda kind=kind: find("#matrix select[data-key=matrix]").select_option(kind))
         changes("line", find("#line [data-value=accuracy]").click)
         changes("curves", find("#curves [data-value=loss]").click)
         changes("summary", find("th [data-sort=top]").click)
