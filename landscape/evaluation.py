@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from foundation.errors import InputError
 from landscape.batchnorm import recalibrate
 from landscape.curvature.workers import Workers
 from landscape.folding import FoldedNetwork
-from landscape.replay import cuda_recorder, recorded_if_same
+from landscape.replay import Replayed, cuda_recorder, recorded_if_same
 from landscape.store import recording
 from landscape.subject import RESIDENT_BYTES, Batch, Samples, Subject, Subset
 
@@ -70,7 +70,6 @@ class Evaluator:
         InputError: `samples_per_class` is below 2, which leaves no standard error.
 
     Attributes:
-        form: How the network is evaluated, in words, such as `folded, replayed`.
         chunk: Samples of one call of the network; halved when the memory does not suffice.
         samples: How many samples a point costs.
         partial: Whether only some samples of each class are evaluated.
@@ -115,13 +114,16 @@ class Evaluator:
         self._folded: FoldedNetwork | None = FoldedNetwork(subject.network)
         if not (self._folded.folded and self._folded.agrees(subject.network, example)):
             self._folded = None
-        recorded = None
+        self._recorded: Replayed | None = None
         if subject.device.type == "cuda":
             sample = (example, self._labels_here[: len(example)])
-            recorded = recorded_if_same(self._losses, sample, cuda_recorder())
-        self._work: Callable[..., tuple[Tensor, ...]] = recorded or self._losses
-        words = {"folded": self._folded, "replayed": recorded, "bfloat16": bf16}
-        self.form = ", ".join(word for word, used in words.items() if used) or "plain"
+            self._recorded = recorded_if_same(self._losses, sample, cuda_recorder())
+
+    @property
+    def form(self) -> str:
+        """How the network is evaluated, in words, such as `folded, replayed`."""
+        words = {"folded": self._folded, "replayed": self._recorded, "bfloat16": self._bf16}
+        return ", ".join(word for word, used in words.items() if used) or "plain"
 
     def here(self) -> Evaluation:
         """Every subset at the network's present weights."""
@@ -243,13 +245,13 @@ class Evaluator:
         inputs = self._layout(self._rows(part)) if self._inputs is None else self._inputs[part]
         try:
             with torch.inference_mode():
-                losses, right = self._work(inputs, self._labels_here[part])
+                losses, right = (self._recorded or self._losses)(inputs, self._labels_here[part])
                 return losses, right
         except torch.OutOfMemoryError:
             count = part.stop - part.start
             if count == 1:
                 raise
-            self._work = self._losses  # recordings hold memory of their own
+            self._recorded = None  # recordings hold memory of their own
             self.chunk = min(self.chunk, (count + 1) // 2)
         middle = part.start + self.chunk
         halves = [self._chunk(slice(part.start, middle)), self._chunk(slice(middle, part.stop))]
