@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from landscape.curvature.compiled import CompiledHessian, compile_product
 from landscape.curvature.fused import fused
 from landscape.curvature.products import LossHessian
 from landscape.curvature.workers import Workers
@@ -28,6 +29,7 @@ class Plan:
         keep: Samples whose graphs are kept, at most.
         workers: Batches computed side by side, each on one thread.
         fused: BatchNorm goes into the weights of the convolution before it.
+        compiled: Products are one compiled function of a batch, on fresh graphs.
         sample_bytes: What the graph of one sample holds.
         sample_seconds: What one sample of one product took when the plan was made.
     """
@@ -36,6 +38,7 @@ class Plan:
     keep: int = 0
     workers: int = 1
     fused: bool = False
+    compiled: bool = False
     sample_bytes: int = 0
     sample_seconds: float = 0.0
 
@@ -58,6 +61,7 @@ class Hessians:
         if plan.fused:
             self._forward = fused(subject.network, subject.inputs(slice(0, 1))) or subject.network
         self.workers = Workers(plan.workers)
+        self._compiled = compile_product(subject) if plan.compiled else None
         self._double: tuple[torch.nn.Module, list[torch.nn.Parameter]] | None = None
 
     def of(self, subset: Subset) -> LossHessian:
@@ -98,6 +102,8 @@ class Hessians:
     def _made(self, rows: slice, weights: Tensor, *, keep: int | None = None) -> LossHessian:
         batches = self.batches(rows, weights.to(self.subject.dtype))
         keep = self.plan.keep if keep is None else keep
+        if self._compiled is not None:
+            return CompiledHessian(self._compiled, self._forward, self._parameters, self.subject.loss, batches)
         return LossHessian(self._forward, self._parameters, self.subject.loss, batches, keep=keep, workers=self.workers)
 
 
