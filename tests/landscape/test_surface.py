@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -211,6 +212,13 @@ def test_the_automatic_span_is_the_first_rung_where_the_loss_has_risen_enough() 
     for span, curvature in ((first, 1.0), (second, 3.0)):
         assert curvature * span**2 / 2 * 30 / 41 >= rise > curvature * (span / 2) ** 2 / 2 * 30 / 41
     assert (first, second) == (2.0, 1.0)
+
+
+def test_the_automatic_span_ends_where_all_samples_have_lost_their_training() -> None:
+    """The plane of a class whose own loss is flat: without the others it would reach to a million."""
+    subject, plane = bowl()
+    flat = [subset.name for subset in subject.subsets].index("class:1")
+    assert automatic_span(Evaluator(subject), replace(plane, subset=flat)) == (2.0, 1.0)
 
 
 def test_the_automatic_span_of_a_random_plane_is_the_same_for_both_axes() -> None:
