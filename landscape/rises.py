@@ -138,7 +138,7 @@ def measure_sharpness(
         The sharpness.
 
     Raises:
-        InputError: A radius is not above 0, or there are no steps or fewer than 2 draws.
+        InputError: A radius is not above 0, or there are no steps or fewer than 2 draws or samples of a class.
     """
     radius = np.asarray(radii, dtype=np.float64)
     check(radii, steps, draws)
@@ -224,10 +224,10 @@ def _ascend(
             # The best point of the smaller ball, stretched to this one's boundary; at first the one-step point.
             length = float(start.norm())
             first = start * (rho / length) if length > 0 else rho * uphill
-            points = [(rho * uphill, sam + loss)]
-            for offset, level in chain(points, _climb(evaluator, subject, subset, origin, first, rho, steps)):
-                if not level - loss <= best:  # higher, or not finite: then so is the worst case, here and beyond
-                    start, best = offset, level - loss
+            climb = _climb(evaluator, subject, subset, origin, first, rho, steps)
+            for offset, higher in chain([(rho * uphill, sam)], ((o, level - loss) for o, level in climb)):
+                if not higher <= best:  # higher, or not finite: then so is the worst case, here and beyond
+                    start, best = offset, higher
                 if math.isnan(best):
                     break
         best_se = rise(start)[1] if evaluator.partial else 0.0
