@@ -14,8 +14,9 @@ from scipy.spatial import cKDTree
 
 from landscape.store import MEASURED, TODO
 
-COARSE = 8
-"""Cells between the first measurements."""
+COARSE = 7
+"""Most cells between the first measurements. Of 51 × 51 surfaces of three networks at a tolerance of 0.01, 7.6, 8.2 and
+14.8 % of the cells were then evaluated; with 8 it took 8.0, 8.9 and 16.7 %, with 10 it took 9.5, 9.1 and 16.3 %."""
 
 BATCH = 8
 """A round adds one cell for this many that are known: small rounds waste fewer cells on what the last one settled."""
