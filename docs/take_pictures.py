@@ -1,6 +1,6 @@
 """Takes the pictures of the documentation from a report: `python docs/take_pictures.py report.html docs/images`.
 
-Needs the extra `test` (Playwright) and Debian's Chromium. Pictures keep their true colours and stay below 300 kB each.
+Needs the extra `test` (Playwright) and Debian's Chromium. Pictures keep their true colours, at about 300 kB or less each.
 """
 
 from __future__ import annotations

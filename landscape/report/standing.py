@@ -71,7 +71,7 @@ def _checked(runs: Sequence[Run], rows: Sequence[Row]) -> Iterator[Caveat]:
                     "caution",
                     f"{where}: PyHessian disagrees on {named(rows, [index[keys[i]] for i in far])}; furthest apart "
                     f"at {quoted(rows[index[keys[worst]]].title)}: {figure(float(theirs[worst]))} against "
-                    f"{figure(float(ours[worst]))} here, whose residual is stated.",
+                    f"{figure(float(ours[worst]))} here ({100 * float(apart[worst]):.2g} %), whose residual is stated.",
                     tuple(index[keys[i]] for i in far),
                 )
 

@@ -138,14 +138,16 @@ function bandsOf(points) {
 function explorerCaption(measure, runs, points) {
   const other = state.x === "rank" ? "train_count" : state.x;
   const against = state.x === "rank" ? "training count" : measureOf.get(state.x).title;
+  let most = 0;
   const told = runs.map((run) => {
     const found = spearman(classes.map((row) => valueOf(other, run, row.index)), classes.map((row) => valueOf(state.y, run, row.index)));
+    most = Math.max(most, found.n);
     const interval = found.n > 4 && Math.abs(found.rho) < 1 ? ` (${found.low.toFixed(2)} to ${found.high.toFixed(2)})` : "";
     return Number.isFinite(found.rho) ? `${page.runs[run]} ${found.rho.toFixed(2)}${interval}` : "";
   }).filter(Boolean).join("; ").replaceAll("-", "−");
   const few = points.length > MOST_POINTS ? " Lines: median of classes of like rank; bands: the middle 80 % of them." : points.length < classes.length ? ` Drawn: ${points.length} of ${grouped(classes.length)} classes, the sharpest and the flattest.` : "";
   const bars = state.errors && measure.error && runs.some((run) => column(state.y, run).lo) ? ` Bars: ${measure.error}.` : "";
-  const rank = told && state.x !== state.y ? ` Rank correlation with ${against} over ${grouped(classes.length)} classes (Spearman, 95 %): ${told}.` : "";
+  const rank = told && state.x !== state.y ? ` Rank correlation with ${against} over ${grouped(most)} classes (Spearman, 95 %): ${told}.` : "";
   return `${measure.title}: ${measure.words}.${rank}${bars}${state.x === "rank" && groups.length ? " Wide pale lines: the group measured as one." : ""}${few}`;
 }
 

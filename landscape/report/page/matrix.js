@@ -3,7 +3,7 @@
 // `told(line, column, value)` is a cell in words; without `scale` values are drawn as they are.
 const MATRICES = {
   cross: {
-    title: "Curvature along directions", x: "curvature of class …", y: "… along the direction of class", diverges: true, scale: (values) => signed(kneeOf(values)),
+    title: "Along directions", x: "curvature of class …", y: "… along the direction of class", diverges: true, scale: (values) => signed(kneeOf(values)),
     told: (line, column, value) => `${column} along the sharpest<br>direction of ${line}: ${figure(value)}`,
     words: "A column shows one class, a line one direction: v_iᵀ H_c v_i with v_i the sharpest direction of class i. Off-diagonal orange means that classes share sharp directions; blue that one class falls where another rises",
   },
