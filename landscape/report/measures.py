@@ -145,7 +145,8 @@ def _view(name: str, runs: Sequence[Run], index: dict[Key, int]) -> View:
             if measurement is not None:
                 where = np.array([index[key] for key in keys_of(measurement)], dtype=int)
                 for key, column in {**_counts(measurement), **read(measurement)}.items():
-                    found[key] = _filled(_spread(column, where, len(index)), found.get(key))
+                    before = None if "match_loss" in measurement.config else found.get(key)
+                    found[key] = _filled(_spread(column, where, len(index)), before)
         columns.append(found)
         verdicts.append(_verdicts(hessian, index))
     matched = any("match_loss" in m.config for run in runs if (m := run.of("hessian").get(name)) is not None)

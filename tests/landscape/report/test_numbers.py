@@ -178,12 +178,14 @@ def test_without_many_shot_classes_measured_as_one_the_headline_compares_medians
 
 
 def test_what_the_hessian_left_out_is_taken_from_the_evaluation(tmp_path: Path) -> None:
-    file = write_run(tmp_path / "run" / "landscape.h5", points=5)
+    file = write_run(tmp_path / "run" / "landscape.h5", points=5, matched=True)
     with h5py.File(file, "r+") as opened:
-        opened["hessian/train/loss"][0] = np.nan
+        for name in ("train", "train-matched"):
+            opened[f"hessian/{name}/loss"][0] = np.nan
         expected = opened["evaluation/train/loss"][0]
-    runs = open_runs([file])
-    assert tabulate(runs, rows_of(runs)).views[0].columns[0]["loss"].value[0] == expected
+    views = {view.name: view.columns[0]["loss"].value for view in compare([file]).table.views}
+    assert views["train"][0] == expected
+    assert np.isnan(views["train-matched"][0])  # at another temperature the evaluation's loss is another quantity
 
 
 def test_a_surface_of_its_own_name_makes_no_view_and_names_the_runs_it_goes_through(tmp_path: Path) -> None:
