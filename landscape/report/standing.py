@@ -98,8 +98,8 @@ def standing(compared: Comparison, left_out: int) -> Iterator[Caveat]:
     if left_out:
         yield Caveat(
             "note",
-            f"Surfaces and densities of {count(left_out, 'class')} are left out to keep the page small: it holds the "
-            "groups and the sharpest and flattest classes. All numbers of all classes are here.",
+            f"Surfaces, densities and matrices of {count(left_out, 'class')} are left out to keep the page small: it "
+            "holds the groups and the sharpest and flattest classes. All numbers of all classes are here.",
         )
     if len(runs) > 1:
         yield Caveat(

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from landscape.report.densities import POINTS
+from landscape.report.matrices import ALONG
 from landscape.report.packing import bytes_, codes, floats
 from landscape.report.runs import Run
 from landscape.report.subsets import Key, Row, keys_of, places_of
 from landscape.store import FAILED, INTERPOLATED, NON_FINITE, TODO, Measurement
 
-BUDGET = 9_000_000
-"""Bytes of base64 all surfaces and densities may take: with plotly.js (4.8 MB) a page stays well below 20 MB."""
+BUDGET = 12_000_000
+"""Bytes of base64 all surfaces, densities and matrices may take: with plotly.js (4.8 MB) a page stays below 20 MB."""
 _STORED = ("loss", "accuracy", "loss_se")
 EXTREMES = 20
 """How many of the sharpest and of the flattest classes stay when not all fit."""
@@ -95,8 +96,10 @@ def choose_rows(runs: Sequence[Run], rows: Sequence[Row], sharpness: np.ndarray)
     cells = sum(
         m.data[key].size for run in runs for m in (*planes_of(run), *lines_of(run)) for key in _STORED if key in m.data
     )
-    densities = sum(POINTS * len(m.subset) for run in runs for m in run.of("hessian").values() if "density" in m.data)
-    if (cells + densities) * 8 // 3 <= BUDGET:
+    hessians = [m for run in runs for m in run.of("hessian").values()]
+    densities = sum(POINTS * len(m.subset) for m in hessians for key in ("density", "density_se") if key in m.data)
+    matrices = sum(2 * m.data[key].size for m in hessians for key in ALONG if key in m.data)  # twice the bytes a number
+    if (cells + densities + matrices) * 8 // 3 <= BUDGET:
         return everything
     classes = [i for i, row in enumerate(rows) if row.kind == "class"]
     order = sorted(classes, key=lambda i: (np.isnan(sharpness[i]), -sharpness[i], i))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.report import write_report
+from landscape.report import surfaces, write_report
 from landscape.report.comparison import compare
 from landscape.report.densities import pack_densities
 from landscape.report.headline import headline_of
@@ -123,6 +123,17 @@ def test_a_density_without_a_known_error_has_no_band(tmp_path: Path) -> None:
     assert packed["rows"] == [3, 4]
     assert packed["se"][0] is None
     np.testing.assert_allclose(packed["se"][1]["hi"] - packed["y"][1]["hi"], np.log(0.4), atol=1e-3)
+
+
+def test_matrices_count_towards_the_pages_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = compare([write_run(tmp_path / "plain" / "landscape.h5", points=5, cross=False)])
+    crossed = compare([write_run(tmp_path / "crossed" / "landscape.h5", points=5)])
+    cells = 2 * 15 * 25 + 2 * 15 * 25  # a plane's and a line's loss and accuracy
+    monkeypatch.setattr(surfaces, "BUDGET", (cells + 2 * 15 * 512) * 8 // 3)
+    monkeypatch.setattr(surfaces, "EXTREMES", 2)
+    kept = [surfaces.choose_rows(c.runs, c.rows, np.arange(15.0)) for c in (plain, crossed)]
+    assert kept[0] == frozenset(range(15))
+    assert kept[1] == frozenset((0, 1, 2, 3, 4, 5, 6, 13, 14))
 
 
 def test_classes_go_from_head_to_tail_and_names_stay_apart(tmp_path: Path) -> None:
