@@ -109,8 +109,7 @@ def measure_speed(turns: int) -> Speed:
     share = multiplications(network, inputs[:1]) * len(inputs) / PRODUCT**3  # of a point, in matrix products
 
     def products() -> None:
-        for _ in range(PRODUCTS):
-            torch.mm(*square)
+        list(workers.map(lambda _: torch.mm(*square), range(PRODUCTS)))
 
     chunk = min(CHUNKS, key=lambda size: min(_seconds(lambda: plain(size)) for _ in range(3)))
     contestants: dict[str, Callable[[], float]] = {
@@ -292,11 +291,11 @@ def _main(arguments: argparse.Namespace) -> None:
         lines.append(f"| {text} | {1e3 * statistics.median(getattr(speed, name)):.0f} |")
     lines += [
         "",
-        f"Medians of the ratios of one turn: ours takes {result['point_over_plain']:.2f} of the plain evaluation; one "
-        f"surface of loss-landscapes costs {result['one_vs_loss_landscapes']:.2f} of ours, its ten class surfaces "
-        f"{result['ten_vs_loss_landscapes']:.2f}. The multiplications alone would take "
-        f"{speed.ratio('products', 'ours'):.2f} of our time: a direct convolution with no other cost would bring "
-        f"the ten to {speed.ratio('peer_classes', 'products'):.2f}. A refined surface needs "
+        f"Medians of the ratios of one turn: ours takes {result['point_over_plain']:.2f} times as long as the plain "
+        f"evaluation; loss-landscapes takes {result['one_vs_loss_landscapes']:.2f} times as long as ours for one surface and "
+        f"{result['ten_vs_loss_landscapes']:.2f} times for the ten. The multiplications alone take "
+        f"{speed.ratio('products', 'ours'):.2f} of our time: with a convolution at that speed and no other cost the ten "
+        f"would be at {speed.ratio('peer_classes', 'products'):.2f}. A refined surface needs "
         f"{100 * result['adaptive_fraction']:.0f} % of these points or fewer.",
         "",
         f"Refinement of {arguments.points} × {arguments.points} surfaces (fashion-mini, imbalance 100, up to "
