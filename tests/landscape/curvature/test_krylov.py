@@ -117,6 +117,14 @@ def test_the_reported_residual_is_the_true_one():
             assert true <= 1e-2 * max(abs(value), 1e-4 * 9) + 5e-6
 
 
+def test_the_length_of_the_start_does_not_matter():
+    """Adding 1e-6 to a norm, as a guard against division by zero, biases short vectors."""
+    h = matrix([9, 7, 5, 3, 2, *BULK, -1])
+    start = random_signs(len(h), torch.Generator().manual_seed(0)).double()
+    long, short = solve(h, start=start), solve(h, start=1e-12 * start)
+    np.testing.assert_allclose(short.top, long.top, rtol=1e-12)
+
+
 def test_a_small_budget_of_products_says_not_converged():
     ends = solve(matrix(np.linspace(0, 1, 200)), max_products=12)
     assert ends.space.products <= 12 and not ends.converged
