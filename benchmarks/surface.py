@@ -292,7 +292,7 @@ def _main(arguments: argparse.Namespace) -> None:
     lines += [
         "",
         f"Medians of the ratios of one turn: ours takes {result['point_over_plain']:.2f} times as long as the plain "
-        f"evaluation; loss-landscapes takes {result['one_vs_loss_landscapes']:.2f} times as long as ours for one surface "
+        f"one; loss-landscapes takes {result['one_vs_loss_landscapes']:.2f} times as long as ours for one surface "
         f"and {result['ten_vs_loss_landscapes']:.2f} times for the ten. The multiplications alone take "
         f"{speed.ratio('products', 'ours'):.2f} of our time: with a convolution at that speed and no other cost the "
         f"ten would be at {speed.ratio('peer_classes', 'products'):.2f}. A refined surface needs "
