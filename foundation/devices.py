@@ -11,7 +11,7 @@ import torch
 from foundation.errors import InputError
 
 
-def choose_device(name: str = "auto") -> torch.device:
+def choose_device(name: str = "auto", *, float64: bool = False) -> torch.device:
     """The device to run on: CUDA, then Apple's MPS, then the CPU, unless one is named.
 
     Under `torchrun` each process takes the GPU of its `LOCAL_RANK`. TF32 is switched off: it moves top
@@ -19,19 +19,22 @@ def choose_device(name: str = "auto") -> torch.device:
 
     Args:
         name: `"auto"` or a torch device such as `"cpu"` or `"cuda:1"`.
+        float64: Sums are kept in double precision, which MPS does not have.
 
     Returns:
         The device.
 
     Raises:
-        InputError: The name is no device, or that device is not here.
+        InputError: The name is no device, or that device is not here or cannot do the work.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("mps" if torch.backends.mps.is_available() and not float64 else "cpu")
+    if float64 and name.startswith("mps"):
+        raise InputError(f"device {name!r} has no float64, in which sums are kept: use --device cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

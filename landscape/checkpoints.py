@@ -165,7 +165,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--dtype", default="float32", choices=tuple(DTYPES), help="precision of the network")
     where = parser.add_argument_group("where")
-    where.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    where.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     where.add_argument("--data-dir", type=Path, metavar="DIR", help="where a data set that is not embedded lies")
     where.add_argument("--out", type=Path, metavar="FILE", help="result file (default: landscape.h5 by the checkpoint)")
     where.add_argument("--name", help="name of this measurement in the file (default: the split)")
@@ -193,7 +193,7 @@ def open_arguments(arguments: argparse.Namespace) -> tuple[Opened, Path, str]:
         loss=arguments.loss,
         batch_norm=arguments.batch_norm,
         dtype=arguments.dtype,
-        device=choose_device(arguments.device),
+        device=choose_device(arguments.device, float64=True),
         data_dir=arguments.data_dir,
     )
     require_writable_folder(out.parent, "--out")
