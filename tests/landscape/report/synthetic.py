@@ -7,7 +7,9 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -36,7 +38,9 @@ def subsets_of(counts: Sequence[int], names: Sequence[str], measured: Sequence[i
     return made
 
 
-def open_recording(file: Path, analysis: str, name: str, subsets: Sequence[Subset], **config: object):
+def open_recording(
+    file: Path, analysis: str, name: str, subsets: Sequence[Subset], **config: object
+) -> AbstractContextManager[Any]:
     return recording(
         file, analysis, name, subsets=subsets, config={"split": name, "groups": _groups(subsets), **config}, extent={},
         checkpoint_sha256=_sha256(file), provenance=PROVENANCE,
