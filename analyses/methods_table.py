@@ -308,16 +308,18 @@ def methods_table(out: Path, *, methods: Sequence[str], seeds: int, epochs: int,
 
 
 def markdown(table: Table) -> str:
-    """The table and its answers as Markdown."""
+    """The table as Markdown, with its answers where there are seeds to pair."""
+    runs = "one seed" if table.seeds == 1 else f"mean of {table.seeds} seeds"
     lines = [
-        f"Accuracy in percent on {table.images:,} test images, mean of {table.seeds} seeds, with 95 % intervals over "
-        "the test images.",
+        f"Accuracy in percent on {table.images:,} test images, {runs}, with 95 % intervals over the test images.",
         "",
         f"| method | {' | '.join(COLUMNS)} |",
         "|---" * (len(COLUMNS) + 1) + "|",
     ]
     for name, by_group in sorted(table.accuracy.items(), key=lambda item: -item[1]["all"].mean):
         lines.append(f"| {name} | {' | '.join(str(by_group[column]) for column in COLUMNS)} |")
+    if table.seeds == 1:
+        return "\n".join(lines) + "\n"
     lines += [
         "",
         "Differences in percent points with 95 % intervals: a t-interval over seeds (paired), and over test images "

@@ -55,6 +55,8 @@ def test_a_constant_gain_on_the_same_images_has_no_spread_over_seeds():
 def test_one_seed_gives_no_verdict():
     table = tabulate({"ce": runs(0.2, seeds=1), "bgp": runs(0.9, seeds=1)}, LABELS, GROUPS)
     assert table.differences["ce", "bgp"]["few"].verdict == "open"
+    text = markdown(table)
+    assert "test images, one seed, with" in text and "bgp - ce" not in text and "inf" not in text
 
 
 def test_rows_name_methods_and_pairs_name_rows():
