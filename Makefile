@@ -20,6 +20,7 @@ bench: .venv/.bench-installed
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.hessian
 	$(BIN)/python -m benchmarks.surface
+	$(BIN)/python -m benchmarks.report
 
 figures: .venv/.test-installed
 	$(BIN)/python -m analyses.quickstart

@@ -29,7 +29,7 @@ def sample_forms(hessians: Hessians, rows: slice, vectors: Tensor) -> Tensor:
     places = range(rows.start, rows.stop, rows.step or 1)
     batches = hessians.batches(rows, torch.ones(len(places), dtype=subject.dtype, device=subject.device))
     try:
-        return torch.cat(list(hessians.workers.map(lambda batch: _forms(subject, batch, vectors), batches)), 1)
+        return torch.cat([_forms(subject, batch, vectors) for batch in batches], 1)
     except RuntimeError:  # an operation without a forward mode (or no memory for one): a product a sample
         products = [hessians.of_rows(slice(i, i + 1)).block(vectors).double() for i in places]
         return torch.stack([(product * vectors.double()).sum(1) for product in products], 1)

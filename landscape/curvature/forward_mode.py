@@ -1,4 +1,7 @@
-"""Derivatives of a network along a direction of its measured parameters, in forward mode."""
+"""Derivatives of a network along a direction of its measured parameters, in forward mode.
+
+One at a time: PyTorch keeps one level of forward mode for the whole process, and threads would share it.
+"""
 
 from __future__ import annotations
 

@@ -39,15 +39,15 @@ class GaussNewton:
     """
 
     def __init__(self, hessians: Hessians, subset: Subset) -> None:
-        self._subject, self._workers = hessians.subject, hessians.workers
+        self._subject = hessians.subject
         weights = hessians.subject.weights(subset).to(hessians.subject.dtype)
         self._batches = hessians.batches(hessians.subject.rows(subset), weights)
 
     def __call__(self, vector: Tensor) -> Tensor:
         """Gv, (P,) → (P,), summed over batches in float64."""
         total = torch.zeros(vector.shape, dtype=torch.float64, device=vector.device)
-        for parts in self._workers.map(lambda batch: self._product(batch, vector), self._batches):
-            total += torch.cat([part.reshape(-1) for part in parts]).double()
+        for batch in self._batches:
+            total += torch.cat([part.reshape(-1) for part in self._product(batch, vector)]).double()
         return total.to(vector.dtype)
 
     def _product(self, batch: Batch, vector: Tensor) -> tuple[Tensor, ...]:

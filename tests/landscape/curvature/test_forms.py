@@ -12,7 +12,7 @@ from landscape.curvature.forms import sample_forms
 from landscape.curvature.operators import Hessians, Plan
 from tests.landscape.curvature.oracle import dense, samples, standard, subject
 
-PLAN = Plan(8, keep=1000, fused=True)
+PLAN = Plan(8, keep=1000, workers=2, fused=True)  # PyTorch's forward mode must not meet itself in another thread
 
 
 @pytest.mark.parametrize("activation", [nn.GELU, nn.ReLU])

@@ -12,7 +12,7 @@ from landscape.curvature.operators import Hessians, Plan
 from landscape.subject import Subset
 from tests.landscape.curvature.oracle import dense, network_in_double, standard, subject
 
-PLAN = Plan(8, keep=1000)
+PLAN = Plan(8, keep=1000, workers=2)
 
 
 def by_hand(of, subset) -> np.ndarray:
