@@ -132,11 +132,18 @@ class Contest:
             self.classes.append(Class(subset, inputs, labels, top, float(bottom[0]), nodes, weights))
 
     def ours(self, of: Class) -> Bundle:
-        """Top 5, bottom 1, trace to the asked half-width, density."""
+        """Top 5, bottom 1, trace to the asked half-width, density.
+
+        A residual of 1 % puts the eigenvalues closer to the reference than PyHessian's are at its defaults.
+        """
         started = time.perf_counter()
+        with self.hessians.workers.alone(self.subject.size):
+            return self._ours(of, started)
+
+    def _ours(self, of: Class, started: float) -> Bundle:
         hessian = self.hessians.of(of.subset)
         generator = torch.Generator().manual_seed(1)
-        ends = both_ends(hessian, random_signs(self.subject.size, generator), Goal(5, 1), generator)
+        ends = both_ends(hessian, random_signs(self.subject.size, generator), Goal(5, 1, tol=1e-2), generator)
         probes = torch.stack([probe(self.subject.size, 1, i) for i in range(8)])
         products = hessian.block(probes)
         trace = estimate_trace(hessian, ends.space, seed=1, probes=8, half_width=WIDTH, known=list(products))
@@ -176,7 +183,8 @@ class Contest:
         started = time.perf_counter()
         generator = torch.Generator().manual_seed(2)
         start = random_signs(self.subject.size, generator)
-        ends = both_ends(self.hessians.of(of.subset), start, Goal(top, bottom, tol=tol), generator)
+        with self.hessians.workers.alone(self.subject.size):
+            ends = both_ends(self.hessians.of(of.subset), start, Goal(top, bottom, tol=tol), generator)
         seconds = time.perf_counter() - started
         errors = [abs(ends.top[0] / of.top[0] - 1)] + [abs(value / of.bottom - 1) for value in ends.bottom]
         return seconds, float(max(errors))

@@ -18,6 +18,7 @@ from landscape.curvature.gauss_newton import LARGEST_ROWS
 from landscape.curvature.held_out import FEWEST, HeldOut
 from landscape.curvature.layers import layers
 from landscape.curvature.results import Settings, SubsetCurvature
+from landscape.planes import Extremes
 from landscape.store import MEASURED, NON_FINITE, Measurement, Recording, read_array, read_landscape
 from landscape.subject import Subject
 
@@ -38,6 +39,7 @@ _COLUMNS: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
     ("frobenius", "frobenius", (), "", "Frobenius norm of the Hessian"),
     ("frobenius_se", "frobenius_se", (), "", "its standard error"),
     ("effective_rank", "effective_rank", (), "", "(Σ|λ|)² / Σλ²"),
+    ("effective_rank_se", "effective_rank_se", (), "", "its standard error"),
     ("negative_share", "negative_share", (), "", "Σ|λ| of the negative eigenvalues as a share of Σ|λ|"),
     ("negative_share_se", "negative_share_se", (), "", "its standard error"),
     ("nodes", "nodes", ("node",), "", "nodes of the spectral measure, NaN beyond the last"),
@@ -98,6 +100,10 @@ def lay_out(record: Recording, subject: Subject, settings: Settings) -> None:
             meaning="unit eigenvectors of top",
         )  # fmt: skip
         record.create(
+            "vectors/bottom", dims=("subset", "rank_bottom", "parameter"),
+            shape=(rows, settings.bottom, subject.size), dtype="f4", meaning="unit eigenvectors of bottom",
+        )  # fmt: skip
+        record.create(
             "cross", dims=("direction", "subset"), shape=(rows, rows),
             meaning="vᵀHv of each class along each class's top eigenvector",
         )  # fmt: skip
@@ -118,6 +124,8 @@ def write(record: Recording, row: int, found: SubsetCurvature, settings: Setting
         record.write(name, (row, slice(0, len(value))) if isinstance(value, np.ndarray) else row, value)
     if found.top_vectors is not None:
         record.write("vectors/top", row, found.top_vectors.float().cpu().numpy())
+    if found.bottom_vectors is not None:
+        record.write("vectors/bottom", row, found.bottom_vectors.float().cpu().numpy())
     record.write("verdict", row, found.verdict)
     record.write("converged", row, int(found.converged))
     record.write("products", row, found.products)
@@ -130,7 +138,7 @@ def known(record: Recording, subject: Subject, settings: Settings) -> dict[str, 
     names = [s.name for s in subject.subsets]
     if record.resumed:
         wanted = [name for name, *_ in columns(settings)] + ["verdict", "converged", "products", "status"]
-        wanted += ["vectors/top"] * settings.vectors
+        wanted += ["vectors/top", "vectors/bottom"] * settings.vectors
         data = {name: record.read(name) for name in wanted}
         return {n: _read(data, i, n, subject, settings) for i, n in enumerate(names) if data["status"][i]}
     before = record.previous
@@ -161,6 +169,30 @@ def neighbour(path: Path, name: str, subject: Subject) -> dict[str, torch.Tensor
     if vectors.shape[-1] != subject.size:
         raise InputError(f"--warm {str(path)!r} has {vectors.shape[-1]:,} parameters, this network {subject.size:,}")
     return {subset: torch.from_numpy(rows) for subset, rows in zip(other.subset, vectors, strict=True)}
+
+
+def extremes(path: Path, subset: str, subject: Subject, config: Mapping[str, Any]) -> Extremes | None:
+    """The outermost eigenpairs of a subset as a file holds them.
+
+    Args:
+        path: A `landscape.h5`, which need not exist.
+        subset: The subset's name.
+        subject: The network they are for.
+        config: Split, loss, parameters and so on that they must have been measured with.
+
+    Returns:
+        The pairs; None where no such measurement kept its eigenvectors.
+    """
+    for found in read_landscape(path).measurements if path.exists() else ():
+        same = all(found.config.get(key) == value for key, value in config.items())
+        if found.analysis == "hessian" and "match_loss" not in found.config and same and subset in found.subset:
+            row = found.subset.index(subset)
+            if found.extent.get("vectors") and found.data["status"][row] == MEASURED:
+                highest, lowest = (float(found.data[end][row, 0]) for end in ("top", "bottom"))
+                top, bottom = (read_array(path, f"hessian/{found.name}/vectors/{end}") for end in ("top", "bottom"))
+                if top.shape[-1] == subject.size and np.isfinite(lowest):  # PyHessian has no smallest one
+                    return Extremes(highest, lowest, torch.from_numpy(top[row, 0]), torch.from_numpy(bottom[row, 0]))
+    return None
 
 
 def extent(settings: Settings) -> dict[str, Any]:
@@ -196,6 +228,7 @@ def _read(
         converged=bool(data["converged"][row]),
         products=int(data["products"][row]),
         top_vectors=torch.from_numpy(data["vectors/top"][row]) if settings.vectors else None,
+        bottom_vectors=torch.from_numpy(data["vectors/bottom"][row]) if settings.vectors else None,
     )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from foundation.errors import InputError, one_of
 from landscape.curvature.krylov import Goal, both_ends, random_signs
-from landscape.curvature.operators import Hessians, Plan
+from landscape.curvature.operators import Hessians
+from landscape.curvature.plan import choose_plan
 from landscape.directions import Plane, orthonormal_plane
 from landscape.gradient import loss_and_gradient
 from landscape.subject import Subject, Subset
@@ -39,13 +40,31 @@ def gradient_plane(subject: Subject, *, of: tuple[str, str] = ("all", "few")) ->
     return replace(orthonormal_plane("gradient", origin, one, two, axes), subset=_index(subject, of[0]))
 
 
-def eigen_plane(subject: Subject, *, of: str = "all", seed: int = 0) -> Plane:
+@dataclass(frozen=True)
+class Extremes:
+    """The outermost eigenpairs of a subset's Hessian.
+
+    Attributes:
+        highest: Its largest eigenvalue.
+        lowest: Its smallest.
+        top: (P,) unit eigenvector of the largest.
+        bottom: (P,) of the smallest.
+    """
+
+    highest: float
+    lowest: float
+    top: Tensor
+    bottom: Tensor
+
+
+def eigen_plane(subject: Subject, *, of: str = "all", known: Extremes | None = None, seed: int = 0) -> Plane:
     """The plane of the Hessian's top and bottom eigenvectors: where a subset's loss bends most up and most down.
 
     Args:
         subject: What is measured.
         of: The subset whose Hessian.
-        seed: Of the random start vector.
+        known: Its outermost eigenpairs, where they have been measured.
+        seed: Of the random start vector of a measurement.
 
     Returns:
         The plane; coordinates are distances.
@@ -53,20 +72,22 @@ def eigen_plane(subject: Subject, *, of: str = "all", seed: int = 0) -> Plane:
     Raises:
         InputError: A product is not finite.
     """
-    hessian = Hessians(subject, Plan(GRAPH)).of(_subset(subject, of))
-    generator = torch.Generator().manual_seed(seed)
+    ends = known or _extremes(subject, of, seed)
     origin = subject.vector()
-    start = random_signs(subject.size, generator).to(origin)
+    axes = (f"top eigenvector of {of} (λ = {ends.highest:.4g})", f"bottom eigenvector of {of} (λ = {ends.lowest:.4g})")
+    plane = orthonormal_plane("eigen", origin, _signed(ends.top.to(origin)), _signed(ends.bottom.to(origin)), axes)
+    return replace(plane, subset=_index(subject, of))
+
+
+def _extremes(subject: Subject, of: str, seed: int) -> Extremes:
+    hessian = Hessians(subject, choose_plan(subject)).of(_subset(subject, of))
+    generator = torch.Generator().manual_seed(seed)
+    start = random_signs(subject.size, generator).to(subject.vector())
     try:
         ends = both_ends(hessian, start, Goal(top=1, bottom=1, tol=EXACT), generator)
     except FloatingPointError:
         raise InputError(f"the Hessian of {of} is not finite: choose another subset with --of") from None
-    top, bottom = _signed(ends.top_vectors[0]), _signed(ends.bottom_vectors[0])
-    axes = (
-        f"top eigenvector of {of} (λ = {ends.top[0]:.4g})",
-        f"bottom eigenvector of {of} (λ = {ends.bottom[0]:.4g})",
-    )
-    return replace(orthonormal_plane("eigen", origin, top, bottom, axes), subset=_index(subject, of))
+    return Extremes(float(ends.top[0]), float(ends.bottom[0]), ends.top_vectors[0], ends.bottom_vectors[0])
 
 
 def checkpoints_plane(origin: Tensor, others: Mapping[str, Tensor], *, name: str = "this checkpoint") -> Plane:

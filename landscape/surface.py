@@ -23,6 +23,7 @@ from landscape.checkpoints import add_arguments, open_arguments, training_sample
 from landscape.directions import Plane, random_plane
 from landscape.evaluation import Evaluator, record_evaluation
 from landscape.grid import VALUES, Cell, Surface, barriers, check, describe, measure_surface
+from landscape.hessian_record import extremes
 from landscape.planes import checkpoints_plane, eigen_plane, gradient_plane, pca_plane
 from landscape.span import automatic_span, axes
 from landscape.store import MEASURED, NON_FINITE, Recording, recording
@@ -83,7 +84,7 @@ def _command(arguments: argparse.Namespace) -> None:
         name = "-".join([name, kind, *re.findall("[a-z0-9]+", of or "")])
     subject, counts = opened.subject, arguments.points
     check(arguments.tolerance, arguments.samples_per_class)
-    plane = _chosen_plane(arguments, subject)
+    plane = _chosen_plane(arguments, subject, out, opened.config)
     axes(plane, points=counts, span=arguments.span or 1.0)  # refuses bad numbers before anything is written
     config = {
         **opened.config, "plane": kind, "of": of, "span": arguments.span,
@@ -122,7 +123,7 @@ def _command(arguments: argparse.Namespace) -> None:
     print(f"{out}: surface/{name}: {describe(surface)}")
 
 
-def _chosen_plane(arguments: argparse.Namespace, subject: Subject) -> Plane:
+def _chosen_plane(arguments: argparse.Namespace, subject: Subject, out: Path, config: Mapping[str, Any]) -> Plane:
     kind, names = arguments.plane, arguments.of.split(",") if arguments.of else []
     if bool(arguments.through) != (kind == "checkpoints"):
         raise InputError("--through names the other checkpoints of --plane checkpoints: give both or neither")
@@ -137,7 +138,9 @@ def _chosen_plane(arguments: argparse.Namespace, subject: Subject) -> Plane:
         first, second = (*names, *("all", "few")[len(names) :])[:2]
         return gradient_plane(subject, of=(first, second))
     if kind == "eigen":
-        return eigen_plane(subject, of=names[0] if names else "all", seed=arguments.seed)
+        subset = names[0] if names else "all"
+        known = extremes(out, subset, subject, config)
+        return eigen_plane(subject, of=subset, known=known, seed=arguments.seed)
     return random_plane(subject, seed=arguments.seed)
 
 

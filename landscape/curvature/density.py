@@ -19,6 +19,8 @@ from torch import Tensor
 from landscape.curvature.krylov import KrylovSpace, Matvec
 
 Array = NDArray[np.float64]
+Rule = tuple[Array, Array]
+"""Nodes and weights."""
 
 POINTS = 512
 WIDTH = 0.01
@@ -38,8 +40,9 @@ class Density:
         values: (G,) the density, which integrates to 1.
         errors: (G,) its standard error over the chains; NaN for a single one.
         absolute: Σ|λ|.
+        absolute_error: Its error: the standard error over the chains, and what one node less would have changed.
         negative_share: Σ|λ| over the negative eigenvalues, as a share of Σ|λ|.
-        negative_share_error: Its standard error over the chains.
+        negative_share_error: Its error, made up in the same way.
     """
 
     nodes: Array
@@ -48,6 +51,7 @@ class Density:
     values: Array
     errors: Array
     absolute: float
+    absolute_error: float
     negative_share: float
     negative_share_error: float
 
@@ -68,17 +72,26 @@ def spectral_density(
     """
     values, vectors, products = _converged(space)
     exact, rest = np.full(len(values), 1 / space.size), 1 - len(values) / space.size
-    chains = []
+    fine, coarse = [], []
     if rest > 0:
-        chains = [_chain(matvec, vectors, products, z, product, steps) for z, product in starts]
-    wholes = [(np.r_[values, nodes], np.r_[exact, rest * weights]) for nodes, weights in chains] or [(values, exact)]
-    nodes = np.concatenate([values, *(nodes for nodes, _ in chains)])
-    weights = np.concatenate([exact, *(rest / len(chains) * weights for _, weights in chains)])
+        for z, product in starts:
+            chain = _chain(matvec, vectors, products, z, product, steps)
+            fine.append(_quadrature(chain.projected))
+            coarse.append(_quadrature(chain.projected[: max(1, chain.applied - 1), : max(1, chain.applied - 1)]))
+
+    def wholes(chains: list[Rule]) -> list[Rule]:
+        return [(np.r_[values, nodes], np.r_[exact, rest * weights]) for nodes, weights in chains] or [(values, exact)]
+
+    nodes = np.concatenate([values, *(nodes for nodes, _ in fine)])
+    weights = np.concatenate([exact, *(rest / len(fine) * weights for _, weights in fine)])
     grid, width = smoothing_grid(nodes)
-    curves = np.stack([smooth(*whole, grid, width) for whole in wholes])
-    negative, absolute = space.size * np.array([(w @ np.maximum(-n, 0), w @ np.abs(n)) for n, w in wholes]).T
+    curves = np.stack([smooth(*whole, grid, width) for whole in wholes(fine)])
+    negative, absolute = _sums(space.size, wholes(fine))
+    less_negative, less_absolute = _sums(space.size, wholes(coarse))
     total = float(absolute.mean())
     share = float(negative.mean()) / total if total else 0.0
+    other = float(less_negative.mean() / less_absolute.mean()) if less_absolute.any() else 0.0
+    spread = float(_error(negative - share * absolute, exact=rest == 0)) / (total or 1.0)
     order = np.argsort(nodes, kind="stable")
     return Density(
         nodes=nodes[order],
@@ -87,8 +100,9 @@ def spectral_density(
         values=curves.mean(0),
         errors=_error(curves, exact=rest == 0),
         absolute=total,
+        absolute_error=float(np.hypot(_error(absolute, exact=rest == 0), total - less_absolute.mean())),
         negative_share=share,
-        negative_share_error=float(_error(negative - share * absolute, exact=rest == 0)) / (total or 1.0),
+        negative_share_error=float(np.hypot(spread, share - other)),
     )
 
 
@@ -127,10 +141,8 @@ def _converged(space: KrylovSpace) -> tuple[Array, Tensor, Tensor]:
     return ritz.values[chosen], space.vectors(coefficients), space.products_of(coefficients)
 
 
-def _chain(
-    matvec: Matvec, vectors: Tensor, products: Tensor, z: Tensor, product: Tensor, steps: int
-) -> tuple[Array, Array]:
-    """Quadrature of PHP as the start Pz sees it, P projecting onto the complement of the vectors V.
+def _chain(matvec: Matvec, vectors: Tensor, products: Tensor, z: Tensor, product: Tensor, steps: int) -> KrylovSpace:
+    """The chain of PHP from Pz, P projecting onto the complement of the vectors V.
 
     HPz = Hz − HV(Vᵀz) is known without a product.
     """
@@ -144,8 +156,18 @@ def _chain(
     chain.add(start)
     while chain.applied < steps and chain.step():
         pass
-    ritz = chain.ritz()
-    return ritz.values, ritz.coefficients[0] ** 2
+    return chain
+
+
+def _quadrature(projected: Array) -> Rule:
+    """Gauss quadrature of the measure that a chain's start sees: nodes, and weights with sum 1."""
+    nodes, vectors = np.linalg.eigh(projected)
+    return nodes, vectors[0] ** 2
+
+
+def _sums(size: int, rules: list[Rule]) -> Array:
+    """(2, chains) Σ|λ| over the negative eigenvalues and over all."""
+    return np.asarray(size * np.array([(w @ np.maximum(-n, 0), w @ np.abs(n)) for n, w in rules]).T)
 
 
 def _error(samples: Array, *, exact: bool) -> Array:

@@ -17,7 +17,7 @@ from landscape.subject import Subject, Subset
 Array = NDArray[np.float64]
 
 NEGATIVE, NONE_FOUND, UNDECIDED = "negative", "none-found", "undecided"
-CHAIN = 8
+CHAIN = 6
 """Products of each chain of the density."""
 
 
@@ -35,7 +35,7 @@ class Settings:
         max_products: Most products of one Krylov run; pairs not converged by then keep their residuals.
         intervals: Measure eigenvalues on held-out samples too.
         layers: Measure the largest eigenvalue of each layer's own block too.
-        vectors: Keep the eigenvectors of the largest eigenvalues.
+        vectors: Keep the eigenvectors.
         engine: `krylov`, or `pyhessian` for comparison.
         seed: Of all random vectors.
     """
@@ -82,6 +82,7 @@ class SubsetCurvature:
         frobenius: ‖H‖, Frobenius.
         frobenius_se: Its standard error.
         effective_rank: (Σ|λ|)² / Σλ²: as many equal eigenvalues would give the same two sums.
+        effective_rank_se: Its standard error.
         negative_share: Σ|λ| over the negative eigenvalues, as a share of Σ|λ|.
         negative_share_se: Its standard error.
         nodes: (m,) nodes of the spectral measure.
@@ -100,6 +101,7 @@ class SubsetCurvature:
         converged: Every pair asked for met its tolerance.
         products: Hessian-vector products spent on this subset, those for noise floor and halves included.
         top_vectors: (k, P) unit eigenvectors of `top`, NaN like it, where they were asked for.
+        bottom_vectors: (k', P) of `bottom`.
     """
 
     subset: str
@@ -128,6 +130,7 @@ class SubsetCurvature:
     frobenius: float = np.nan
     frobenius_se: float = np.nan
     effective_rank: float = np.nan
+    effective_rank_se: float = np.nan
     negative_share: float = np.nan
     negative_share_se: float = np.nan
     gauss_newton_trace: float = np.nan
@@ -137,13 +140,15 @@ class SubsetCurvature:
     verdict: str = UNDECIDED
     converged: bool = False
     top_vectors: Tensor | None = None
+    bottom_vectors: Tensor | None = None
 
 
 def unmeasured(subject: Subject, subset: Subset, settings: Settings, hessian: LossHessian) -> SubsetCurvature:
     """Loss and gradient of a subset; everything else is unknown."""
     top, bottom = np.full(settings.top, np.nan), np.full(settings.bottom, np.nan)
     points, few = np.full(POINTS, np.nan), np.full(FEWEST - 1, np.nan)
-    vectors = subject.vector().new_full((settings.top, subject.size), np.nan) if settings.vectors else None
+    kept = max(settings.top, settings.bottom) if settings.vectors else 0
+    unknown = subject.vector().new_full((kept, subject.size), np.nan)
     return SubsetCurvature(
         subset=subset.name,
         finite=False,
@@ -162,5 +167,6 @@ def unmeasured(subject: Subject, subset: Subset, settings: Settings, hessian: Lo
         gauss_newton_top=np.empty(0),
         layer_top=np.full(len(layers(subject)), np.nan),
         products=hessian.products,
-        top_vectors=vectors,
+        top_vectors=unknown[: settings.top] if settings.vectors else None,
+        bottom_vectors=unknown[: settings.bottom] if settings.vectors else None,
     )

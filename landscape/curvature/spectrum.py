@@ -108,6 +108,7 @@ def _measure(
         found["layer_top"] = layer_tops(subject, hessian, blocks, seed=_seed(seed, "layers", subset.name))
     if settings.vectors:
         found["top_vectors"] = _rows(ends.top_vectors, settings.top)
+        found["bottom_vectors"] = _rows(ends.bottom_vectors, settings.bottom)
     limits = settings.tol * np.maximum(np.abs(np.r_[ends.top, ends.bottom]), found["threshold"])
     residuals = np.r_[ends.top_residual, ends.bottom_residual]
     return {**found, "converged": bool((residuals <= limits).all()), "products": hessian.products + spent}
@@ -127,6 +128,10 @@ def _sums(
     )
     chains = zip(starts[: settings.chains], products, strict=False)
     density = spectral_density(hessian, space, chains, steps=CHAIN)
+    rank = (density.absolute / trace.frobenius) ** 2 if trace.frobenius else 0.0
+    relative = np.hypot(
+        density.absolute_error / (density.absolute or 1), trace.frobenius_error / (trace.frobenius or 1)
+    )
     return {
         "trace": trace.value,
         "trace_se": trace.error,
@@ -134,7 +139,8 @@ def _sums(
         "trace_high": trace.value + trace.half_width,
         "frobenius": trace.frobenius,
         "frobenius_se": trace.frobenius_error,
-        "effective_rank": (density.absolute / trace.frobenius) ** 2 if trace.frobenius else 0.0,
+        "effective_rank": rank,
+        "effective_rank_se": float(2 * rank * relative),
         "negative_share": density.negative_share,
         "negative_share_se": density.negative_share_error,
         "nodes": density.nodes,

@@ -101,17 +101,18 @@ def measure_hessian(
     found = dict(done or {})
     same = {s.name: (subject.twin(s) or s).name for s in subject.subsets}
     pool = _Pool(subject, settings)
-    for subset in work_order(subject):
-        twin = next((c for name, c in found.items() if same[name] == same[subset.name]), None)
-        if twin is None or pool.needs(subset, found):
-            hessian = hessians.of(subset)
-            probed = pool.products(subset, hessian)
-            close = (warm or {}).get(subset.name)
-            twin = twin or ENGINES[settings.engine](hessians, subset, hessian, settings, probed=probed, warm=close)
-        if subset.name not in found:
-            found[subset.name] = replace(twin, subset=subset.name)
-            if on_done is not None:
-                on_done(found[subset.name])
+    with hessians.workers.alone(subject.size):
+        for subset in work_order(subject):
+            twin = next((c for name, c in found.items() if same[name] == same[subset.name]), None)
+            if twin is None or pool.needs(subset, found):
+                hessian = hessians.of(subset)
+                probed = pool.products(subset, hessian)
+                close = (warm or {}).get(subset.name)
+                twin = twin or ENGINES[settings.engine](hessians, subset, hessian, settings, probed=probed, warm=close)
+            if subset.name not in found:
+                found[subset.name] = replace(twin, subset=subset.name)
+                if on_done is not None:
+                    on_done(found[subset.name])
     return HessianResult(tuple(found[subset.name] for subset in subject.subsets), settings, plan)
 
 

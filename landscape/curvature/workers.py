@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+
+SHORT = 1 << 20
+"""Numbers in a vector below which its operations are not worth two threads."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,6 +31,27 @@ class Workers:
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool: ThreadPoolExecutor | None = None
+
+    @contextlib.contextmanager
+    def alone(self, size: int) -> Iterator[None]:
+        """Keeps the calling thread's own operations on short vectors to one thread while a block runs.
+
+        Threads that have just shared such an operation spin for the next one on the cores that batches need: 72 ms a
+        product with them, 61 without (129 samples and 53,362 parameters of the three-block `cnn`, two cores).
+
+        Args:
+            size: Numbers in a vector.
+
+        Yields:
+            Nothing.
+        """
+        threads = torch.get_num_threads()
+        if self.count > 1 and size < SHORT:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Results in the order of the items, held no more than `count` at a time.

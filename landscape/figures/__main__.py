@@ -22,6 +22,9 @@ def parser() -> Parser:
     add_files(made)
     made.add_argument("--out", type=Path, default=Path("figures"), help="the folder to write to")
     made.add_argument("--split", default="train", help="name of the measurements to draw")
+    made.add_argument(
+        "--surface", help="name of the surfaces to draw, such as train-eigen (default: that of the split)"
+    )
     made.add_argument("--subsets", default=",".join(SUBSETS), help="subsets whose surfaces are drawn")
     made.add_argument("--formats", default="pdf", help="some of pdf, png, svg")
     return made
@@ -34,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _command(arguments: argparse.Namespace) -> None:
     figures = write_figures(
-        arguments.files, arguments.out, split=arguments.split, subsets=arguments.subsets.split(","),
-        formats=arguments.formats.split(","),
+        arguments.files, arguments.out, split=arguments.split, surface=arguments.surface,
+        subsets=arguments.subsets.split(","), formats=arguments.formats.split(","),
     )  # fmt: skip
     for path in figures.paths:
         print(path)

@@ -17,6 +17,8 @@ from landscape.report.surfaces import planes_of
 from landscape.store import INTERPOLATED, Measurement
 
 LEVELS = 18
+FLOOR = 0.01
+"""Loss at which colours begin: what interpolation says below is noise."""
 
 
 def contours(compared: Comparison, view: str, subsets: Sequence[str]) -> Figure | None:
@@ -38,8 +40,9 @@ def contours(compared: Comparison, view: str, subsets: Sequence[str]) -> Figure 
     positive = np.concatenate([grid[np.isfinite(grid) & (grid > 0)] for grid in grids]) if grids else np.empty(0)
     if not positive.size:
         return None
-    norm = LogNorm(float(positive.min()), float(positive.max()))
-    levels = np.geomspace(float(norm.vmin or 0), float(norm.vmax or 1), LEVELS)
+    highest = float(positive.max())
+    norm = LogNorm(min(max(float(positive.min()), FLOOR), highest), highest)
+    levels = np.geomspace(float(norm.vmin or 0), highest, LEVELS)
     side = min(1.9, (PAGE - 1.3) / len(columns))
     made = figure(side * len(columns) + 1.3, side * len(drawn) + 0.4)
     axes = np.atleast_2d(made.subplots(len(drawn), len(columns), sharex=True, sharey=True, squeeze=False))
@@ -50,13 +53,12 @@ def contours(compared: Comparison, view: str, subsets: Sequence[str]) -> Figure 
                 place.set_axis_off()
                 continue
             a, b = plane.data["a"], plane.data["b"]
-            place.pcolormesh(a, b, grid, norm=norm, cmap="viridis", shading="gouraud", rasterized=True)
-            place.contour(
-                a, b, np.where(grid > 0, grid, np.nan), levels=levels, colors="white", linewidths=0.35, alpha=0.7
-            )
+            seen = np.maximum(grid, float(norm.vmin or 0))  # NaN stays
+            place.pcolormesh(a, b, seen, norm=norm, cmap="viridis", shading="gouraud", rasterized=True)
+            place.contour(a, b, seen, levels=levels, colors="white", linewidths=0.35, alpha=0.7)
             _mark_interpolated(place, plane)
             place.plot(0, 0, marker="+", color="white", markersize=5, markeredgewidth=0.9)
-            place.set_aspect("equal")
+            place.set_aspect("equal" if np.isclose(np.ptp(a), np.ptp(b)) else "auto")  # an eigen plane is long one way
             if line == 0:
                 label_panel(place, plain(run.name, 24))
         axes[line][0].set_ylabel(plain(rows[i].title))

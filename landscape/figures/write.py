@@ -17,6 +17,7 @@ from landscape.figures.latex import latex_table
 from landscape.figures.spectra import gather_spectra, ridgelines, spectra
 from landscape.figures.style import style
 from landscape.report.comparison import compare
+from landscape.report.surfaces import planes_of
 
 FORMATS = ("pdf", "png", "svg")
 SUBSETS = ("many", "medium", "few")
@@ -42,6 +43,7 @@ def write_figures(
     out: Path,
     *,
     split: str = "train",
+    surface: str | None = None,
     subsets: Sequence[str] = SUBSETS,
     formats: Sequence[str] = ("pdf",),
 ) -> Figures:
@@ -51,6 +53,7 @@ def write_figures(
         paths: Landscape files, the reference run first.
         out: The folder to write to.
         split: The measurements' name.
+        surface: The surfaces' name, where it is another.
         subsets: Names of the subsets whose surfaces are drawn.
         formats: Some of `pdf`, `png`, `svg`.
 
@@ -58,7 +61,7 @@ def write_figures(
         What was written and what could not be.
 
     Raises:
-        InputError: A file, the split, a subset or a format is unknown, or `out` cannot be written.
+        InputError: A file, the split, the surface, a subset or a format is unknown, or `out` cannot be written.
     """
     for form in formats:
         if form not in FORMATS:
@@ -72,13 +75,16 @@ def write_figures(
             raise InputError(
                 f"no file has the subset {name!r}: name some of {', '.join(row.name for row in compared.rows[:8])}, …"
             )
+    surfaces = {plane.name for run in compared.runs for plane in planes_of(run)}
+    if surface is not None and surface not in surfaces:
+        raise one_of("surface", surface, surfaces)
     require_writable_folder(out, "--out")
     densities = gather_spectra(compared, split)
     makers: dict[str, Callable[[], Figure | None]] = {
         "bars": lambda: bars(compared, view),
         "spectra": lambda: spectra(densities),
         "ridgelines": lambda: ridgelines(densities),
-        "contours": lambda: contours(compared, split, subsets),
+        "contours": lambda: contours(compared, surface or split, subsets),
     }
     written: list[Path] = []
     missing: list[str] = []

@@ -93,6 +93,7 @@ def test_many_classes_are_drawn_by_group(tmp_path: Path) -> None:
     [
         ({"formats": ("bmp",)}, "unknown format 'bmp'"),
         ({"split": "validation"}, "unknown split 'validation'"),
+        ({"surface": "train-eigen"}, "unknown surface 'train-eigen'"),
         ({"subsets": ("class:77",)}, "no file has the subset 'class:77'"),
     ],
 )

@@ -339,6 +339,18 @@ def test_an_eigen_plane_goes_on_with_the_directions_it_began_with(small_run: Pat
     assert np.array_equal(read_array(out, "surface/train-eigen/directions/1"), flipped)
 
 
+def test_an_eigen_plane_takes_the_vectors_that_were_measured(small_run: Path, tmp_path: Path) -> None:
+    out, checkpoint = tmp_path / "l.h5", ("--ckpt", small_run / "checkpoint.pt")
+    run_command("landscape.hessian", *checkpoint, "--subsets", "class:9", "--top", "1", "--cross", "--out", out)
+    run_command("landscape.surface", *checkpoint, *SMALL, "--plane", "eigen", "--of", "class:9", "--out", out)
+    for axis, end in enumerate(("top", "bottom"), start=1):
+        measured = read_array(out, f"hessian/train/vectors/{end}")[0, 0]
+        direction = read_array(out, f"surface/train-eigen-class-9/directions/{axis}")
+        assert abs(float(measured @ direction)) == pytest.approx(1, abs=1e-5)
+        value = read_landscape(out).get("hessian", "train").data[end][0, 0]
+        assert f"{value:.4g}" in str(surface_in(out, "train-eigen-class-9").attributes)
+
+
 def test_each_axis_can_have_its_own_span(small_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "l.h5"
     run_command("landscape.surface", "--ckpt", small_run / "checkpoint.pt", *SMALL, "--span", "0.2,3", "--out", out)
