@@ -1,4 +1,4 @@
-"""Takes the pictures of the documentation from a report: `python docs/take_pictures.py report.html docs/images`.
+"""Takes the documentation's pictures from a report: `python docs/take_pictures.py report.html docs/images`.
 
 Needs the extra `test` (Playwright) and Debian's Chromium. Pictures keep their true colours, at about 300 kB or less each.
 """
