@@ -415,6 +415,14 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     run(_command, build_parser(), argv)
 
 
+def _keep(parts: Sequence[str], repeats: int) -> None:
+    """Writes what is measured so far: an interrupted run leaves what it had."""
+    peers = ("torch", "pyhessian", "curvlinops-for-pytorch", "hessian-eigenthings")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in peers)
+    last = f"{describe_device(torch.device('cpu'))}, {versions}; medians of {repeats}."
+    rewrite_block("hessian", "\n\n".join([*parts, last]))
+
+
 def _command(arguments: argparse.Namespace) -> None:
     warnings.filterwarnings("ignore", message="Using backward\\(\\) with create_graph")
     repeats, ratios, parts = arguments.repeats, dict[str, float](), list[str]()
@@ -443,20 +451,18 @@ def _command(arguments: argparse.Namespace) -> None:
         lines.append(f"| {asked} | {a:.1f} s | {peer} {b:.1f} s | {error:.0e} | {other:.0e} | {ratios[key]:.2f} |")
         print(lines[-1], flush=True)
     parts.append("\n".join(lines))
+    _keep(parts, repeats)
     head = ["| bundle | classes | s | worst top-5 error | trace ± 95 % | density |", "|---|---|---|---|---|---|"]
     rows, ratios["bundle_vs_pyhessian"] = bundles(contest, repeats, arguments.driven)
     print("\n".join(rows), flush=True)
+    _keep([*parts, "\n".join([*head, *rows])], repeats)
     if arguments.resnet:
         network = checkpoint(arguments.folder, "resnet32", arguments.resnet_epochs)
         deep = Contest(network, [s.name for s in _classes(network)][-arguments.resnet :], arguments.folder / "resnet32")
         more, ratio = bundles(deep, 1, 0)
         rows += [row.replace("| ", "| ResNet-32: ", 1) for row in more]
         ratios["bundle_vs_pyhessian"] = min(ratios["bundle_vs_pyhessian"], ratio)
-    parts.append("\n".join([*head, *rows]))
-    peers = ("torch", "pyhessian", "curvlinops-for-pytorch", "hessian-eigenthings")
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in peers)
-    parts.append(f"{describe_device(subject.device)}, {versions}; medians of {repeats}.")
-    rewrite_block("hessian", "\n\n".join(parts))
+        _keep([*parts, "\n".join([*head, *rows])], repeats)
     print(json.dumps({key: round(ratios[key], 3) for key in sorted(ratios)}))
 
 

@@ -165,3 +165,17 @@ def test_what_is_known_already_is_not_measured_again_and_the_rest_is_the_same(kn
         np.testing.assert_array_equal(one.top, other.top)
         np.testing.assert_array_equal(one.density, other.density)
         assert (one.trace, one.trace_se, one.top_scaled) == (other.trace, other.trace_se, other.top_scaled)
+
+
+def test_the_threads_of_the_caller_are_put_back():
+    before = torch.get_num_threads()
+    plan, seen = Plan(16, keep=1000, workers=2), []
+
+    def broken(logits, labels):
+        seen.append(torch.get_num_threads())
+        raise RuntimeError("loss failed")
+
+    of = subject(loss=broken)
+    with pytest.raises(RuntimeError, match="loss failed"):
+        measure_hessian(of, settings=SETTINGS, plan=plan)
+    assert seen and set(seen) == {1} and torch.get_num_threads() == before
