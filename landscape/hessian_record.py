@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,8 @@ _COLUMNS: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
     ("gauss_newton_top", "gauss_newton_top", ("mode",), "", "Gauss–Newton spectrum of a small subset, descending"),
     ("gauss_newton_trace", "gauss_newton_trace", (), "", "its sum"),
     ("gauss_newton_rest", "gauss_newton_rest", (), "", "‖H − G‖, what Gauss–Newton leaves out"),
+    ("top_samples", "held_out.top_samples", ("sample",), "", "vᵀH_i v of every sample of a few, along the top vector"),
+    ("bottom_samples", "held_out.bottom_samples", ("sample",), "", "the same along the bottom vector"),
     ("noise_floor", "noise_floor", (), "", "|vᵀ(H − H in float64)v| at the bottom vector"),
     ("threshold", "threshold", (), "", "curvature within ± this counts as none"),
 )
@@ -58,8 +60,6 @@ _INTERVALS = (
     ("top_held_out_se", "held_out.top_se", ("rank",), "", "its standard error over samples"),
     ("bottom_held_out", "held_out.bottom", ("rank_bottom",), "", "the same at the bottom"),
     ("bottom_held_out_se", "held_out.bottom_se", ("rank_bottom",), "", "its standard error over samples"),
-    ("top_samples", "held_out.top_samples", ("sample",), "", "vᵀH_i v of every sample of a few, along the top vector"),
-    ("bottom_samples", "held_out.bottom_samples", ("sample",), "", "the same along the bottom vector"),
 )
 _LAYERS = (("layer_top", "layer_top", ("layer",), "", "largest eigenvalue of each layer's own block"),)
 
@@ -213,10 +213,10 @@ def _read(
         return np.array(values if name.endswith("_samples") else values[:count])
 
     found = {attribute: column(name) for name, attribute, _, _, _ in columns(settings)}
-    top, bottom, few = (np.full(n, np.nan) for n in (settings.top, settings.bottom, FEWEST - 1))
-    halves = HeldOut(top, top, bottom, bottom, few, few)
-    if settings.intervals:
-        halves = HeldOut(*(found.pop(attribute) for _, attribute, *_ in _INTERVALS))
+    for attribute, count in (("top", settings.top), ("bottom", settings.bottom)):
+        for end in (attribute, f"{attribute}_se"):
+            found.setdefault(f"held_out.{end}", np.full(count, np.nan))
+    halves = HeldOut(**{f.name: found.pop(f"held_out.{f.name}") for f in fields(HeldOut)})
     found.setdefault("layer_top", np.full(len(layers(subject)), np.nan))
     verdict = data["verdict"][row]
     return SubsetCurvature(

@@ -33,7 +33,7 @@ class Settings:
         trace_width: More probes, up to 256, until the trace's 95 % half-width is below this share of it; 0: no more.
         chains: How many of the probes go on as chains for the density, at least 1.
         max_products: Most products of one Krylov run; pairs not converged by then keep their residuals.
-        intervals: Measure eigenvalues on held-out samples too.
+        intervals: Measure eigenvalues on held-out samples too; every value of fewer than 20 samples is measured anyway.
         layers: Measure the largest eigenvalue of each layer's own block too.
         vectors: Keep the eigenvectors.
         engine: `krylov`, or `pyhessian` for comparison.

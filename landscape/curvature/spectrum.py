@@ -14,7 +14,7 @@ from torch import Tensor
 
 from landscape.curvature.density import spectral_density
 from landscape.curvature.gauss_newton import gauss_newton_spectrum, is_small
-from landscape.curvature.held_out import held_out, padded
+from landscape.curvature.held_out import FEWEST, held_out, padded
 from landscape.curvature.krylov import Ends, Goal, both_ends, random_signs, warm_start
 from landscape.curvature.layers import layer_tops, layers
 from landscape.curvature.operators import COMPARED, Hessians
@@ -96,7 +96,7 @@ def _measure(
     found |= {"top_scaled": float(scaled.top[0]), "top_scaled_residual": float(scaled.top_residual[0])}
     judged, spent = _judge(hessians, subset, hessian, ends, goal, seed)
     found |= judged
-    if settings.intervals:
+    if settings.intervals or subset.measured_count < FEWEST:  # the values of a few samples cost little
         interval, more = held_out(hessians, subset, ends, seed=_seed(seed, "halves", subset.name))
         found["held_out"] = interval.padded(settings.top, settings.bottom)
         spent += more
