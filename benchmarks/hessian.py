@@ -34,6 +34,7 @@ from torch.nn import functional
 
 from analyses.steps import step
 from benchmarks.document import rewrite_block
+from benchmarks.products import growth, product_over_floor
 from foundation.command import Parser, run
 from foundation.devices import describe_device
 from landscape.checkpoints import open_checkpoint
@@ -45,7 +46,6 @@ from landscape.curvature.products import LossHessian
 from landscape.curvature.results import CHAIN
 from landscape.curvature.trace import estimate_trace, probe
 from landscape.subject import Subject, Subset, TensorSamples
-from training.models import build_model
 
 WIDTH = 0.05  # asked 95 % half-width of the trace
 
@@ -333,81 +333,6 @@ def compare(
     other = statistics.median(sum(b[0] for _, b in turn) for turn in pairs)
     errors = [max(pair[side][1] for turn in pairs for pair in turn) for side in (0, 1)]
     return mine, other, errors[0], errors[1], other / mine
-
-
-def product_over_floor(repeats: int) -> tuple[float, float, float]:
-    """A product on kept graphs against its floor of two gradients, ResNet-32 on 128 images of CIFAR-10's shape.
-
-    Args:
-        repeats: Turns.
-
-    Returns:
-        Seconds of a product, of a gradient of the network as it is, and product / (2 gradients).
-    """
-    torch.manual_seed(0)
-    network = build_model("resnet32", in_channels=3, classes=10)
-    data = TensorSamples(torch.randn(128, 3, 32, 32), torch.arange(128) % 10)
-    subject = Subject(network, data, train_counts=[13] * 10)
-    hessian = Hessians(subject, choose_plan(subject)).of(subject.subsets[0])
-    vector = random_signs(subject.size, torch.Generator().manual_seed(0))
-    inputs, labels = subject.inputs(slice(0, 128)), subject.labels
-    parameters = list(subject.parameters.values())
-
-    def gradient(chunk: int) -> None:
-        for x, y in zip(torch.split(inputs, chunk), torch.split(labels, chunk), strict=True):
-            torch.autograd.grad(functional.cross_entropy(subject.network(x), y), parameters)
-
-    hessian(vector)
-    chunk = min((16, 32, 64, 128), key=lambda n: _seconds(lambda: gradient(n)))
-    products, gradients = [], []
-    for _ in range(max(repeats, 3)):
-        products.append(_seconds(lambda: hessian(vector)))
-        gradients.append(_seconds(lambda: gradient(chunk)))
-    ratio = statistics.median(p / (2 * g) for p, g in zip(products, gradients, strict=True))
-    return statistics.median(products), statistics.median(gradients), ratio
-
-
-def growth(repeats: int) -> list[str]:
-    """How the cost of a fixed number of products for every class grows, on a two-layer perceptron.
-
-    Args:
-        repeats: Turns.
-
-    Returns:
-        Rows of a table.
-    """
-
-    def seconds(classes: int, samples: int, width: int) -> float:
-        torch.manual_seed(0)
-        labels = torch.arange(classes).repeat_interleave(samples)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(784, width), nn.GELU(), nn.Linear(width, 10))
-        data = TensorSamples(torch.randn(len(labels), 784), labels)
-        subject = Subject(network, data, train_counts=[samples] * classes)
-        hessians = Hessians(subject, choose_plan(subject))
-        goal = Goal(1, 1, tol=1e-12, max_products=24)
-
-        def measure() -> None:
-            for subset in _classes(subject):
-                generator = torch.Generator().manual_seed(0)
-                both_ends(hessians.of(subset), random_signs(subject.size, generator), goal, generator)
-
-        return _seconds(measure)
-
-    sizes = {"base": (5, 200, 256), "classes x 2": (10, 200, 256), "samples x 2": (5, 400, 256)}
-    sizes["parameters x 2"] = (5, 200, 512)
-    turns = [{name: seconds(*size) for name, size in sizes.items()} for _ in range(max(repeats, 3))]
-    lines = ["| 24 products of every class | classes | samples a class | width | s | over base |", "|---" * 6 + "|"]
-    for name, size in sizes.items():
-        middle = statistics.median(turn[name] for turn in turns)
-        ratio = statistics.median(turn[name] / turn["base"] for turn in turns)
-        lines.append(f"| {name} | {size[0]} | {size[1]} | {size[2]} | {middle:.2f} | {ratio:.2f} |")
-    return lines
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
