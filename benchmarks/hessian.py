@@ -134,7 +134,8 @@ class Contest:
     def ours(self, of: Class) -> Bundle:
         """Top 5, bottom 1, trace to the asked half-width, density.
 
-        A residual of 1 % puts the eigenvalues closer to the reference than PyHessian's are at its defaults.
+        The error of an eigenvalue goes with the square of its residual: 3 % of residual puts all five within 5e-5 of
+        the reference, ten times closer than PyHessian's are at its defaults.
         """
         started = time.perf_counter()
         with self.hessians.workers.alone(self.subject.size):
@@ -143,11 +144,11 @@ class Contest:
     def _ours(self, of: Class, started: float) -> Bundle:
         hessian = self.hessians.of(of.subset)
         generator = torch.Generator().manual_seed(1)
-        ends = both_ends(hessian, random_signs(self.subject.size, generator), Goal(5, 1, tol=1e-2), generator)
+        ends = both_ends(hessian, random_signs(self.subject.size, generator), Goal(5, 1, tol=3e-2), generator)
         probes = torch.stack([probe(self.subject.size, 1, i) for i in range(8)])
         products = hessian.block(probes)
         trace = estimate_trace(hessian, ends.space, seed=1, probes=8, half_width=WIDTH, known=list(products))
-        density = _density(hessian, ends, probes[:3], products, CHAIN)
+        density = _density(hessian, ends, probes[:2], products, CHAIN)
         seconds = time.perf_counter() - started
         return Bundle(seconds, ends.top, trace.half_width / abs(trace.value), density.nodes, density.weights)
 
@@ -225,7 +226,7 @@ class Contest:
 
 
 def _density(matvec: Matvec, ends: Ends, probes: Tensor, products: Tensor, steps: int) -> Density:
-    return spectral_density(matvec, ends.space, zip(probes, products, strict=False), steps=steps)
+    return spectral_density(matvec, ends.space, zip(probes, products, strict=False), steps=steps, own=True)
 
 
 def _reference(hessian: LossHessian, subject: Subject, file: Path) -> tuple[np.ndarray, ...]:
@@ -384,7 +385,7 @@ def _command(arguments: argparse.Namespace) -> None:
     if arguments.resnet:
         network = checkpoint(arguments.folder, "resnet32", arguments.resnet_epochs)
         deep = Contest(network, [s.name for s in _classes(network)][-arguments.resnet :], arguments.folder / "resnet32")
-        more, ratio = bundles(deep, 1, 0)
+        more, ratio = bundles(deep, repeats, 0)
         rows += [row.replace("| ", "| ResNet-32: ", 1) for row in more]
         ratios["bundle_vs_pyhessian"] = min(ratios["bundle_vs_pyhessian"], ratio)
         _keep([*parts, "\n".join([*head, *rows])], repeats)

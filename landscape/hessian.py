@@ -110,8 +110,9 @@ def _announcement(subject: Subject, settings: Settings, plan: Plan, done: int) -
     """What it will cost: a few more products than there are eigenvalues, by what trained networks took."""
     samples = sum(s.measured_count for s in subject.subsets if subject.twin(s) is None)
     products = min(25 + 2 * settings.top + 5 * settings.bottom, subject.size) + settings.probes // 4
-    products += settings.chains * (CHAIN - 1)
+    products += max(1, settings.chains - 1) * (CHAIN - 1)
     products += settings.intervals * 3 * (settings.top + settings.bottom)
+    products += settings.gauss_newton * (25 + 2 * settings.top + settings.probes)  # of G, and of H − G
     products += settings.layers * 6 * len(layers(subject))
     seconds = samples * products * plan.sample_seconds
     held = max(min(plan.keep, s.measured_count) for s in subject.subsets) * plan.sample_bytes
@@ -144,8 +145,8 @@ def _command(arguments: argparse.Namespace) -> None:
     settings = Settings(
         top=arguments.top, bottom=arguments.bottom, tol=arguments.tol, probes=arguments.probes,
         trace_width=arguments.trace_width, chains=arguments.chains, max_products=arguments.max_products,
-        intervals=arguments.intervals, layers=arguments.layers, vectors=arguments.cross, engine=arguments.engine,
-        seed=arguments.seed,
+        intervals=arguments.intervals, gauss_newton=arguments.gauss_newton, layers=arguments.layers,
+        vectors=arguments.cross, engine=arguments.engine, seed=arguments.seed,
     )  # fmt: skip
     check(settings)
     if settings.vectors and arguments.match_loss:
@@ -188,11 +189,15 @@ def build_parser() -> Parser:
         help="probe on until the trace's 95 %% half-width is below this share of it, such as 0.05 (0: --probes only)",
     )  # fmt: skip
     much.add_argument(
-        "--chains", type=int, default=default.chains, help="probes that go on as chains for the density and its error"
+        "--chains", type=int, default=default.chains, help="random vectors that the density and its error rest on"
     )
     much.add_argument(
         "--intervals", action=argparse.BooleanOptionalAction, default=default.intervals,
         help="eigenvalues on held-out samples, with standard errors",
+    )  # fmt: skip
+    much.add_argument(
+        "--gauss-newton", action="store_true",
+        help="also the Gauss-Newton part of large subsets; that of n·C ≤ 500 is always measured, whole",
     )  # fmt: skip
     much.add_argument("--layers", action="store_true", help="also the largest eigenvalue of each layer's own block")
     much.add_argument(

@@ -10,11 +10,9 @@ from landscape.curvature.cross import class_share, curvature_along, overlaps
 from landscape.curvature.operators import Hessians, Plan
 from landscape.curvature.peer import largest_by_magnitude
 from landscape.curvature.results import Settings
+from landscape.report.standing import AGREES
 from landscape.store import Recording
 from landscape.subject import Subject
-
-AGREED = 0.02
-"""PyHessian's power iteration stops within about 1 % of the eigenvalue it converges to."""
 
 
 def record_across(record: Recording, subject: Subject, plan: Plan) -> None:
@@ -77,8 +75,8 @@ def record_check(record: Recording, subject: Subject, settings: Settings) -> lis
     lines = [
         f"{name}: PyHessian's largest |λ| is {theirs:.4g}, ours {mine:.4g}"
         for name, theirs, mine, far in zip(names, found, ours, apart, strict=True)
-        if not far <= AGREED
+        if not far <= AGREES
     ]
     worst = int(np.nanargmax(apart)) if np.isfinite(apart).any() else 0
-    agreed = f"PyHessian agrees within {100 * AGREED:g} % on {len(names) - len(lines)} of {len(names)} subsets"
+    agreed = f"PyHessian agrees within {100 * AGREES:g} % on {len(names) - len(lines)} of {len(names)} subsets"
     return [f"{agreed}; the largest difference is {100 * apart[worst]:.2g} % ({names[worst]})", *lines]

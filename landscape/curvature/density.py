@@ -1,9 +1,10 @@
 """The spectral density of a Hessian: converged eigenpairs exactly, and Lanczos quadrature of the rest.
 
-Stochastic Lanczos quadrature (Golub and Welsch 1969; Lin, Saad and Yang, SIAM Review 2016; Ghorbani et al., ICML
-2019) reads a whole spectrum off a random start, with weights as noisy as a raw trace probe where outliers rule. So
-eigenpairs that have converged are taken as they are, each with weight 1/P, and short chains from independent random
-starts in their complement give the bulk. The spread of the chains is the error of the density.
+Stochastic Lanczos quadrature (Golub and Welsch 1969; Lin, Saad and Yang, SIAM Review 2016; Ghorbani et al., ICML 2019)
+reads a whole spectrum off a random start, with weights as noisy as a raw trace probe where outliers rule. So eigenpairs
+that have converged are taken as they are, each with weight 1/P, and chains from independent random starts in their
+complement give the bulk: the one they were found by, and short further ones. The error of the density is the spread of
+the chains and what one node less in each would have changed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg import hessenberg
 from torch import Tensor
 
 from landscape.curvature.krylov import KrylovSpace, Matvec
@@ -27,6 +29,10 @@ WIDTH = 0.01
 """Standard deviation of the Gaussian that smooths a node, as a share of the spectrum's width."""
 MOST_PAIRS = 48
 """Converged eigenpairs taken out, at most."""
+MANY = 16
+"""A unit vector holds this share of 1/P of random signs, a χ² of one degree, four standard deviations out."""
+LONGEST = 48
+"""Nodes of one chain, at most."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +44,10 @@ class Density:
         weights: (m,) their shares of all P eigenvalues, sum 1.
         grid: (G,) eigenvalues at which the smoothed density is given.
         values: (G,) the density, which integrates to 1.
-        errors: (G,) its standard error over the chains; NaN for a single one.
+        errors: (G,) its error: the standard error over the chains, and what one node less in each would have
+            changed; NaN for a single chain.
         absolute: Σ|λ|.
-        absolute_error: Its error: the standard error over the chains, and what one node less would have changed.
+        absolute_error: Its error, made up in the same way.
         negative_share: Σ|λ| over the negative eigenvalues, as a share of Σ|λ|.
         negative_share_error: Its error, made up in the same way.
     """
@@ -57,7 +64,7 @@ class Density:
 
 
 def spectral_density(
-    matvec: Matvec, space: KrylovSpace, starts: Iterable[tuple[Tensor, Tensor]], *, steps: int
+    matvec: Matvec, space: KrylovSpace, starts: Iterable[tuple[Tensor, Tensor]], *, steps: int, own: bool = False
 ) -> Density:
     """The density from the converged pairs of a Krylov space and chains in their complement.
 
@@ -66,18 +73,19 @@ def spectral_density(
         space: A space of H whose start did not depend on the chains'.
         starts: Independent random vectors z, (P,), each with Hz.
         steps: Products a chain, that of its start included.
+        own: The space itself is one more chain: it began with random signs and was never compressed.
 
     Returns:
         The density.
     """
-    values, vectors, products = _converged(space)
+    values, vectors, products, others = _converged(space)
     exact, rest = np.full(len(values), 1 / space.size), 1 - len(values) / space.size
-    fine, coarse = [], []
+    fine = list[Rule]()
     if rest > 0:
+        fine += [_gauss(others, LONGEST)] * (own and len(others[0]) > 0)
         for z, product in starts:
-            chain = _chain(matvec, vectors, products, z, product, steps)
-            fine.append(_quadrature(chain.projected))
-            coarse.append(_quadrature(chain.projected[: max(1, chain.applied - 1), : max(1, chain.applied - 1)]))
+            fine.append(_quadrature(_chain(matvec, vectors, products, z, product, steps).projected))
+    coarse = [_gauss(rule, max(1, len(rule[0]) - 1)) for rule in fine]
 
     def wholes(chains: list[Rule]) -> list[Rule]:
         return [(np.r_[values, nodes], np.r_[exact, rest * weights]) for nodes, weights in chains] or [(values, exact)]
@@ -85,7 +93,7 @@ def spectral_density(
     nodes = np.concatenate([values, *(nodes for nodes, _ in fine)])
     weights = np.concatenate([exact, *(rest / len(fine) * weights for _, weights in fine)])
     grid, width = smoothing_grid(nodes)
-    curves = np.stack([smooth(*whole, grid, width) for whole in wholes(fine)])
+    curves, less = (np.stack([smooth(*w, grid, width) for w in wholes(chains)]) for chains in (fine, coarse))
     negative, absolute = _sums(space.size, wholes(fine))
     less_negative, less_absolute = _sums(space.size, wholes(coarse))
     total = float(absolute.mean())
@@ -98,7 +106,7 @@ def spectral_density(
         weights=weights[order],
         grid=grid,
         values=curves.mean(0),
-        errors=_error(curves, exact=rest == 0),
+        errors=np.hypot(_error(curves, exact=rest == 0), curves.mean(0) - less.mean(0)),
         absolute=total,
         absolute_error=float(np.hypot(_error(absolute, exact=rest == 0), total - less_absolute.mean())),
         negative_share=share,
@@ -129,8 +137,12 @@ def smooth(nodes: Array, weights: Array, grid: Array, width: float) -> Array:
     return np.asarray(bells @ weights / (width * np.sqrt(2 * np.pi)))
 
 
-def _converged(space: KrylovSpace) -> tuple[Array, Tensor, Tensor]:
-    """Eigenvalues, (k, P) vectors and (k, P) products of the pairs that smoothing cannot tell from exact ones."""
+def _converged(space: KrylovSpace) -> tuple[Array, Tensor, Tensor, Rule]:
+    """Eigenvalues, (k, P) vectors and (k, P) products of the pairs that smoothing cannot tell from exact ones.
+
+    Last, the rest as the space's first vector sees it: its chain without these pairs, weights of sum 1. A pair that
+    holds more of that vector than one eigenvector would stands for many, such as a bulk at zero: what is more stays.
+    """
     ritz = space.ritz()
     sharp = ritz.residuals <= WIDTH / 4 * (ritz.values[-1] - ritz.values[0])
     outermost = np.argsort(-np.abs(ritz.values), kind="stable")
@@ -138,7 +150,11 @@ def _converged(space: KrylovSpace) -> tuple[Array, Tensor, Tensor]:
     if space.applied < space.size:
         chosen = chosen[:MOST_PAIRS]
     coefficients = ritz.coefficients[:, chosen]
-    return ritz.values[chosen], space.vectors(coefficients), space.products_of(coefficients)
+    seen = ritz.coefficients[0] ** 2
+    many = seen[chosen] > MANY / space.size
+    seen[chosen] = np.where(many, seen[chosen] - 1 / space.size, 0.0)
+    others = (ritz.values[seen > 0], seen[seen > 0] / (seen.sum() or 1.0))
+    return ritz.values[chosen], space.vectors(coefficients), space.products_of(coefficients), others
 
 
 def _chain(matvec: Matvec, vectors: Tensor, products: Tensor, z: Tensor, product: Tensor, steps: int) -> KrylovSpace:
@@ -163,6 +179,15 @@ def _quadrature(projected: Array) -> Rule:
     """Gauss quadrature of the measure that a chain's start sees: nodes, and weights with sum 1."""
     nodes, vectors = np.linalg.eigh(projected)
     return nodes, vectors[0] ** 2
+
+
+def _gauss(rule: Rule, count: int) -> Rule:
+    """The Gauss quadrature of a discrete measure with `count` nodes at most: from the corner of its Jacobi matrix."""
+    nodes, weights = rule
+    if len(nodes) <= count:
+        return rule
+    bordered = np.block([[np.zeros((1, 1)), np.sqrt(weights)[None]], [np.sqrt(weights)[:, None], np.diag(nodes)]])
+    return _quadrature(hessenberg(bordered)[1 : count + 1, 1 : count + 1])
 
 
 def _sums(size: int, rules: list[Rule]) -> Array:

@@ -1,4 +1,4 @@
-"""The Gauss–Newton part of a Hessian: its products, and the whole spectrum of a small class from a Gram matrix.
+"""The Gauss–Newton part of a Hessian: the whole spectrum of a small class from a Gram matrix, else by products.
 
 H = G + Σ_i w_i Σ_c ∂ℓ_i/∂z_c ∇²z_c with G = Σ_i w_i J_iᵀ S_i J_i, where J_i is the Jacobian of sample i's logits and
 S_i = ∇²_z ℓ_i (Schraudolph, Neural Computation 2002; Sagun et al., 2017). For cross-entropy S_i = diag(p) − ppᵀ has
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.curvature.forward_mode import along
-from landscape.curvature.krylov import Goal, both_ends, random_signs
+from landscape.curvature.krylov import Goal, Matvec, both_ends, random_signs
 from landscape.curvature.operators import Hessians
 from landscape.curvature.products import LossHessian
+from landscape.curvature.trace import estimate_trace
 from landscape.subject import Batch, Subject, Subset
 
 Array = NDArray[np.float64]
@@ -63,11 +64,11 @@ class GaussNewton:
 
 @dataclass(frozen=True)
 class GaussNewtonSpectrum:
-    """The Gauss–Newton spectrum of a small subset.
+    """The Gauss–Newton spectrum of a subset.
 
     Attributes:
-        values: (m,) its eigenvalues that can differ from zero, descending.
-        trace: Their sum.
+        values: (m,) its eigenvalues, descending: of a small subset all that can differ from zero, else the largest.
+        trace: The sum of all.
         rest: ‖H − G‖, the largest |eigenvalue| of what G leaves out.
     """
 
@@ -101,11 +102,40 @@ def gauss_newton_spectrum(hessians: Hessians, subset: Subset, hessian: LossHessi
     for stripe in torch.split(rows, STRIPE, 1):
         gram += stripe.double() @ stripe.double().T
     values = torch.linalg.eigvalsh(gram).flip(0).clamp(min=0).cpu().numpy()
-    generator = torch.Generator().manual_seed(seed)
-    start = random_signs(subject.size, generator).to(rows)
-    ends = both_ends(lambda v: hessian(v) - (rows @ v) @ rows, start, Goal(1, 1, tol=1e-2), generator)
     most = min(len(values) - subset.measured_count, subject.size)  # S has rank C − 1
-    return GaussNewtonSpectrum(values[:most], float(values.sum()), float(max(abs(ends.top[0]), abs(ends.bottom[0]))))
+    rest = _rest(hessian, lambda v: (rows @ v) @ rows, rows[0], seed)
+    return GaussNewtonSpectrum(values[:most], float(values.sum()), rest)
+
+
+def gauss_newton_ends(
+    hessians: Hessians, subset: Subset, hessian: LossHessian, top: int, probes: int, seed: int
+) -> GaussNewtonSpectrum:
+    """The largest eigenvalues of G and its trace from products, and how far H is from G: for a subset of any size.
+
+    Args:
+        hessians: The subject and how much of it is computed at a time.
+        subset: The subset.
+        hessian: Its Hessian.
+        top: How many eigenvalues.
+        probes: Of the trace.
+        seed: Of the random starts and the probes.
+
+    Returns:
+        The spectrum.
+    """
+    product, like = GaussNewton(hessians, subset), hessians.subject.vector()
+    generator = torch.Generator().manual_seed(seed)
+    ends = both_ends(product, random_signs(len(like), generator).to(like), Goal(top, 0, tol=1e-2), generator)
+    trace = estimate_trace(product, ends.space, seed=seed, probes=probes, half_width=0.0)
+    return GaussNewtonSpectrum(ends.top, trace.value, _rest(hessian, product, like, seed))
+
+
+def _rest(hessian: Matvec, part: Matvec, like: Tensor, seed: int) -> float:
+    """‖H − G‖, spectral."""
+    generator = torch.Generator().manual_seed(seed)
+    start = random_signs(len(like), generator).to(like)
+    ends = both_ends(lambda v: hessian(v) - part(v), start, Goal(1, 1, tol=1e-2), generator)
+    return float(max(abs(ends.top[0]), abs(ends.bottom[0])))
 
 
 def _factor(hessians: Hessians, subset: Subset) -> Tensor:

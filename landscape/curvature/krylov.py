@@ -57,6 +57,7 @@ class KrylovSpace:
         self.applied = 0
         self.total = 0
         self.products = 0
+        self.compressed = False
 
     @property
     def pending(self) -> int:
@@ -188,7 +189,7 @@ class KrylovSpace:
             stripe = self._basis[: self.total, begin : begin + (1 << 18)]
             stripe[:kept] = mix @ stripe[: self.applied]
             stripe[kept : kept + pending] = stripe[self.applied :].clone()
-        self.applied, self.total = kept, kept + pending
+        self.applied, self.total, self.compressed = kept, kept + pending, True
         self._entries[: self.total, :kept] = np.vstack([inner, outer])
 
     def _orthogonalise(self, vector: Tensor) -> Array:

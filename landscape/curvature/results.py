@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landscape.curvature.density import MOST_PAIRS, POINTS
+from landscape.curvature.density import LONGEST, MOST_PAIRS, POINTS
 from landscape.curvature.held_out import FEWEST, HeldOut
 from landscape.curvature.layers import layers
 from landscape.curvature.products import LossHessian
@@ -17,7 +17,7 @@ from landscape.subject import Subject, Subset
 Array = NDArray[np.float64]
 
 NEGATIVE, NONE_FOUND, UNDECIDED = "negative", "none-found", "undecided"
-CHAIN = 6
+CHAIN = 5
 """Products of each chain of the density."""
 
 
@@ -31,9 +31,11 @@ class Settings:
         tol: A pair has converged when ‖Hv − λv‖ ≤ tol · max(|λ|, τ).
         probes: Random probes of the trace and the Frobenius norm, at least 2.
         trace_width: More probes, up to 256, until the trace's 95 % half-width is below this share of it; 0: no more.
-        chains: How many of the probes go on as chains for the density, at least 1.
+        chains: Random vectors that the density rests on, at least 1: the Krylov run's own, and probes that go on as
+            short chains.
         max_products: Most products of one Krylov run; pairs not converged by then keep their residuals.
         intervals: Measure eigenvalues on held-out samples too; every value of fewer than 20 samples is measured anyway.
+        gauss_newton: Measure the Gauss–Newton part of subsets that are too large for a Gram matrix too, by products.
         layers: Measure the largest eigenvalue of each layer's own block too.
         vectors: Keep the eigenvectors.
         engine: `krylov`, or `pyhessian` for comparison.
@@ -48,6 +50,7 @@ class Settings:
     chains: int = 3
     max_products: int = 300
     intervals: bool = True
+    gauss_newton: bool = False
     layers: bool = False
     vectors: bool = False
     engine: str = "krylov"
@@ -56,7 +59,7 @@ class Settings:
     @property
     def nodes(self) -> int:
         """Most nodes of a density."""
-        return MOST_PAIRS + self.chains * CHAIN
+        return MOST_PAIRS + LONGEST + self.chains * CHAIN
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,10 @@ class SubsetCurvature:
         weights: (m,) their weights.
         density_grid: (G,) eigenvalues at which the density is given.
         density: (G,) smoothed spectral density.
-        density_se: (G,) its standard error over chains.
-        gauss_newton_top: (r,) all eigenvalues of the Gauss–Newton part that can differ from zero, descending, of a
-            small subset.
-        gauss_newton_trace: Their sum.
+        density_se: (G,) its error, over chains and of one node less in each.
+        gauss_newton_top: (r,) eigenvalues of the Gauss–Newton part, descending: of a small subset all that can differ
+            from zero, of another the k largest where they were asked for.
+        gauss_newton_trace: Its trace.
         gauss_newton_rest: ‖H − G‖.
         layer_top: (L,) largest eigenvalue of each layer's own block.
         noise_floor: |vᵀ(H_measured − H_float64)v| at the bottom vector, on at most 256 samples.

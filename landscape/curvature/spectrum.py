@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.curvature.density import spectral_density
-from landscape.curvature.gauss_newton import gauss_newton_spectrum, is_small
+from landscape.curvature.gauss_newton import gauss_newton_ends, gauss_newton_spectrum, is_small
 from landscape.curvature.held_out import FEWEST, held_out, padded
 from landscape.curvature.krylov import Ends, Goal, both_ends, random_signs, warm_start
 from landscape.curvature.layers import layer_tops, layers
@@ -91,7 +91,7 @@ def _measure(
         "bottom": padded(ends.bottom, settings.bottom),
         "bottom_residual": padded(ends.bottom_residual, settings.bottom),
     }
-    found |= _sums(hessian, ends, settings, like, probed)
+    found |= _sums(hessian, ends, settings, like, probed, own=warm is None and not ends.space.compressed)
     scaled = _scaled(hessian, like, goal, seed)
     found |= {"top_scaled": float(scaled.top[0]), "top_scaled_residual": float(scaled.top_residual[0])}
     judged, spent = _judge(hessians, subset, hessian, ends, goal, seed)
@@ -100,8 +100,12 @@ def _measure(
         interval, more = held_out(hessians, subset, ends, seed=_seed(seed, "halves", subset.name))
         found["held_out"] = interval.padded(settings.top, settings.bottom)
         spent += more
+    part, apart = None, _seed(seed, "rest", subset.name)
     if is_small(subject, subset):
-        part = gauss_newton_spectrum(hessians, subset, hessian, _seed(seed, "rest", subset.name))
+        part = gauss_newton_spectrum(hessians, subset, hessian, apart)
+    elif settings.gauss_newton:
+        part = gauss_newton_ends(hessians, subset, hessian, settings.top, settings.probes, apart)
+    if part is not None:
         found |= {"gauss_newton_top": part.values, "gauss_newton_trace": part.trace, "gauss_newton_rest": part.rest}
     if settings.layers:
         blocks = list(layers(subject).values())
@@ -115,9 +119,9 @@ def _measure(
 
 
 def _sums(
-    hessian: LossHessian, ends: Ends, settings: Settings, like: Tensor, probed: Sequence[Tensor] | None
+    hessian: LossHessian, ends: Ends, settings: Settings, like: Tensor, probed: Sequence[Tensor] | None, *, own: bool
 ) -> dict[str, Any]:
-    """Trace, norms and density: what random probes say of the whole spectrum."""
+    """Trace, norms and density: what random vectors say of the whole spectrum, `own` that of the Krylov space too."""
     space = ends.space
     starts = [probe(space.size, settings.seed, i).to(like) for i in range(settings.probes)]
     if space.applied == space.size:
@@ -126,8 +130,8 @@ def _sums(
     trace = estimate_trace(
         hessian, space, seed=settings.seed, probes=settings.probes, half_width=settings.trace_width, known=products
     )
-    chains = zip(starts[: settings.chains], products, strict=False)
-    density = spectral_density(hessian, space, chains, steps=CHAIN)
+    chains = zip(starts[: max(1, settings.chains - own)], products, strict=False)
+    density = spectral_density(hessian, space, chains, steps=CHAIN, own=own)
     rank = (density.absolute / trace.frobenius) ** 2 if trace.frobenius else 0.0
     relative = np.hypot(
         density.absolute_error / (density.absolute or 1), trace.frobenius_error / (trace.frobenius or 1)
@@ -204,7 +208,7 @@ def _rows(vectors: Tensor, count: int) -> Tensor:
 def _seed(seed: int, role: str, name: str) -> int:
     """Random numbers of one purpose: independent of those of any other, and of the order of the work."""
     digest = hashlib.sha256(f"{seed}/{role}/{name}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")
+    return int.from_bytes(digest[:5], "big")  # a probe takes 20 bits more, of 64
 
 
 def _generator(seed: int, role: str, name: str) -> torch.Generator:

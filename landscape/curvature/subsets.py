@@ -55,10 +55,14 @@ def check(settings: Settings) -> None:
         if getattr(settings, name) < least:
             option = f"--{name.replace('_', '-')}"
             raise InputError(f"{option} {getattr(settings, name)} is too small: give {least} or more")
+    if settings.seed >= 1 << 40:
+        raise InputError(f"--seed {settings.seed} is too large: give a number below {1 << 40}")
     if settings.engine not in ENGINES:
         raise one_of("engine", settings.engine, ENGINES)
-    if settings.engine == "pyhessian" and settings.layers:
-        raise InputError("--engine pyhessian measures no layers: leave --layers out")
+    for option in ("layers", "gauss_newton"):
+        if settings.engine == "pyhessian" and getattr(settings, option):
+            option = f"--{option.replace('_', '-')}"
+            raise InputError(f"--engine pyhessian knows no {option}: leave {option} out")
     if not 0 <= settings.trace_width < 1:
         raise InputError(f"--trace-width {settings.trace_width:g} is no share: give a number such as 0.05, or 0")
     if not 0 < settings.tol < 1:

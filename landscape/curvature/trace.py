@@ -10,6 +10,7 @@ between subsets share the probes' noise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -104,7 +105,7 @@ def estimate_trace(
         space: A Krylov space of H whose start did not depend on the probes.
         seed: Of the probes.
         probes: How many at least.
-        half_width: Go on, half as many again each time, until the 95 % half-width is below this share of the trace.
+        half_width: Go on until the 95 % half-width is below this share of the trace.
         most: How many at most.
         known: Hz of the first few probes, where they are known already.
 
@@ -117,7 +118,9 @@ def estimate_trace(
         enough = trace.half_width <= half_width * abs(trace.value) or not half_width
         if trace.probes >= min(probes, most) and (enough or trace.probes >= most):
             break
-        wanted = probes if trace.probes < probes else trace.probes + (trace.probes + 1) // 2
+        far = trace.half_width / abs(half_width * trace.value) if half_width * trace.value else 1.5
+        more = min(1.5, max(1.1, far**2))  # as many again as the error asks for, which so few probes know roughly
+        wanted = probes if trace.probes < probes else math.ceil(trace.probes * more)
         for index in range(trace.probes, min(wanted, most)):
             z = probe(space.size, seed, index).to(like)
             estimate.add(z, known[index] if index < len(known) else matvec(z))

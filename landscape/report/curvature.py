@@ -47,7 +47,7 @@ CURVATURE = (
     ),
     Measure(
         "effective_rank", "Effective rank", "Eff. rank", "log", "Curvature",
-        "how many eigenvalues carry the spectrum: (Σ|λ|)² / Σλ²",
+        "how many eigenvalues carry the spectrum: (Σ|λ|)² / Σλ²", _PROBES,
     ),
     Measure(
         "scaled", "Top eigenvalue of |w|H|w|", "λ₁ scaled", "log", "Curvature",
@@ -79,8 +79,7 @@ CURVATURE = (
 
 _PLAIN = {
     "scaled": "top_scaled", "gradient": "gradient_norm", "loss": "loss", "temperature": "temperature",
-    "effective_rank": "effective_rank", "gauss_newton_trace": "gauss_newton_trace",
-    "gauss_newton_rest": "gauss_newton_rest",
+    "gauss_newton_trace": "gauss_newton_trace", "gauss_newton_rest": "gauss_newton_rest",
 }  # fmt: skip
 
 
@@ -105,9 +104,9 @@ def read_curvature(measurement: Measurement) -> dict[str, Column]:
         trace, low, high = data["trace"].astype(float), data.get("trace_low"), data.get("trace_high")
         known = low is not None and high is not None
         found["trace"] = Column(trace, low, high) if known else _within(trace, data.get("trace_se"))
-    for key in ("frobenius", "negative_share"):
+    for key, least in (("frobenius", 0.0), ("negative_share", 0.0), ("effective_rank", 1.0)):
         if key in data:
-            found[key] = _within(data[key], data.get(f"{key}_se"), least=0.0)
+            found[key] = _within(data[key], data.get(f"{key}_se"), least=least)
     for key in ("top_held_out", "bottom_held_out"):
         if key in data:
             found[key] = _within(_first(data[key]), _first(data[f"{key}_se"]) if f"{key}_se" in data else None)

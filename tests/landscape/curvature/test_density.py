@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
-from landscape.curvature.density import _chain, _quadrature, smooth, smoothing_grid, spectral_density
+from landscape.curvature.density import _chain, _gauss, _quadrature, smooth, smoothing_grid, spectral_density
 from landscape.curvature.krylov import Goal, both_ends, random_signs
 from landscape.curvature.trace import probe
 
@@ -15,7 +17,7 @@ BULK = np.r_[np.linspace(-2, 3, 300), np.zeros(100)]
 SPECTRUM = np.r_[BULK, 100, 50, 20, -15]
 
 
-def measured(spectrum: np.ndarray, *, chains: int = 3, steps: int = 8, seed: int = 0):
+def measured(spectrum: np.ndarray, *, chains: int = 3, steps: int = 8, seed: int = 0, own: bool = False):
     h = torch.as_tensor(spectrum)
     made = []
 
@@ -27,7 +29,7 @@ def measured(spectrum: np.ndarray, *, chains: int = 3, steps: int = 8, seed: int
     ends = both_ends(matvec, random_signs(len(h), generator).double(), Goal(3, 1, tol=1e-6), generator)
     made.clear()
     starts = [probe(len(h), seed, i).double() for i in range(chains)]
-    density = spectral_density(matvec, ends.space, [(z, h * z) for z in starts], steps=steps)
+    density = spectral_density(matvec, ends.space, [(z, h * z) for z in starts], steps=steps, own=own)
     return density, len(made)
 
 
@@ -39,6 +41,33 @@ def test_outliers_are_exact_and_the_bulk_is_close():
         assert density.nodes[place] == pytest.approx(value, rel=1e-6)
         assert density.weights[place] == pytest.approx(1 / len(SPECTRUM))
     assert wasserstein_distance(density.nodes, SPECTRUM, density.weights) < 0.2  # of a bulk 5 wide
+
+
+def test_the_space_itself_is_one_more_chain_without_a_product():
+    apart = []
+    for seed in range(10):
+        density, spent = measured(SPECTRUM, chains=2, seed=seed, own=True)
+        assert spent == 2 * 7 and density.weights.sum() == pytest.approx(1)
+        apart.append(wasserstein_distance(density.nodes, SPECTRUM, density.weights))
+        assert np.isfinite(measured(SPECTRUM, chains=1, seed=seed, own=True)[0].errors).all()
+    others = [
+        wasserstein_distance(d.nodes, SPECTRUM, d.weights)
+        for d, _ in (measured(SPECTRUM, chains=2, seed=s) for s in range(10))
+    ]
+    assert np.mean(apart) < np.mean(others)
+
+
+@given(st.lists(st.floats(-10, 10), min_size=2, max_size=12, unique=True), st.data())
+def test_a_shorter_rule_is_the_gauss_quadrature_of_the_longer(nodes, data):
+    """m nodes integrate degree 2m − 1 exactly."""
+    nodes = np.sort(nodes)
+    weights = np.array(data.draw(st.lists(st.floats(0.01, 1), min_size=len(nodes), max_size=len(nodes))))
+    weights /= weights.sum()
+    count = data.draw(st.integers(1, len(nodes) - 1))
+    fewer, shares = _gauss((nodes, weights), count)
+    assert len(fewer) == count
+    for power in range(2 * count):
+        assert shares @ fewer**power == pytest.approx(weights @ nodes**power, rel=1e-6, abs=1e-8 * 10**power)
 
 
 def raw(spectrum, start, steps):
@@ -65,6 +94,17 @@ def test_sums_and_their_errors():
         share = -SPECTRUM[SPECTRUM < 0].sum() / np.abs(SPECTRUM).sum()
         shares.append(abs(density.negative_share - share) <= 4.3 * density.negative_share_error)  # t, 2 degrees
     assert np.mean(shares) >= 0.8
+
+
+def test_the_band_holds_the_exact_density():
+    held = []
+    for seed in range(30):
+        density, _ = measured(SPECTRUM, seed=seed)
+        _, width = smoothing_grid(density.nodes)
+        exact = smooth(SPECTRUM, np.full(len(SPECTRUM), 1 / len(SPECTRUM)), density.grid, width)
+        bulk = (density.grid > -3) & (density.grid < 4)
+        held.append(np.abs(density.values - exact)[bulk] <= 4.3 * density.errors[bulk])  # t, 2 degrees
+    assert np.mean(held) >= 0.8
 
 
 def test_one_chain_has_no_error_and_a_basis_of_the_whole_space_none_at_all():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.curvature.gauss_newton import GaussNewton, gauss_newton_spectrum, is_small
+from landscape.curvature.gauss_newton import GaussNewton, gauss_newton_ends, gauss_newton_spectrum, is_small
 from landscape.curvature.operators import Hessians, Plan
 from landscape.subject import Subset
 from tests.landscape.curvature.oracle import dense, network_in_double, standard, subject
@@ -63,6 +63,18 @@ def test_the_whole_spectrum_of_a_small_class(name, dtype):
     assert found.trace == pytest.approx(np.trace(exact), rel=1e-5)
     rest = np.linalg.norm(dense(standard(), subset)[2] - exact, 2)
     assert found.rest == pytest.approx(rest, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["all", "balanced", "class:0"])
+def test_the_largest_of_any_subset_by_products(name):
+    of = standard(nn.ReLU)
+    subset = next(s for s in of.subsets if s.name == name)
+    hessians = Hessians(of, PLAN)
+    found = gauss_newton_ends(hessians, subset, hessians.of(subset), 3, 8, seed=0)
+    exact = by_hand(of, subset)
+    np.testing.assert_allclose(found.values, np.linalg.eigvalsh(exact)[::-1][:3], rtol=1e-4)
+    assert found.trace == pytest.approx(np.trace(exact), rel=0.05)  # eight deflated probes
+    assert found.rest == pytest.approx(np.linalg.norm(dense(of, subset)[2] - exact, 2), rel=1e-3)
 
 
 def test_it_is_never_negative_where_the_hessian_is():
