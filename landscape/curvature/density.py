@@ -30,7 +30,7 @@ WIDTH = 0.01
 MOST_PAIRS = 48
 """Converged eigenpairs taken out, at most."""
 MANY = 16
-"""A unit vector holds this share of 1/P of random signs, a χ² of one degree, four standard deviations out."""
+"""Random signs hold an eigenvector with 1/P of their square; this many times that would be four deviations out."""
 LONGEST = 48
 """Nodes of one chain, at most."""
 
