@@ -110,7 +110,7 @@ def _announcement(subject: Subject, settings: Settings, plan: Plan, done: int) -
     """What it will cost: a few more products than there are eigenvalues, by what trained networks took."""
     samples = sum(s.measured_count for s in subject.subsets if subject.twin(s) is None)
     products = min(25 + 2 * settings.top + 5 * settings.bottom, subject.size) + settings.probes // 4
-    products += max(1, settings.chains - 1) * (CHAIN - 1)
+    products += (settings.chains - 1) * (CHAIN - 1)
     products += settings.intervals * 3 * (settings.top + settings.bottom)
     products += settings.gauss_newton * (25 + 2 * settings.top + settings.probes)  # of G, and of H − G
     products += settings.layers * 6 * len(layers(subject))

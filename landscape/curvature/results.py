@@ -31,8 +31,8 @@ class Settings:
         tol: A pair has converged when ‖Hv − λv‖ ≤ tol · max(|λ|, τ).
         probes: Random probes of the trace and the Frobenius norm, at least 2.
         trace_width: More probes, up to 256, until the trace's 95 % half-width is below this share of it; 0: no more.
-        chains: Random vectors that the density rests on, at least 1: the Krylov run's own, and probes that go on as
-            short chains.
+        chains: Random vectors that the density and its error rest on, at least 2: the Krylov run's own, and probes
+            that go on as short chains.
         max_products: Most products of one Krylov run; pairs not converged by then keep their residuals.
         intervals: Measure eigenvalues on held-out samples too; every value of fewer than 20 samples is measured anyway.
         gauss_newton: Measure the Gauss–Newton part of subsets that are too large for a Gram matrix too, by products.

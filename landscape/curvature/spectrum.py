@@ -130,7 +130,7 @@ def _sums(
     trace = estimate_trace(
         hessian, space, seed=settings.seed, probes=settings.probes, half_width=settings.trace_width, known=products
     )
-    chains = zip(starts[: max(1, settings.chains - own)], products, strict=False)
+    chains = zip(starts[: settings.chains - own], products, strict=False)
     density = spectral_density(hessian, space, chains, steps=CHAIN, own=own)
     rank = (density.absolute / trace.frobenius) ** 2 if trace.frobenius else 0.0
     relative = np.hypot(

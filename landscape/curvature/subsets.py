@@ -51,7 +51,7 @@ def check(settings: Settings) -> None:
     Raises:
         InputError: One is out of range.
     """
-    for name, least in (("top", 1), ("bottom", 1), ("probes", 2), ("chains", 1), ("max_products", 1), ("seed", 0)):
+    for name, least in (("top", 1), ("bottom", 1), ("probes", 2), ("chains", 2), ("max_products", 1), ("seed", 0)):
         if getattr(settings, name) < least:
             option = f"--{name.replace('_', '-')}"
             raise InputError(f"{option} {getattr(settings, name)} is too small: give {least} or more")

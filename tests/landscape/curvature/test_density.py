@@ -57,6 +57,13 @@ def test_the_space_itself_is_one_more_chain_without_a_product():
     assert np.mean(apart) < np.mean(others)
 
 
+def test_a_bulk_at_zero_is_not_one_converged_pair():
+    """Beside the outliers its residual is nothing, and the space's own chain would lose all of it."""
+    spectrum = np.r_[np.random.RandomState(0).normal(0, 1e-2, 4000), 100, 50, 20, -15]
+    density, _ = measured(spectrum, chains=0, own=True)
+    assert wasserstein_distance(density.nodes, spectrum, density.weights) < 1e-2  # the bulk's deviation
+
+
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=12, unique=True), st.data())
 def test_a_shorter_rule_is_the_gauss_quadrature_of_the_longer(nodes, data):
     """m nodes integrate degree 2m − 1 exactly."""
@@ -85,10 +92,11 @@ def test_a_chain_integrates_polynomials_of_its_start():
         assert weights @ nodes**power == pytest.approx(moment, rel=1e-8, abs=1e-10)
 
 
-def test_sums_and_their_errors():
+@pytest.mark.parametrize(("chains", "own"), [(3, False), (2, True)])
+def test_sums_and_their_errors(chains, own):
     shares = []
     for seed in range(30):
-        density, _ = measured(SPECTRUM, seed=seed)
+        density, _ = measured(SPECTRUM, chains=chains, seed=seed, own=own)
         assert density.weights.sum() == pytest.approx(1)
         assert density.absolute == pytest.approx(np.abs(SPECTRUM).sum(), rel=0.1)
         share = -SPECTRUM[SPECTRUM < 0].sum() / np.abs(SPECTRUM).sum()
@@ -96,10 +104,12 @@ def test_sums_and_their_errors():
     assert np.mean(shares) >= 0.8
 
 
-def test_the_band_holds_the_exact_density():
+@pytest.mark.parametrize(("chains", "own"), [(3, False), (2, True)])
+def test_the_band_holds_the_exact_density(chains, own):
+    """Three nodes are coarse: the spread of the chains alone would hold it at a third of the places."""
     held = []
     for seed in range(30):
-        density, _ = measured(SPECTRUM, seed=seed)
+        density, _ = measured(SPECTRUM, chains=chains, steps=3, seed=seed, own=own)
         _, width = smoothing_grid(density.nodes)
         exact = smooth(SPECTRUM, np.full(len(SPECTRUM), 1 / len(SPECTRUM)), density.grid, width)
         bulk = (density.grid > -3) & (density.grid < 4)
