@@ -108,7 +108,14 @@ def gauss_newton_spectrum(hessians: Hessians, subset: Subset, hessian: LossHessi
 
 
 def gauss_newton_ends(
-    hessians: Hessians, subset: Subset, hessian: LossHessian, top: int, probes: int, seed: int
+    hessians: Hessians,
+    subset: Subset,
+    hessian: LossHessian,
+    top: int,
+    probes: int,
+    seed: int,
+    *,
+    trace: float | None = None,
 ) -> GaussNewtonSpectrum:
     """The largest eigenvalues of G and its trace from products, and how far H is from G: for a subset of any size.
 
@@ -119,6 +126,7 @@ def gauss_newton_ends(
         top: How many eigenvalues.
         probes: Of the trace.
         seed: Of the random starts and the probes.
+        trace: G's trace, where it is known without probes.
 
     Returns:
         The spectrum.
@@ -126,8 +134,9 @@ def gauss_newton_ends(
     product, like = GaussNewton(hessians, subset), hessians.subject.vector()
     generator = torch.Generator().manual_seed(seed)
     ends = both_ends(product, random_signs(len(like), generator).to(like), Goal(top, 0, tol=1e-2), generator)
-    trace = estimate_trace(product, ends.space, seed=seed, probes=probes, half_width=0.0)
-    return GaussNewtonSpectrum(ends.top, trace.value, _rest(hessian, product, like, seed))
+    if trace is None:
+        trace = estimate_trace(product, ends.space, seed=seed, probes=probes).value
+    return GaussNewtonSpectrum(ends.top, trace, _rest(hessian, product, like, seed))
 
 
 def _rest(hessian: Matvec, part: Matvec, like: Tensor, seed: int) -> float:
@@ -146,9 +155,9 @@ def _factor(hessians: Hessians, subset: Subset) -> Tensor:
     def rows(i: int) -> Tensor:
         sample = slice(start + i, start + i + 1)
         logits = subject.network(subject.inputs(sample))
-        root = weights[i] ** 0.5 * _root(subject, logits.detach(), subject.labels[sample])
+        roots = weights[i] ** 0.5 * loss_roots(subject, logits.detach(), subject.labels[sample])
         found = []
-        for direction in root.to(logits):
+        for direction in roots[0].to(logits):
             parts = torch.autograd.grad(logits, parameters, direction[None], retain_graph=True, materialize_grads=True)
             found.append(torch.cat([p.reshape(-1) for p in parts]))
         return torch.stack(found)
@@ -156,12 +165,12 @@ def _factor(hessians: Hessians, subset: Subset) -> Tensor:
     return torch.cat(list(hessians.workers.map(rows, range(subset.measured_count))))
 
 
-def _root(subject: Subject, logits: Tensor, label: Tensor) -> Tensor:
-    """(C, C) float64 symmetric square root of ∇²_z ℓ at one sample's logits (1, C)."""
+def loss_roots(subject: Subject, logits: Tensor, labels: Tensor) -> Tensor:
+    """R with RᵀR = ∇²_z ℓ, (n, C, C) float64 with rows of ascending length, at logits (n, C) and labels (n,)."""
     free = logits.double().requires_grad_()
-    (slope,) = torch.autograd.grad(subject.loss(free, label).sum(), free, create_graph=True)
-    units = torch.eye(logits.shape[1], dtype=torch.float64, device=logits.device)[:, None]
+    (slope,) = torch.autograd.grad(subject.loss(free, labels).sum(), free, create_graph=True)
+    units = torch.eye(logits.shape[1], dtype=torch.float64, device=logits.device)[:, None].expand(-1, len(logits), -1)
     (curvature,) = torch.autograd.grad(slope, free, units, is_grads_batched=True)
-    values, vectors = torch.linalg.eigh(curvature[:, 0])
-    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-    return root
+    values, vectors = torch.linalg.eigh(curvature.transpose(0, 1))
+    roots: Tensor = values.clamp(min=0).sqrt()[:, :, None] * vectors.mT
+    return roots

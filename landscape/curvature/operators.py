@@ -109,7 +109,7 @@ class Hessians:
 
 @dataclass(frozen=True)
 class Batches:
-    """The rows in chunks of nearly equal size: a ragged last one would cost a launch for a few samples."""
+    """The rows in chunks of nearly equal size, as many for each worker: a ragged last one would keep the others waiting."""
 
     subject: Subject
     rows: slice
@@ -119,7 +119,10 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         """One batch after the other."""
         rows = range(self.rows.start, self.rows.stop, self.rows.step or 1)
-        size = math.ceil(len(rows) / math.ceil(len(rows) / self.plan.chunk))
+        count = math.ceil(len(rows) / self.plan.chunk)
+        if count > 1:
+            count = math.ceil(count / self.plan.workers) * self.plan.workers
+        size = math.ceil(len(rows) / count)
         for begin in range(0, len(rows), size):
             some = rows[begin : begin + size]
             part = slice(some.start, some.stop, some.step)

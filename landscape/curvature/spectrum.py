@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.curvature.density import spectral_density
+from landscape.curvature.exact_trace import SampledTrace, sampled_trace
 from landscape.curvature.gauss_newton import gauss_newton_ends, gauss_newton_spectrum, is_small
 from landscape.curvature.held_out import FEWEST, held_out, padded
 from landscape.curvature.krylov import Ends, Goal, both_ends, random_signs, warm_start
@@ -91,7 +92,9 @@ def _measure(
         "bottom": padded(ends.bottom, settings.bottom),
         "bottom_residual": padded(ends.bottom_residual, settings.bottom),
     }
-    found |= _sums(hessian, ends, settings, like, probed, own=warm is None and not ends.space.compressed)
+    direct = sampled_trace(hessians, subset, seed=_seed(seed, "trace", subset.name), half_width=settings.trace_width)
+    own = warm is None and not ends.space.compressed
+    found |= _sums(hessian, ends, settings, like, probed, direct, own=own)
     scaled = _scaled(hessian, like, goal, seed)
     found |= {"top_scaled": float(scaled.top[0]), "top_scaled_residual": float(scaled.top_residual[0])}
     judged, spent = _judge(hessians, subset, hessian, ends, goal, seed)
@@ -104,7 +107,8 @@ def _measure(
     if is_small(subject, subset):
         part = gauss_newton_spectrum(hessians, subset, hessian, apart)
     elif settings.gauss_newton:
-        part = gauss_newton_ends(hessians, subset, hessian, settings.top, settings.probes, apart)
+        trace = direct.value if direct is not None else None
+        part = gauss_newton_ends(hessians, subset, hessian, settings.top, settings.probes, apart, trace=trace)
     if part is not None:
         found |= {"gauss_newton_top": part.values, "gauss_newton_trace": part.trace, "gauss_newton_rest": part.rest}
     if settings.layers:
@@ -119,7 +123,14 @@ def _measure(
 
 
 def _sums(
-    hessian: LossHessian, ends: Ends, settings: Settings, like: Tensor, probed: Sequence[Tensor] | None, *, own: bool
+    hessian: LossHessian,
+    ends: Ends,
+    settings: Settings,
+    like: Tensor,
+    probed: Sequence[Tensor] | None,
+    direct: SampledTrace | None,
+    *,
+    own: bool,
 ) -> dict[str, Any]:
     """Trace, norms and density: what random vectors say of the whole spectrum, `own` that of the Krylov space too."""
     space = ends.space
@@ -127,22 +138,24 @@ def _sums(
     if space.applied == space.size:
         starts = []  # the basis holds everything
     products = list(hessian.block(torch.stack(starts))) if starts and not probed else list(probed or ())
-    trace = estimate_trace(
-        hessian, space, seed=settings.seed, probes=settings.probes, half_width=settings.trace_width, known=products
+    width = settings.trace_width if direct is None else 0.0
+    probing = estimate_trace(
+        hessian, space, seed=settings.seed, probes=settings.probes, half_width=width, known=products
     )
+    trace = direct or probing
     chains = zip(starts[: settings.chains - own], products, strict=False)
     density = spectral_density(hessian, space, chains, steps=CHAIN, own=own)
-    rank = (density.absolute / trace.frobenius) ** 2 if trace.frobenius else 0.0
+    rank = (density.absolute / probing.frobenius) ** 2 if probing.frobenius else 0.0
     relative = np.hypot(
-        density.absolute_error / (density.absolute or 1), trace.frobenius_error / (trace.frobenius or 1)
+        density.absolute_error / (density.absolute or 1), probing.frobenius_error / (probing.frobenius or 1)
     )
     return {
         "trace": trace.value,
         "trace_se": trace.error,
         "trace_low": trace.value - trace.half_width,
         "trace_high": trace.value + trace.half_width,
-        "frobenius": trace.frobenius,
-        "frobenius_se": trace.frobenius_error,
+        "frobenius": probing.frobenius,
+        "frobenius_se": probing.frobenius_error,
         "effective_rank": rank,
         "effective_rank_se": float(2 * rank * relative),
         "negative_share": density.negative_share,

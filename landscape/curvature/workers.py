@@ -21,8 +21,8 @@ class Workers:
     """Maps a function over items in order, some at a time.
 
     Convolutions of small networks are too short to be split: two threads inside them took 1.8 ms a sample of a
-    product where two threads side by side took 0.65 (three-block `cnn`, two busy cores). Each operation then runs on
-    one thread, so results do not depend on how many workers there are.
+    product where two threads side by side took 0.65 (three-block `cnn`, two busy cores). A batch that has nobody beside
+    it is the calling thread's, with all threads inside its operations: 0.35 instead of 0.58 s (77 images, ResNet-32).
 
     Args:
         count: Threads; 1 works in the calling thread with whatever threads its operations use.
@@ -66,10 +66,20 @@ class Workers:
         if self.count == 1:
             yield from map(function, items)
             return
+        items = iter(items)
+        first = list(itertools.islice(items, 2))
+        threads = torch.get_num_threads()
+        if len(first) == 1:
+            torch.set_num_threads(self.count)
+            try:
+                result = function(first[0])
+            finally:
+                torch.set_num_threads(threads)
+            yield result
+            return
+        items = itertools.chain(first, items)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.count, "product", initializer=_alone)
-        threads = torch.get_num_threads()
-        items = iter(items)
         try:
             while window := list(itertools.islice(items, self.count)):
                 yield from list(self._pool.map(function, window))

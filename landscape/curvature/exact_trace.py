@@ -1,0 +1,114 @@
+"""The trace of a Hessian from gradients of samples, without probes, where the network allows it.
+
+H = G + Σ_i w_i Σ_c ∂ℓ_i/∂z_c ∇²z_c. Where every logit is affine in each parameter tensor by itself the second part has
+no diagonal, and tr H = tr G = Σ_i w_i ‖R_iJ_i‖² (Frobenius) with R_iᵀR_i = ∇²_z ℓ_i: squared norms of C − 1 gradients a
+sample, for which backward passes to the layers' outputs are enough (Goodfellow, arXiv:1510.01799).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from landscape.curvature.affine import affine_layers
+from landscape.curvature.gauss_newton import loss_roots
+from landscape.curvature.krylov import random_signs
+from landscape.curvature.operators import Batches, Hessians
+from landscape.subject import Batch, Subject, Subset
+
+LARGEST_CLASSES = 128
+"""Beyond it ∇²_z ℓ, (C, C) a sample, is not made."""
+MIXTURES = 32
+"""Random mixtures of a sample's C − 1 gradients that stand for all of them where those are more."""
+HELD_BYTES = 128 << 20
+"""For all layers of a batch."""
+NEGLIGIBLE = 1e-12
+
+
+@dataclass(frozen=True)
+class SampledTrace:
+    """A trace from gradients of samples.
+
+    Attributes:
+        value: tr H.
+        error: Its standard error; 0 when all gradients of every sample took part.
+        half_width: Of its 95 % t-interval.
+    """
+
+    value: float
+    error: float
+    half_width: float
+
+
+def sampled_trace(hessians: Hessians, subset: Subset, *, seed: int, half_width: float) -> SampledTrace | None:
+    """The trace of a subset's Hessian, exact up to 33 classes.
+
+    Args:
+        hessians: The subject and who computes its samples.
+        subset: The subset.
+        seed: Of the mixtures where there are more classes.
+        half_width: All gradients take part if mixtures leave a 95 % half-width beyond this share of the trace; not
+            if 0.
+
+    Returns:
+        The trace; None where it takes probes, for the network is not known to be affine in each of its parameter
+        tensors, or has too many classes.
+    """
+    subject = hessians.subject
+    chunk = _chunk(subject) if subject.classes <= LARGEST_CLASSES else 0
+    if not chunk:
+        return None
+    plan = replace(hessians.plan, chunk=min(chunk, hessians.plan.chunk))
+    batches = Batches(subject, subject.rows(subset), subject.weights(subset).to(subject.dtype), plan)
+    if subject.classes > MIXTURES + 1:
+        totals = _totals(hessians, batches, seed)
+        error = float(totals.std(ddof=1) / np.sqrt(len(totals)))
+        found = SampledTrace(float(totals.mean()), error, float(stats.t.ppf(0.975, len(totals) - 1)) * error)
+        if not half_width or found.half_width <= half_width * found.value:
+            return found
+    return SampledTrace(float(_totals(hessians, batches, None).sum()), 0.0, 0.0)
+
+
+def _chunk(subject: Subject) -> int:
+    """Samples at a time; 0 where the network does not allow it."""
+    layers = affine_layers(subject.network(subject.inputs(slice(0, 2))), list(subject.parameters.values()))
+    held = sum(layer.norms(subject.classes)[1] for layer in layers or ()) * torch.finfo(subject.dtype).bits // 8
+    return max(1, HELD_BYTES * min(2, len(subject.labels)) // max(held, 1)) if layers is not None else 0
+
+
+def _totals(hessians: Hessians, batches: Batches, seed: int | None) -> np.ndarray:
+    """Σ_i w_i ‖J_iᵀr_ik‖² for each k: of every row r_ik of R_i, or of random mixtures of them."""
+
+    def totals(item: tuple[int, Batch]) -> Tensor:
+        index, batch = item
+        logits = subject.network(batch.inputs)
+        roots = loss_roots(subject, logits.detach(), batch.labels).transpose(0, 1)
+        if seed is not None:
+            generator = torch.Generator().manual_seed((seed << 20) + index)
+            signs = random_signs(MIXTURES * roots[..., 0].numel(), generator).to(roots)
+            roots = torch.einsum("kcn,cnz->knz", signs.view(MIXTURES, *roots.shape[:2]), roots)
+        return torch.stack([squares @ batch.weights.double() for squares in _squares(subject, logits, roots)])
+
+    subject = hessians.subject
+    shares = list(hessians.workers.map(totals, enumerate(batches)))
+    return np.asarray(torch.stack(shares).sum(0).cpu())
+
+
+def _squares(subject: Subject, logits: Tensor, directions: Tensor) -> Iterator[Tensor]:
+    """(n,) float64 squared norms of the gradients of each sample's logits along each direction, (k, n, C)."""
+    layers = affine_layers(logits, list(subject.parameters.values()))
+    assert layers is not None
+    edges, norms = [layer.edge for layer in layers], [layer.norms(len(directions))[0] for layer in layers]
+    least = NEGLIGIBLE * directions.square().sum(2).max()
+    for direction in directions:
+        squares = torch.zeros(len(logits), dtype=torch.float64, device=logits.device)
+        if bool((direction.square().sum(1) > least).any()):  # of C rows one is zero
+            gradients = torch.autograd.grad(logits, edges, direction.to(logits), retain_graph=True)
+            for norm, gradient in zip(norms, gradients, strict=True):
+                squares += norm(gradient)
+        yield squares
