@@ -14,6 +14,7 @@ from foundation.errors import InputError
 from foundation.progress import Progress
 from foundation.provenance import provenance
 from landscape.checkpoints import Opened, add_arguments, open_arguments
+from landscape.curvature.exact_trace import backward_passes
 from landscape.curvature.layers import layers
 from landscape.curvature.operators import Plan
 from landscape.curvature.plan import choose_plan
@@ -111,6 +112,7 @@ def _announcement(subject: Subject, settings: Settings, plan: Plan, done: int) -
     samples = sum(s.measured_count for s in subject.subsets if subject.twin(s) is None)
     products = min(25 + 2 * settings.top + 5 * settings.bottom, subject.size) + settings.probes // 4
     products += (settings.chains - 1) * (CHAIN - 1)
+    products += backward_passes(subject) // 2
     products += settings.intervals * 3 * (settings.top + settings.bottom)
     products += settings.gauss_newton * (25 + 2 * settings.top + settings.probes)  # of G, and of H − G
     products += settings.layers * 6 * len(layers(subject))
@@ -128,7 +130,8 @@ def _table(subject: Subject, result: HessianResult) -> str:
         f"{'subset':<12}{'n':>6}{'loss':>10}{'‖∇L‖':>10}{'λ_top':>11}{'λ_bottom':>11}{'trace ± 95 %':>20}  verdict"
     ]
     for subset, c in zip(subject.subsets, result.curvatures, strict=True):
-        trace = f"{c.trace:.4g} ± {(c.trace_high - c.trace_low) / 2:.2g}"
+        half = (c.trace_high - c.trace_low) / 2
+        trace = f"{c.trace:.4g} ± {half:.2g}" if half else f"{c.trace:.4g} exactly"
         lines.append(
             f"{subset.label[:11]:<12}{subset.measured_count:>6}{c.loss:>10.4f}{c.gradient_norm:>10.3g}{c.top[0]:>11.4g}"
             f"{c.bottom[0]:>11.4g}{trace:>20}  {c.verdict}{'' if c.converged else ' (not converged)'}"
@@ -183,10 +186,12 @@ def build_parser() -> Parser:
     much.add_argument("--top", type=int, default=default.top, help="largest eigenvalues of each subset")
     much.add_argument("--bottom", type=int, default=default.bottom, help="smallest eigenvalues of each subset")
     much.add_argument("--tol", type=float, default=default.tol, help="relative residual of a converged eigenvalue")
-    much.add_argument("--probes", type=int, default=default.probes, help="random probes of the trace")
+    much.add_argument(
+        "--probes", type=int, default=default.probes, help="random probes of ‖H‖, and of a trace that takes them"
+    )
     much.add_argument(
         "--trace-width", type=float, default=default.trace_width,
-        help="probe on until the trace's 95 %% half-width is below this share of it, such as 0.05 (0: --probes only)",
+        help="work on until the 95 %% half-width of a trace that is not exact is below this share of it, such as 0.05",
     )  # fmt: skip
     much.add_argument(
         "--chains", type=int, default=default.chains, help="random vectors that the density and its error rest on"

@@ -33,7 +33,7 @@ _COLUMNS: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
     ("top_scaled", "top_scaled", (), "", "largest eigenvalue of diag|w| H diag|w|"),
     ("top_scaled_residual", "top_scaled_residual", (), "", "its residual"),
     ("trace", "trace", (), "", "trace of the Hessian"),
-    ("trace_se", "trace_se", (), "", "standard error of the trace"),
+    ("trace_se", "trace_se", (), "", "standard error of the trace; 0 where it is exact"),
     ("trace_low", "trace_low", (), "", "lower end of the trace's 95 % t-interval"),
     ("trace_high", "trace_high", (), "", "upper end of the trace's 95 % t-interval"),
     ("frobenius", "frobenius", (), "", "Frobenius norm of the Hessian"),

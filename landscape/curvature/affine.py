@@ -3,7 +3,7 @@
 Convolutions, linear layers and BatchNorms in evaluation mode multiply what comes before them by a parameter that
 appears nowhere else, and ReLU, pooling and addition are linear wherever they can be differentiated. With all other
 tensors held, a logit of such a network is affine in any one of them, so that the diagonal blocks of its second
-derivatives vanish (Botev, Ritter and Barber, ICML 2017, section 3). An operation that is not known here, or that
+derivatives vanish (Botev, Ritter and Barber, ICML 2017). An operation that is not known here, or that
 multiplies a parameter by a function of itself, makes the answer no.
 """
 

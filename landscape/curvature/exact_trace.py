@@ -15,18 +15,20 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from landscape.curvature.affine import affine_layers
+from landscape.curvature.affine import Layer, affine_layers
 from landscape.curvature.gauss_newton import loss_roots
 from landscape.curvature.krylov import random_signs
 from landscape.curvature.operators import Batches, Hessians
 from landscape.subject import Batch, Subject, Subset
 
 LARGEST_CLASSES = 128
-"""Beyond it ∇²_z ℓ, (C, C) a sample, is not made."""
+"""Beyond it ∇²_z ℓ, (C, C) a sample, is not made, and the trace takes probes."""
 MIXTURES = 32
 """Random mixtures of a sample's C − 1 gradients that stand for all of them where those are more."""
 HELD_BYTES = 128 << 20
 """For all layers of a batch."""
+FEW = 2
+"""Samples on which the network is looked at."""
 NEGLIGIBLE = 1e-12
 
 
@@ -60,10 +62,12 @@ def sampled_trace(hessians: Hessians, subset: Subset, *, seed: int, half_width: 
         tensors, or has too many classes.
     """
     subject = hessians.subject
-    chunk = _chunk(subject) if subject.classes <= LARGEST_CLASSES else 0
-    if not chunk:
+    layers = _layers(subject)
+    if layers is None:
         return None
-    plan = replace(hessians.plan, chunk=min(chunk, hessians.plan.chunk))
+    held = sum(layer.norms(subject.classes)[1] for layer in layers) * torch.finfo(subject.dtype).bits // 8
+    room = HELD_BYTES * min(FEW, len(subject.labels)) // max(held, 1)
+    plan = replace(hessians.plan, chunk=max(1, min(room, hessians.plan.chunk)))
     batches = Batches(subject, subject.rows(subset), subject.weights(subset).to(subject.dtype), plan)
     if subject.classes > MIXTURES + 1:
         totals = _totals(hessians, batches, seed)
@@ -74,11 +78,16 @@ def sampled_trace(hessians: Hessians, subset: Subset, *, seed: int, half_width: 
     return SampledTrace(float(_totals(hessians, batches, None).sum()), 0.0, 0.0)
 
 
-def _chunk(subject: Subject) -> int:
-    """Samples at a time; 0 where the network does not allow it."""
-    layers = affine_layers(subject.network(subject.inputs(slice(0, 2))), list(subject.parameters.values()))
-    held = sum(layer.norms(subject.classes)[1] for layer in layers or ()) * torch.finfo(subject.dtype).bits // 8
-    return max(1, HELD_BYTES * min(2, len(subject.labels)) // max(held, 1)) if layers is not None else 0
+def backward_passes(subject: Subject) -> int:
+    """Passes to the layers' outputs that such a trace takes, each about half a product; 0 where it takes probes."""
+    return 0 if _layers(subject) is None else min(subject.classes - 1, MIXTURES)
+
+
+def _layers(subject: Subject) -> list[Layer] | None:
+    """The layers on the first few samples, which say whether the network allows it."""
+    if subject.classes > LARGEST_CLASSES:
+        return None
+    return affine_layers(subject.network(subject.inputs(slice(0, FEW))), list(subject.parameters.values()))
 
 
 def _totals(hessians: Hessians, batches: Batches, seed: int | None) -> np.ndarray:

@@ -109,7 +109,7 @@ class Hessians:
 
 @dataclass(frozen=True)
 class Batches:
-    """The rows in chunks of nearly equal size, as many for each worker: a ragged last one would keep the others waiting."""
+    """The rows in chunks of nearly equal size, as many for each worker: a ragged last one would keep others waiting."""
 
     subject: Subject
     rows: slice

@@ -29,8 +29,9 @@ class Settings:
         top: k, how many of the largest eigenvalues.
         bottom: k', how many of the smallest.
         tol: A pair has converged when ‖Hv − λv‖ ≤ tol · max(|λ|, τ).
-        probes: Random probes of the trace and the Frobenius norm, at least 2.
-        trace_width: More probes, up to 256, until the trace's 95 % half-width is below this share of it; 0: no more.
+        probes: Random probes of the Frobenius norm, and of a trace that takes probes, at least 2.
+        trace_width: Work on until a trace's 95 % half-width is below this share of it, with 256 probes at most; 0: no
+            more. Most networks' traces are exact (`exact_trace`).
         chains: Random vectors that the density and its error rest on, at least 2: the Krylov run's own, and probes
             that go on as short chains.
         max_products: Most products of one Krylov run; pairs not converged by then keep their residuals.
@@ -79,7 +80,7 @@ class SubsetCurvature:
         top_scaled: Largest eigenvalue of diag|w| H diag|w|, comparable across heads and weight decay.
         top_scaled_residual: Its residual.
         trace: tr H.
-        trace_se: Standard error of the trace.
+        trace_se: Standard error of the trace; 0 where it is exact.
         trace_low: Lower end of its 95 % interval.
         trace_high: Upper end.
         frobenius: ‖H‖, Frobenius.

@@ -39,7 +39,7 @@ CURVATURE = (
     ),
     Measure(
         "trace", "Hessian trace", "Trace", "signed", "Curvature",
-        "sum of all eigenvalues: mean curvature times the number of parameters", _PROBES,
+        "sum of all eigenvalues: mean curvature times the number of parameters", f"{_PROBES}; no bar where it is exact",
     ),
     Measure(
         "frobenius", "Frobenius norm ‖H‖", "‖H‖", "log", "Curvature",
@@ -102,8 +102,10 @@ def read_curvature(measurement: Measurement) -> dict[str, Column]:
         found["ratio"] = Column(np.where(found["top"].value > 0, ratio, np.nan))
     if "trace" in data:
         trace, low, high = data["trace"].astype(float), data.get("trace_low"), data.get("trace_high")
-        known = low is not None and high is not None
-        found["trace"] = Column(trace, low, high) if known else _within(trace, data.get("trace_se"))
+        if low is not None and high is not None:
+            found["trace"] = Column(trace, *(np.where(low < high, end, np.nan) for end in (low, high)))
+        else:
+            found["trace"] = _within(trace, data.get("trace_se"))
     for key, least in (("frobenius", 0.0), ("negative_share", 0.0), ("effective_rank", 1.0)):
         if key in data:
             found[key] = _within(data[key], data.get(f"{key}_se"), least=least)

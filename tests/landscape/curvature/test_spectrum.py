@@ -13,6 +13,7 @@ from landscape.curvature.layers import layers
 from landscape.curvature.operators import Plan
 from landscape.curvature.results import NEGATIVE, NONE_FOUND, UNDECIDED, Settings
 from landscape.curvature.subsets import HessianResult, measure_hessian
+from landscape.curvature.workers import Workers
 from landscape.subject import Subject
 from tests.landscape.curvature.oracle import COUNTS, dense, network, samples, standard, subject
 
@@ -168,6 +169,17 @@ def test_what_is_known_already_is_not_measured_again_and_the_rest_is_the_same(kn
         np.testing.assert_array_equal(one.top, other.top)
         np.testing.assert_array_equal(one.density, other.density)
         assert (one.trace, one.trace_se, one.top_scaled) == (other.trace, other.trace_se, other.top_scaled)
+
+
+def test_a_batch_with_nobody_beside_it_has_all_threads():
+    before, workers = torch.get_num_threads(), Workers(3)
+    with workers.alone(1000):
+        assert list(workers.map(lambda _: torch.get_num_threads(), [0])) == [3]
+        assert list(workers.map(lambda _: torch.get_num_threads(), range(4))) == [1] * 4
+        with pytest.raises(ZeroDivisionError):
+            list(workers.map(lambda x: 1 / x, [0]))
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
 
 
 def test_the_threads_of_the_caller_are_put_back():
