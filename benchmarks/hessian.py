@@ -40,7 +40,7 @@ from foundation.command import Parser, run
 from foundation.devices import describe_device
 from landscape.checkpoints import open_checkpoint
 from landscape.curvature.density import Density, spectral_density
-from landscape.curvature.exact_trace import sampled_trace
+from landscape.curvature.direct_trace import direct_trace
 from landscape.curvature.krylov import Ends, Goal, Matvec, both_ends, random_signs
 from landscape.curvature.operators import Hessians, Plan
 from landscape.curvature.plan import choose_plan
@@ -147,7 +147,7 @@ class Contest:
         hessian = self.hessians.of(of.subset)
         generator = torch.Generator().manual_seed(1)
         ends = both_ends(hessian, random_signs(self.subject.size, generator), Goal(5, 1, tol=3e-2), generator)
-        trace = sampled_trace(self.hessians, of.subset, seed=1, half_width=WIDTH)
+        trace = direct_trace(self.hessians, of.subset, seed=1, half_width=WIDTH)
         assert trace is not None
         probes = torch.stack([probe(self.subject.size, 1, i) for i in range(2)])
         density = _density(hessian, ends, probes, hessian.block(probes), CHAIN)

@@ -14,7 +14,7 @@ from foundation.errors import InputError
 from foundation.progress import Progress
 from foundation.provenance import provenance
 from landscape.checkpoints import Opened, add_arguments, open_arguments
-from landscape.curvature.exact_trace import backward_passes
+from landscape.curvature.direct_trace import backward_passes
 from landscape.curvature.layers import layers
 from landscape.curvature.operators import Plan
 from landscape.curvature.plan import choose_plan

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.curvature.density import spectral_density
-from landscape.curvature.exact_trace import SampledTrace, sampled_trace
+from landscape.curvature.direct_trace import DirectTrace, direct_trace
 from landscape.curvature.gauss_newton import gauss_newton_ends, gauss_newton_spectrum, is_small
 from landscape.curvature.held_out import FEWEST, held_out, padded
 from landscape.curvature.krylov import Ends, Goal, both_ends, random_signs, warm_start
@@ -92,7 +92,7 @@ def _measure(
         "bottom": padded(ends.bottom, settings.bottom),
         "bottom_residual": padded(ends.bottom_residual, settings.bottom),
     }
-    direct = sampled_trace(hessians, subset, seed=_seed(seed, "trace", subset.name), half_width=settings.trace_width)
+    direct = direct_trace(hessians, subset, seed=_seed(seed, "trace", subset.name), half_width=settings.trace_width)
     own = warm is None and not ends.space.compressed
     found |= _sums(hessian, ends, settings, like, probed, direct, own=own)
     scaled = _scaled(hessian, like, goal, seed)
@@ -128,7 +128,7 @@ def _sums(
     settings: Settings,
     like: Tensor,
     probed: Sequence[Tensor] | None,
-    direct: SampledTrace | None,
+    direct: DirectTrace | None,
     *,
     own: bool,
 ) -> dict[str, Any]:

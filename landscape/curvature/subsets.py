@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from foundation.errors import InputError, one_of
-from landscape.curvature.exact_trace import backward_passes
+from landscape.curvature.direct_trace import backward_passes
 from landscape.curvature.operators import Hessians, Plan
 from landscape.curvature.peer import measure_by_pyhessian
 from landscape.curvature.plan import choose_plan

@@ -26,14 +26,16 @@ LARGEST_CLASSES = 128
 MIXTURES = 32
 """Random mixtures of a sample's C − 1 gradients that stand for all of them where those are more."""
 HELD_BYTES = 128 << 20
-"""For all layers of a batch."""
+"""For all layers of a batch on a CPU …"""
+ACCELERATOR_HELD_BYTES = 2 << 30
+"""… and on a GPU, which small batches would leave idle."""
 FEW = 2
 """Samples on which the network is looked at."""
 NEGLIGIBLE = 1e-12
 
 
 @dataclass(frozen=True)
-class SampledTrace:
+class DirectTrace:
     """A trace from gradients of samples.
 
     Attributes:
@@ -47,7 +49,7 @@ class SampledTrace:
     half_width: float
 
 
-def sampled_trace(hessians: Hessians, subset: Subset, *, seed: int, half_width: float) -> SampledTrace | None:
+def direct_trace(hessians: Hessians, subset: Subset, *, seed: int, half_width: float) -> DirectTrace | None:
     """The trace of a subset's Hessian, exact up to 33 classes.
 
     Args:
@@ -66,16 +68,17 @@ def sampled_trace(hessians: Hessians, subset: Subset, *, seed: int, half_width: 
     if layers is None:
         return None
     held = sum(layer.norms(subject.classes)[1] for layer in layers) * torch.finfo(subject.dtype).bits // 8
-    room = HELD_BYTES * min(FEW, len(subject.labels)) // max(held, 1)
+    most = HELD_BYTES if subject.device.type == "cpu" else ACCELERATOR_HELD_BYTES
+    room = most * min(FEW, len(subject.labels)) // max(held, 1)
     plan = replace(hessians.plan, chunk=max(1, min(room, hessians.plan.chunk)))
     batches = Batches(subject, subject.rows(subset), subject.weights(subset).to(subject.dtype), plan)
     if subject.classes > MIXTURES + 1:
         totals = _totals(hessians, batches, seed)
         error = float(totals.std(ddof=1) / np.sqrt(len(totals)))
-        found = SampledTrace(float(totals.mean()), error, float(stats.t.ppf(0.975, len(totals) - 1)) * error)
+        found = DirectTrace(float(totals.mean()), error, float(stats.t.ppf(0.975, len(totals) - 1)) * error)
         if not half_width or found.half_width <= half_width * found.value:
             return found
-    return SampledTrace(float(_totals(hessians, batches, None).sum()), 0.0, 0.0)
+    return DirectTrace(float(_totals(hessians, batches, None).sum()), 0.0, 0.0)
 
 
 def backward_passes(subject: Subject) -> int:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 from landscape.curvature.affine import affine_layers
-from landscape.curvature.exact_trace import MIXTURES, sampled_trace
+from landscape.curvature.direct_trace import MIXTURES, direct_trace
 from landscape.curvature.gauss_newton import gauss_newton_spectrum
 from landscape.curvature.matching import tempered
 from landscape.curvature.operators import Hessians, Plan
@@ -28,7 +28,7 @@ HEAD = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
 
 
 def trace(of, name="all", *, half_width=0.0, seed=0, plan=PLAN):
-    return sampled_trace(Hessians(of, plan), named(of, name), seed=seed, half_width=half_width)
+    return direct_trace(Hessians(of, plan), named(of, name), seed=seed, half_width=half_width)
 
 
 def named(of, name):
