@@ -19,6 +19,7 @@ from landscape.curvature.affine import Layer, affine_layers
 from landscape.curvature.gauss_newton import loss_roots
 from landscape.curvature.krylov import random_signs
 from landscape.curvature.operators import Batches, Hessians
+from landscape.curvature.products import out_of_memory
 from landscape.subject import Batch, Subject, Subset
 
 LARGEST_CLASSES = 128
@@ -61,7 +62,7 @@ def direct_trace(hessians: Hessians, subset: Subset, *, seed: int, half_width: f
 
     Returns:
         The trace; None where it takes probes, for the network is not known to be affine in each of its parameter
-        tensors, or has too many classes.
+        tensors, or has too many classes, or memory does not reach for one sample.
     """
     subject = hessians.subject
     layers = _layers(subject)
@@ -70,8 +71,23 @@ def direct_trace(hessians: Hessians, subset: Subset, *, seed: int, half_width: f
     held = sum(layer.norms(subject.classes)[1] for layer in layers) * torch.finfo(subject.dtype).bits // 8
     most = HELD_BYTES if subject.device.type == "cpu" else ACCELERATOR_HELD_BYTES
     room = most * min(FEW, len(subject.labels)) // max(held, 1)
-    plan = replace(hessians.plan, chunk=max(1, min(room, hessians.plan.chunk)))
-    batches = Batches(subject, subject.rows(subset), subject.weights(subset).to(subject.dtype), plan)
+    chunk = max(1, min(room, hessians.plan.chunk))
+    while chunk:
+        try:
+            return _direct_trace(hessians, subset, chunk, seed, half_width)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        chunk //= 2  # only here, where the error no longer holds the tensors of the frames it came through
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return None
+
+
+def _direct_trace(hessians: Hessians, subset: Subset, chunk: int, seed: int, half_width: float) -> DirectTrace:
+    subject = hessians.subject
+    weights, plan = subject.weights(subset).to(subject.dtype), replace(hessians.plan, chunk=chunk)
+    batches = Batches(subject, subject.rows(subset), weights, plan)
     if subject.classes > MIXTURES + 1:
         totals = _totals(hessians, batches, seed)
         error = float(totals.std(ddof=1) / np.sqrt(len(totals)))

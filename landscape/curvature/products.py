@@ -155,7 +155,7 @@ class LossHessian:
                     yield share
                 return
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
             self._give_way()  # only here, where the error no longer holds the tensors of the frames it came through
 
@@ -226,6 +226,6 @@ def _add(total: Tensor, parts: Sequence[Tensor], sizes: Sequence[int]) -> None:
             place.add_(part.reshape(-1))
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    """CUDA and MPS raise their own error, the CPU's allocator a plain one."""
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether an allocation failed: CUDA and MPS raise their own error, the CPU's allocator a plain one."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

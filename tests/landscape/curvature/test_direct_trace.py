@@ -216,3 +216,32 @@ def test_the_number_of_workers_and_samples_at_a_time_changes_nothing():
 def test_one_sample_is_a_subject_too():
     of = subject(activation=nn.ReLU, samples=TensorSamples(torch.randn(1, 1, 6, 6), torch.tensor([4])))
     assert trace(of, "class:4").value == pytest.approx(np.trace(dense(of, named(of, "class:4"))[2]), rel=1e-11)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+def test_out_of_memory_halves_the_batch_and_leaves_the_answer(error):
+    of = subject(activation=nn.ReLU)
+    sizes = []
+
+    def crowded(logits, labels):
+        sizes.append(len(labels))
+        if len(labels) > 3:
+            raise error
+        return of.loss(logits, labels)
+
+    assert trace(of.with_loss(crowded)).value == pytest.approx(trace(of).value, rel=1e-12)
+    assert max(sizes) > 3 and 1 < sizes[-1] <= 3
+
+
+def test_where_memory_does_not_reach_for_one_sample_probes_take_over():
+    def hopeless(logits, labels):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    of = subject(activation=nn.ReLU)
+    assert trace(of.with_loss(hopeless)) is None
+
+    def broken(logits, labels):
+        raise RuntimeError("loss failed")
+
+    with pytest.raises(RuntimeError, match="loss failed"):
+        trace(of.with_loss(broken))
