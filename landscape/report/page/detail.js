@@ -30,7 +30,7 @@ function detailOf(run, row) {
   const value = (key) => valueOf(key, run, row.index);
   const known = ENDS.filter(([end]) => Number.isFinite(value(end)));
   const verdict = verdictOf(run, row.index);
-  const rest = [verdict ? `${verdict.sign} ${verdict.words}` : "", ...BESIDES.filter(([key]) => Number.isFinite(value(key))).map(([key, words]) => `${words} ${shownValue(measureOf.get(key), value(key))}`)].filter(Boolean);
+  const rest = [verdict ? `${verdict.sign} ${verdict.words}` : "", ...BESIDES.filter(([key]) => Number.isFinite(value(key))).map(([key, words]) => `${words} ${shownWithin(measureOf.get(key), column(key, run), row.index)}`)].filter(Boolean);
   if (!known.length && !rest.length) return null;
   const strips = known.map(([end, sign]) => [sign, samplesOf(run, end, row.index)]).filter(([, values]) => values);
   return element(
@@ -44,8 +44,7 @@ function detailOf(run, row) {
 function heldOut(run, key, row) {
   const found = column(key, run);
   if (!found || !Number.isFinite(found.v[row])) return null;
-  const span = found.lo && Number.isFinite(found.lo[row]) ? ` (${figure(found.lo[row])} to ${figure(found.hi[row])})` : "";
-  return ` · held out ${figure(found.v[row])}${span}`;
+  return ` · held out ${shownWithin(measureOf.get(key), found, row)}`;
 }
 
 // A dot a sample on a line from the smallest (or 0) to the largest (or 0) value.

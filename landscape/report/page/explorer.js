@@ -106,9 +106,8 @@ function groupLevels(runs, points, scale) {
 }
 
 function hoverOf(run, row, measure) {
-  const { v, lo, hi } = column(measure.key, run);
-  const span = lo && Number.isFinite(lo[row.index]) ? ` (${shownValue(measure, lo[row.index])} to ${shownValue(measure, hi[row.index])})` : "";
-  return `<b>${shownName(row.title, 40)}</b> · ${grouped(row.count)} training samples<br>${shownName(page.runs[run])}: ${shownValue(measure, v[row.index])}${span}`;
+  const told = shownWithin(measure, column(measure.key, run), row.index);
+  return `<b>${shownName(row.title, 40)}</b> · ${grouped(row.count)} training samples<br>${shownName(page.runs[run])}: ${told}`;
 }
 
 function rankAxis(points) {

@@ -27,6 +27,12 @@ function figure(value) {
 const percent = (share) => (Number.isFinite(share) ? `${(100 * share).toFixed(1)} %` : "–");
 const shownValue = (measure, value) => (measure.percent ? percent(value) : figure(value));
 
+// A measure's value at a row of its column, with its interval where there is one: 8.4 (3.1 to 14).
+function shownWithin(measure, { v, lo, hi }, row) {
+  const span = lo && Number.isFinite(lo[row]) ? ` (${shownValue(measure, lo[row])} to ${shownValue(measure, hi[row])})` : "";
+  return `${shownValue(measure, v[row])}${span}`;
+}
+
 // How many times a figure grew or shrank, always a number above one.
 function factor(ratio) {
   if (!Number.isFinite(ratio) || ratio <= 0) return "";

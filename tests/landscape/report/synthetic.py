@@ -222,6 +222,10 @@ def _deep(record: Recording, rng: np.random.Generator, top: np.ndarray, subsets:
     put(record, "frobenius", 1.5 * top, ("subset",))
     put(record, "frobenius_se", 0.1 * top, ("subset",))
     put(record, "effective_rank", np.linspace(4, 9, len(top)), ("subset",))
+    put(record, "effective_rank_se", np.full(len(top), 0.5), ("subset",))
+    half = np.where(np.arange(len(top)) % 2, 0.0, 0.6 * top)  # every other trace is exact
+    put(record, "trace_low", 6 * top - half, ("subset",))
+    put(record, "trace_high", 6 * top + half, ("subset",))
     put(record, "negative_share", np.linspace(0.05, 0.3, len(top)), ("subset",))
     put(record, "negative_share_se", np.full(len(top), 0.04), ("subset",))
     small = np.where(measured < 100, 1.0, np.nan)

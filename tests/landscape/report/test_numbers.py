@@ -97,6 +97,10 @@ def test_bars_run_from_the_held_out_eigenvalue_to_the_plain_one(tmp_path: Path) 
     np.testing.assert_allclose(columns["negative_share"].low[0], 0.0)
     np.testing.assert_allclose(columns["frobenius"].high, group["frobenius"] + 1.959964 * group["frobenius_se"])
     assert np.isfinite(columns["gauss_newton_top"].value).sum() == 7
+    trace = columns["trace"]
+    np.testing.assert_allclose(trace.low[::2], group["trace_low"][::2])
+    np.testing.assert_allclose(trace.high[::2], group["trace_high"][::2])
+    assert np.isfinite(trace.value).all() and np.isnan(trace.low[1::2]).all() and np.isnan(trace.high[1::2]).all()
     words = {measure.key: measure.error for measure in table.measures}
     assert "without a bar" in words["top"] and "over the samples" in words["bottom_held_out"]
     older = open_runs([write_run(tmp_path / "older" / "landscape.h5", points=5)])

@@ -143,9 +143,12 @@ def test_the_detail_shows_held_out_figures_and_every_sample_of_a_small_class(bro
         group = file["hessian/train"]
         held, error = float(group["top_held_out"][5, 0]), 1.959964 * float(group["top_held_out_se"][5, 0])
         single = group["top_samples"][14, :6]
+        rank, rank_error = float(group["effective_rank"][5]), 1.959964 * float(group["effective_rank_se"][5])
     with opened(browser, report, address="#row=class%3A0") as page:
         detail = page.page.locator("#detail")
         assert f"held out {figure(held)} ({figure(held - error)} to {figure(held + error)})" in detail.inner_text()
+        interval = f"({figure(rank - rank_error)} to {figure(rank + rank_error)})"
+        assert f"effective rank {figure(rank)} {interval}" in detail.inner_text()
         assert "found on one half of the samples" in detail.inner_text()
         assert detail.locator("circle").count() == 0
         page.page.locator("#verdicts .tile").nth(9).click()
