@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
-from foundation.errors import InputError, LandscapeError
+from foundation.errors import InputError, LandscapeError, LostProcessError
 
 INTERRUPTED = 130
 
@@ -57,6 +58,10 @@ def run(main: Callable[[argparse.Namespace], None], parser: Parser, argv: Sequen
         main(arguments)
     except LandscapeError as error:
         print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, LostProcessError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(error.exit_code)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted: the work so far is kept, the same command continues it", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The two ways a command can end badly."""
+"""The ways a command can end badly."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ class InputError(LandscapeError):
     """Bad input (a name, a file, a number): nothing was written, exit code 2."""
 
     exit_code = 2
+
+
+class LostProcessError(LandscapeError):
+    """Another process of a joint run is gone.
+
+    Threads of the communication that it left unfinished can abort an orderly end of the interpreter, so that a command
+    ends at once and a program that catches this does well to leave by `os._exit`.
+    """
 
 
 def one_of(kind: str, value: str, known: object) -> InputError:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from foundation.errors import InputError, LandscapeError
+from foundation.errors import InputError, LostProcessError
 from training.losses.ranks import world_size
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ def joined(device: torch.device) -> Iterator[None]:
         Nothing.
 
     Raises:
-        LandscapeError: Another process of the run is gone.
+        LostProcessError: Another process of the run is gone.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield
@@ -45,7 +45,7 @@ def joined(device: torch.device) -> Iterator[None]:
     except RuntimeError as error:  # what the backends raise when a peer is gone
         if not any(word in str(error).lower() for word in ("connection", "peer", "gloo", "nccl", "timed out")):
             raise
-        raise LandscapeError(
+        raise LostProcessError(
             "another process of this run has ended: the work so far is kept, the same command continues it"
         ) from error
     finally:

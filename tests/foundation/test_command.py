@@ -1,10 +1,13 @@
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from foundation.command import Parser, run
 from foundation.errors import InputError, LandscapeError
+from tests.conftest import ROOT
 
 
 def ending(main, argv=()):
@@ -57,3 +60,22 @@ def test_help_shows_defaults_and_an_example(capsys):
     assert ending(lambda _: None, ["--help"]) == 0
     shown = capsys.readouterr().out
     assert "(default: 1)" in shown and "python -m package.command --count 3" in shown
+
+
+def test_a_lost_process_ends_the_command_at_once_and_says_so():
+    """Nothing runs at the end of the interpreter, where threads of the lost run would abort it."""
+    program = """
+import atexit
+from foundation.command import Parser, run
+from foundation.errors import LostProcessError
+
+def main(arguments):
+    atexit.register(print, "an orderly end")
+    print("so far", end="")
+    raise LostProcessError("another process has ended")
+
+run(main, Parser("x", "Does.", ""), [])
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (1, "so far")
+    assert ended.stderr == "error: another process has ended\n"
