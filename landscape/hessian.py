@@ -187,7 +187,10 @@ def build_parser() -> Parser:
     much.add_argument("--bottom", type=int, default=default.bottom, help="smallest eigenvalues of each subset")
     much.add_argument("--tol", type=float, default=default.tol, help="relative residual of a converged eigenvalue")
     much.add_argument(
-        "--probes", type=int, default=default.probes, help="random probes of ‖H‖, and of a trace that takes them"
+        "--probes",
+        type=int,
+        default=default.probes,
+        help="random probes of ‖H‖ and of a trace that is not exact; at most --chains if it is",
     )
     much.add_argument(
         "--trace-width", type=float, default=default.trace_width,

@@ -27,7 +27,7 @@ class Plan:
     Attributes:
         chunk: Samples in one graph, at most.
         keep: Samples whose graphs are kept, at most.
-        workers: Batches computed side by side, each on one thread.
+        workers: Batches computed side by side, each on one thread; a batch with nobody beside it has as many.
         fused: BatchNorm goes into the weights of the convolution before it.
         compiled: Products are one compiled function of a batch, on fresh graphs.
         sample_bytes: What the graph of one sample holds.

@@ -29,7 +29,8 @@ class Settings:
         top: k, how many of the largest eigenvalues.
         bottom: k', how many of the smallest.
         tol: A pair has converged when ‖Hv − λv‖ ≤ tol · max(|λ|, τ).
-        probes: Random probes of the Frobenius norm, and of a trace that takes probes, at least 2.
+        probes: Random probes of the Frobenius norm and of a trace that takes probes, at least 2; where traces are
+            exact, no more than `chains`.
         trace_width: Work on until a trace's 95 % half-width is below this share of it, with 256 probes at most; 0: no
             more. Most networks' traces are exact (`direct_trace`).
         chains: Random vectors that the density and its error rest on, at least 2: the Krylov run's own, and probes

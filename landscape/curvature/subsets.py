@@ -81,7 +81,7 @@ def measure_hessian(
 ) -> HessianResult:
     """Measures the curvature of every subset.
 
-    Classes come first. Every subset's loss is a mixture of class losses, so that products of the trace's probes with
+    Classes come first. Every subset's loss is a mixture of class losses, so that products of random probes with
     the class Hessians, added up, are those of the groups, `all` and `balanced`; and a subset with the samples and
     weights of an earlier one (`subject.twin`) takes over its result.
 
@@ -102,7 +102,7 @@ def measure_hessian(
     settings = settings or Settings()
     check(settings)
     plan = plan or choose_plan(subject)
-    hessians = Hessians(subject, plan)
+    hessians, asked = Hessians(subject, plan), settings
     if settings.engine == "krylov" and backward_passes(subject):  # the trace takes no probes, and ‖H‖ few: they leave
         settings = replace(settings, probes=min(settings.probes, settings.chains))  # 0.1 % of it open
     found = dict(done or {})
@@ -120,7 +120,7 @@ def measure_hessian(
                 found[subset.name] = replace(twin, subset=subset.name)
                 if on_done is not None:
                     on_done(found[subset.name])
-    return HessianResult(tuple(found[subset.name] for subset in subject.subsets), settings, plan)
+    return HessianResult(tuple(found[subset.name] for subset in subject.subsets), asked, plan)
 
 
 def work_order(subject: Subject) -> list[Subset]:
@@ -130,7 +130,7 @@ def work_order(subject: Subject) -> list[Subset]:
 
 
 class _Pool:
-    """Products of the trace's probes with every mixture of class losses, added up from those of its classes."""
+    """Products of random probes with every mixture of class losses, added up from those of its classes."""
 
     def __init__(self, subject: Subject, settings: Settings) -> None:
         names = {s.classes[0] for s in subject.subsets if s.kind == "class"}
