@@ -28,7 +28,7 @@ from foundation.progress import Progress
 from training import Config, Run, train
 from training.checkpoint import load_checkpoint
 from training.data import Split, open_data
-from training.methods import build_method
+from training.methods.method import build_method
 from training.models import build_model
 
 RESAMPLES = 2000

@@ -16,7 +16,7 @@ import numpy as np
 
 from analyses.steps import step
 from foundation.command import Parser, run
-from landscape.store import Measurement, read_landscape
+from landscape.files.landscape_file import Measurement, read_landscape
 
 METHODS = ("ce", "bgp")
 CLASSES = ",".join(f"class:{c}" for c in range(10))

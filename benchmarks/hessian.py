@@ -1,7 +1,7 @@
 """`python -m benchmarks.hessian`: what the curvature of every class costs beside PyHessian, curvlinops and eigenthings.
 
 All contestants measure the same trained network on the same samples in one process, class by class, and take turns;
-eigenvalues and densities are held against float64 references of the same Hessians, which are kept beside the
+eigenvalues and densities are held against float64 references of the same HessianFactory, which are kept beside the
 checkpoint. Peers get each class as one batch where that is their fastest way. The last line is JSON; ratios above 1
 mean that we are faster. A table says how the cost grows.
 """
@@ -38,16 +38,24 @@ from benchmarks.document import rewrite_block
 from benchmarks.products import growth, product_over_floor
 from foundation.command import Parser, run
 from foundation.devices import describe_device
-from landscape.checkpoints import open_checkpoint
-from landscape.curvature.density import Density, spectral_density
-from landscape.curvature.direct_trace import direct_trace
-from landscape.curvature.krylov import Ends, Goal, Matvec, both_ends, random_signs
-from landscape.curvature.operators import Hessians, Plan
-from landscape.curvature.plan import choose_plan
-from landscape.curvature.products import LossHessian
-from landscape.curvature.results import CHAIN
-from landscape.curvature.trace import probe
-from landscape.subject import Subject, Subset, TensorSamples
+from landscape.files.checkpoint import open_checkpoint
+from landscape.hessian.estimators.density import Density, spectral_density
+from landscape.hessian.estimators.exact_trace import exact_trace
+from landscape.hessian.estimators.lanczos import (
+    ExtremalEigenpairs,
+    LanczosOptions,
+    Matvec,
+    extremal_eigenpairs,
+    random_signs,
+)
+from landscape.hessian.estimators.trace import probe
+from landscape.hessian.products.autotune import choose_plan
+from landscape.hessian.products.hvp import HessianOperator
+from landscape.hessian.products.operators import HessianFactory, Plan
+from landscape.hessian.result import CHAIN
+from landscape.subject.samples import TensorSamples
+from landscape.subject.subject import Subject
+from landscape.subject.subsets import Subset
 
 WIDTH = 0.05  # asked 95 % half-width of the trace
 
@@ -115,7 +123,7 @@ class Contest:
     def __init__(self, subject: Subject, names: Sequence[str], kept: Path) -> None:
         self.subject = subject
         self.plan: Plan = choose_plan(subject)
-        self.hessians = Hessians(subject, self.plan)
+        self.hessians = HessianFactory(subject, self.plan)
         self.network: nn.Module = subject.network
         double = Subject(
             subject.network,
@@ -123,7 +131,7 @@ class Contest:
             train_counts=[s.train_count for s in sorted(_classes(subject), key=lambda s: s.classes)],
             dtype=torch.float64,
         )
-        exact = Hessians(double, self.plan)
+        exact = HessianFactory(double, self.plan)
         self.classes = []
         for subset, twin in zip(_classes(subject), _classes(double), strict=True):
             if subset.name not in names:
@@ -146,8 +154,10 @@ class Contest:
     def _ours(self, of: Class, started: float) -> Bundle:
         hessian = self.hessians.of(of.subset)
         generator = torch.Generator().manual_seed(1)
-        ends = both_ends(hessian, random_signs(self.subject.size, generator), Goal(5, 1, tol=3e-2), generator)
-        trace = direct_trace(self.hessians, of.subset, seed=1, half_width=WIDTH)
+        ends = extremal_eigenpairs(
+            hessian, random_signs(self.subject.size, generator), LanczosOptions(5, 1, tol=3e-2), generator
+        )
+        trace = exact_trace(self.hessians, of.subset, seed=1, half_width=WIDTH)
         assert trace is not None
         probes = torch.stack([probe(self.subject.size, 1, i) for i in range(2)])
         density = _density(hessian, ends, probes, hessian.block(probes), CHAIN)
@@ -187,7 +197,9 @@ class Contest:
         generator = torch.Generator().manual_seed(2)
         start = random_signs(self.subject.size, generator)
         with self.hessians.workers.alone(self.subject.size):
-            ends = both_ends(self.hessians.of(of.subset), start, Goal(top, bottom, tol=tol), generator)
+            ends = extremal_eigenpairs(
+                self.hessians.of(of.subset), start, LanczosOptions(top, bottom, tol=tol), generator
+            )
         seconds = time.perf_counter() - started
         errors = [abs(ends.top[0] / of.top[0] - 1)] + [abs(value / of.bottom - 1) for value in ends.bottom]
         return seconds, float(max(errors))
@@ -227,18 +239,18 @@ class Contest:
         return seconds, float(max(abs(found[0] / of.top[0] - 1), abs(found[1] / of.bottom - 1)))
 
 
-def _density(matvec: Matvec, ends: Ends, probes: Tensor, products: Tensor, steps: int) -> Density:
+def _density(matvec: Matvec, ends: ExtremalEigenpairs, probes: Tensor, products: Tensor, steps: int) -> Density:
     return spectral_density(matvec, ends.space, zip(probes, products, strict=False), steps=steps, own=True)
 
 
-def _reference(hessian: LossHessian, subject: Subject, file: Path) -> tuple[np.ndarray, ...]:
+def _reference(hessian: HessianOperator, subject: Subject, file: Path) -> tuple[np.ndarray, ...]:
     """Float64 top 5, bottom 1, nodes and weights of a class, from the file if it holds these weights'."""
     weights = hashlib.sha256(subject.vector().numpy().tobytes()).hexdigest()
     if file.is_file() and str((kept := np.load(file))["of"]) == weights:
         return kept["top"], kept["bottom"], kept["nodes"], kept["weights"]
     generator = torch.Generator().manual_seed(99)
-    goal = Goal(5, 1, tol=1e-5, max_products=150)
-    ends = both_ends(hessian, random_signs(subject.size, generator).double(), goal, generator)
+    goal = LanczosOptions(5, 1, tol=1e-5, max_products=150)
+    ends = extremal_eigenpairs(hessian, random_signs(subject.size, generator).double(), goal, generator)
     probes = torch.stack([probe(subject.size, 99, i).double() for i in range(4)])
     found = _density(hessian, ends, probes, hessian.block(probes), 12)
     np.savez(file, of=weights, top=ends.top, bottom=ends.bottom, nodes=found.nodes, weights=found.weights)

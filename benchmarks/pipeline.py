@@ -21,9 +21,9 @@ from torchvision import transforms
 
 from training.config import Config
 from training.data import DataSet, Split
-from training.methods import build_method
+from training.methods.method import build_method
 from training.models import build_model
-from training.session import Session
+from training.trainer import Session
 
 BATCH = 64
 
@@ -116,7 +116,7 @@ def images_over_dataloader(data: DataSet, *, model: str, device: torch.device, w
 
 
 def pipeline_share(data: DataSet, *, model: str, device: torch.device, turns: int) -> float:
-    """The share of an epoch that choosing, augmenting and normalising batches takes, the median over turns.
+    """The share of an epoch that choosing, augmenting and normalizing batches takes, the median over turns.
 
     Args:
         data: What is trained on.

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from landscape.curvature.krylov import Goal, both_ends, random_signs
-from landscape.curvature.operators import Hessians
-from landscape.curvature.plan import choose_plan
-from landscape.subject import Subject, TensorSamples
+from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs, random_signs
+from landscape.hessian.products.autotune import choose_plan
+from landscape.hessian.products.operators import HessianFactory
+from landscape.subject.samples import TensorSamples
+from landscape.subject.subject import Subject
 from training.models import build_model
 
 
@@ -30,7 +31,7 @@ def product_over_floor(repeats: int) -> tuple[float, float, float]:
     network = build_model("resnet32", in_channels=3, classes=10)
     data = TensorSamples(torch.randn(128, 3, 32, 32), torch.arange(128) % 10)
     subject = Subject(network, data, train_counts=[13] * 10)
-    hessian = Hessians(subject, choose_plan(subject)).of(subject.subsets[0])
+    hessian = HessianFactory(subject, choose_plan(subject)).of(subject.subsets[0])
     vector = random_signs(subject.size, torch.Generator().manual_seed(0))
     inputs, labels = subject.inputs(slice(0, 128)), subject.labels
     parameters = list(subject.parameters.values())
@@ -66,13 +67,13 @@ def growth(repeats: int) -> list[str]:
         data = TensorSamples(torch.randn(len(labels), 784), labels)
         names = [f"class:{c}" for c in range(classes)]
         subject = Subject(network, data, train_counts=[samples] * classes, subsets=names)
-        hessians = Hessians(subject, choose_plan(subject))
-        goal = Goal(1, 1, tol=1e-12, max_products=24)
+        hessians = HessianFactory(subject, choose_plan(subject))
+        goal = LanczosOptions(1, 1, tol=1e-12, max_products=24)
 
         def measure() -> None:
             for subset in subject.subsets:
                 generator = torch.Generator().manual_seed(0)
-                both_ends(hessians.of(subset), random_signs(subject.size, generator), goal, generator)
+                extremal_eigenpairs(hessians.of(subset), random_signs(subject.size, generator), goal, generator)
 
         return _seconds(measure)
 

@@ -24,13 +24,15 @@ from analyses.steps import step
 from benchmarks.document import rewrite_block
 from foundation.command import Parser, run
 from foundation.devices import describe_device
-from landscape.adaptive import Refinement
-from landscape.curvature.workers import Workers
-from landscape.directions import random_plane
-from landscape.evaluation import Evaluator, channels_last
-from landscape.folding import FoldedNetwork
-from landscape.store import MEASURED, TODO, read_landscape
-from landscape.subject import Subject, TensorSamples
+from landscape.execution.bn_folding import FoldedNetwork
+from landscape.execution.evaluate import Evaluator, channels_last
+from landscape.execution.thread_pool import ThreadPool
+from landscape.files.landscape_file import read_landscape
+from landscape.schema import MEASURED, TODO
+from landscape.subject.samples import TensorSamples
+from landscape.subject.subject import Subject
+from landscape.surface.plane import random_plane
+from landscape.surface.refinement import Refinement
 from training.models import build_model
 
 COUNTS = (400, 240, 143, 85, 51, 31, 18, 11, 7, 4)  # imbalance 100
@@ -83,7 +85,7 @@ def measure_speed(turns: int) -> Speed:
     subject = Subject(network, TensorSamples(inputs, labels), train_counts=COUNTS)
     evaluator, plane = Evaluator(subject), random_plane(subject)
     folded, packed = FoldedNetwork(network), channels_last(inputs)
-    workers = Workers(torch.get_num_threads())  # as the evaluator has them
+    workers = ThreadPool(torch.get_num_threads())  # as the evaluator has them
 
     def plain(chunk: int) -> None:
         with torch.inference_mode():
@@ -164,7 +166,7 @@ def _peer_seconds(network: nn.Module, inputs: Tensor, labels: Tensor) -> float:
             ends.append(time.perf_counter())
             return loss
 
-    # 3.0.6 cannot normalise filters where one is zero; normalised or not, a point costs the same.
+    # 3.0.6 cannot normalize filters where one is zero; normalized or not, a point costs the same.
     metric = Timed(nn.CrossEntropyLoss(), inputs, labels)
     loss_landscapes.random_plane(network, metric, steps=PEER_STEPS, normalization=None, deepcopy_model=True)
     return (ends[-1] - ends[0]) / (len(ends) - 1)
@@ -241,7 +243,7 @@ def measure_saving(folder: Path, *, epochs: int, points: int, samples: int) -> d
 
 
 def _contest() -> tuple[nn.Module, Tensor, Tensor]:
-    """ResNet-32 whose normalisation layers have seen something, and images in a shuffled order."""
+    """ResNet-32 whose normalization layers have seen something, and images in a shuffled order."""
     torch.manual_seed(0)
     labels = torch.repeat_interleave(torch.arange(len(COUNTS)), torch.tensor(COUNTS))
     labels = labels[torch.randperm(len(labels))]

@@ -23,8 +23,8 @@ from foundation.command import Parser, run
 from foundation.devices import choose_device, describe_device
 from training.config import Config
 from training.data import DataSet, open_data
-from training.methods import build_method
-from training.session import Session
+from training.methods.method import build_method
+from training.trainer import Session
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "ce": ("ce", {}),
@@ -109,7 +109,7 @@ def _main(arguments: argparse.Namespace) -> None:
             "| method | ms a step | over cross-entropy |",
             "|---|---|---|",
             *rows,
-            f"\nChoosing, augmenting and normalising batches takes {100 * share:.1f} % of a step. Training runs at "
+            f"\nChoosing, augmenting and normalizing batches takes {100 * share:.1f} % of a step. Training runs at "
             f"{faster:.2f} × the images a second of a DataLoader of Pillow images with {workers} workers.",
         ]
     )

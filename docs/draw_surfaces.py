@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from landscape.comparison.compare import compare
 from landscape.figures.contours import contours
 from landscape.figures.style import style
-from landscape.report.comparison import compare
 
 
 def main() -> None:

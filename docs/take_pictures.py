@@ -1,6 +1,6 @@
 """Takes the documentation's pictures from a report: `python docs/take_pictures.py report.html docs/images`.
 
-Needs the extra `test` (Playwright) and Debian's Chromium. Pictures keep their true colours, about 300 kB or less each.
+Needs the extra `test` (Playwright) and Debian's Chromium. Pictures keep their true colors, about 300 kB or less each.
 """
 
 from __future__ import annotations

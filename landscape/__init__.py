@@ -10,25 +10,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landscape.checkpoints import open_checkpoint as open_checkpoint
-    from landscape.curvature.subsets import measure_hessian as measure_hessian
-    from landscape.grid import measure_surface as measure_surface
+    from landscape.files.checkpoint import open_checkpoint as open_checkpoint
+    from landscape.files.landscape_file import read_landscape as read_landscape
+    from landscape.hessian.measure import measure_hessian as measure_hessian
     from landscape.notebook import open as open
     from landscape.report import write_report as write_report
-    from landscape.rises import measure_sharpness as measure_sharpness
-    from landscape.store import read_landscape as read_landscape
-    from landscape.subject import Subject as Subject
-    from landscape.subject import TensorSamples as TensorSamples
+    from landscape.sharpness.measure import measure_sharpness as measure_sharpness
+    from landscape.subject.samples import TensorSamples as TensorSamples
+    from landscape.subject.subject import Subject as Subject
+    from landscape.surface.measure import measure_surface as measure_surface
 
 _HOMES = {
-    "Subject": "landscape.subject",
-    "TensorSamples": "landscape.subject",
-    "measure_hessian": "landscape.curvature.subsets",
-    "measure_sharpness": "landscape.rises",
-    "measure_surface": "landscape.grid",
+    "Subject": "landscape.subject.subject",
+    "TensorSamples": "landscape.subject.samples",
+    "measure_hessian": "landscape.hessian.measure",
+    "measure_sharpness": "landscape.sharpness.measure",
+    "measure_surface": "landscape.surface.measure",
     "open": "landscape.notebook",
-    "open_checkpoint": "landscape.checkpoints",
-    "read_landscape": "landscape.store",
+    "open_checkpoint": "landscape.files.checkpoint",
+    "read_landscape": "landscape.files.landscape_file",
     "write_report": "landscape.report",
 }
 __all__ = sorted(_HOMES)

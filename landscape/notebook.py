@@ -12,10 +12,10 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from foundation.errors import one_of
-from landscape.report.comparison import Comparison, compare
-from landscape.report.measures import View
-from landscape.report.words import figure, percent
-from landscape.store import Measurement
+from landscape.comparison.compare import Comparison, compare
+from landscape.comparison.formatting import figure, percent
+from landscape.comparison.measures import View
+from landscape.files.landscape_file import Measurement
 
 BLUE = "#0072b2"
 
@@ -163,7 +163,7 @@ class LandscapeFile:
         return made
 
     def plot_surface(self, subset: str = "all", name: str = "train", *, flat: bool = True) -> go.Figure:
-        """The loss surface of a subset, its logarithm in colour.
+        """The loss surface of a subset, its logarithm in color.
 
         Args:
             subset: Its name, such as `few` or `class:3`.

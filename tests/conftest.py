@@ -6,6 +6,7 @@ import io
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +31,21 @@ def run_command(module: str, *arguments: object, check: bool = True) -> Ended:
     before = signal.getsignal(signal.SIGTERM)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            importlib.import_module(module).main([str(argument) for argument in arguments])
+            _main_of(module)([str(argument) for argument in arguments])
     finally:
         signal.signal(signal.SIGTERM, before)
     done = Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
     assert not check or done.returncode == 0, done.stderr
     return done
+
+
+def _main_of(module: str) -> Callable[[list[str]], None]:
+    """What `python -m module` runs; a package runs by its `__main__`."""
+    found = importlib.import_module(module)
+    if hasattr(found, "__path__"):
+        found = importlib.import_module(f"{module}.__main__")
+    main: Callable[[list[str]], None] = found.main
+    return main
 
 
 def run_process(module: str, *arguments: object, check: bool = True) -> Ended:

@@ -88,7 +88,14 @@ class TestMeasuring:
         run_command(module, *arguments, "--out", whole)
         # Killed after the third unit of work was made durable, or wherever the command makes its third one so.
         killed = run_process(
-            "tests.kill_at", "landscape.store:Recording.flush", 4, module, *arguments, "--out", broken, check=False
+            "tests.kill_at",
+            "landscape.files.landscape_file:Recording.flush",
+            4,
+            module,
+            *arguments,
+            "--out",
+            broken,
+            check=False,
         )
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert list(tmp_path.glob("broken.*.partial.h5"))
@@ -115,7 +122,7 @@ def test_sigkill_in_training_then_resume_gives_the_same_tensors(small_run, tmp_p
     out = tmp_path / "run"
     arguments = (*SMALL, "--method", "ce", "--out", out)
     killed = run_process(
-        "tests.kill_at", "training.folder:RunFolder.record", 2, "training.run", *arguments, check=False
+        "tests.kill_at", "training.run_folder:RunFolder.record", 2, "training.run", *arguments, check=False
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     run_command("training.run", "--out", out, "--resume")

@@ -33,8 +33,7 @@ def test_every_link_and_picture_is_there():
 def test_every_command_shows_its_help(module):
     from tests.conftest import run_command
 
-    home = f"{module}.__main__" if module == "landscape.report" else module
-    shown = run_command(home, "--help").stdout
+    shown = run_command(module, "--help").stdout
     assert f"example: python -m {module}" in shown
 
 

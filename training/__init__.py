@@ -5,6 +5,6 @@ how the networks will be measured.
 """
 
 from training.config import Config
-from training.loop import Run, train
+from training.epochs import Run, train
 
 __all__ = ["Config", "Run", "train"]

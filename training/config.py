@@ -42,7 +42,7 @@ class Config:
         precision: `"float32"`, `"bfloat16"` (autocast) or `"float64"`.
         channels_last: Keep images and weights in NHWC order.
         compile: Compile the network by `torch.compile`, on a GPU with CUDA graphs where a step is a single pass.
-        augment: A key of `training.augment.AUGMENTATIONS`; None for the data set's habit.
+        augment: A key of `training.batches.augment.AUGMENTATIONS`; None for the data set's habit.
         accumulate: Parts that each batch is split into to fit the memory; the step is the same but for BatchNorm.
         ema: Decay of an exponential moving average of the weights, which is then what is evaluated and saved; 0: none.
         workers: Processes that read image files, for sets that do not fit the memory.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.losses.parts import Stage
-from training.methods import Method, build_method
+from training.methods.method import Method, build_method
+from training.methods.parts import Stage
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Phase:
     Attributes:
         start: Its first epoch, from 0.
         epochs: How many it has.
-        method: What it minimises.
+        method: What it minimizes.
         sampler: Which images it draws, None for each once.
         stage: None in the main training.
     """

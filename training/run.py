@@ -14,11 +14,11 @@ from tqdm import tqdm
 from foundation.command import Parser, run
 from foundation.errors import InputError
 from training.config import PRECISIONS, Config
+from training.console import listing
 from training.data.longtail import KINDS
-from training.folder import read_config
-from training.listing import listing
-from training.loop import train
+from training.epochs import train
 from training.recipe import load_recipe
+from training.run_folder import read_config
 from training.schedules import SCHEDULES
 
 

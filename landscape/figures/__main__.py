@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from foundation.command import Parser, run
+from landscape.comparison.runs import add_files
 from landscape.figures.write import SUBSETS, write_figures
-from landscape.report.runs import add_files
 
 
 def parser() -> Parser:

@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from landscape.figures.style import PAGE, colour, figure, label_panel, plain
-from landscape.report.comparison import Comparison
-from landscape.report.measure import Measure
-from landscape.report.measures import View
-from landscape.report.runs import Run
-from landscape.report.subsets import Row
+from landscape.comparison.compare import Comparison
+from landscape.comparison.measure import Measure
+from landscape.comparison.measures import View
+from landscape.comparison.rows import Row
+from landscape.comparison.runs import Run
+from landscape.figures.style import PAGE, color, figure, label_panel, plain
 
 MOST_CLASSES = 30
 """Sets with more classes are drawn by group."""
@@ -71,7 +71,7 @@ def _panel(
             errors[0] = np.minimum(errors[0], 0.999 * np.abs(value)) if logs else errors[0]
         axes.bar(
             places + (position - (len(runs) - 1) / 2) * width, value, width, yerr=errors, label=plain(run.name, 24),
-            color=colour(position), error_kw={"elinewidth": 0.6, "capsize": 1.2, "capthick": 0.6}, linewidth=0,
+            color=color(position), error_kw={"elinewidth": 0.6, "capsize": 1.2, "capthick": 0.6}, linewidth=0,
         )  # fmt: skip
     if logs and np.isfinite(values).any():
         axes.set_yscale("log")

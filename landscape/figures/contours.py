@@ -1,4 +1,4 @@
-"""Loss contours: a line a subset, a column a run, on one logarithmic colour scale."""
+"""Loss contours: a line a subset, a column a run, on one logarithmic color scale."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from landscape.comparison.compare import Comparison
+from landscape.comparison.rows import Row, keys_of
+from landscape.comparison.runs import Run
+from landscape.comparison.surfaces import planes_of
 from landscape.figures.style import PAGE, figure, label_panel, plain
-from landscape.report.comparison import Comparison
-from landscape.report.runs import Run
-from landscape.report.subsets import Row, keys_of
-from landscape.report.surfaces import planes_of
-from landscape.store import INTERPOLATED, Measurement
+from landscape.files.landscape_file import Measurement
+from landscape.schema import INTERPOLATED
 
 LEVELS = 18
 FLOOR = 0.01
-"""Loss at which colours begin: what interpolation says below is noise."""
+"""Loss at which colors begin: what interpolation says below is noise."""
 
 
 def contours(compared: Comparison, view: str, subsets: Sequence[str]) -> Figure | None:

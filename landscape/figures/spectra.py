@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from landscape.figures.style import PAGE, colour, figure, label_panel, plain
-from landscape.report.comparison import Comparison
-from landscape.report.densities import Density, densities_of
-from landscape.report.runs import Run
-from landscape.report.subsets import Row
+from landscape.comparison.compare import Comparison
+from landscape.comparison.densities import Density, densities_of
+from landscape.comparison.rows import Row
+from landscape.comparison.runs import Run
+from landscape.figures.style import PAGE, color, figure, label_panel, plain
 
 FLOOR = 1e-7
 """Densities below this share of the largest are left out: quadrature says nothing there."""
@@ -84,10 +84,10 @@ def spectra(gathered: Spectra) -> Figure | None:
             if row in curves:
                 density, least = curves[row], FLOOR * curves[row].y.max()
                 above = np.where(density.y > least, density.y, np.nan)
-                place.plot(density.x, above, color=colour(position), linewidth=0.9)
+                place.plot(density.x, above, color=color(position), linewidth=0.9)
                 if density.error is not None:
                     low, high = (np.maximum(end, least) for end in _band(density.y, density.error))
-                    place.fill_between(density.x, low, high, color=colour(position), alpha=0.25, linewidth=0)
+                    place.fill_between(density.x, low, high, color=color(position), alpha=0.25, linewidth=0)
         place.set_yscale("log")
         label_panel(place, gathered.title(row))
     for place in axes[len(drawn) :]:
@@ -118,7 +118,7 @@ def ridgelines(gathered: Spectra) -> Figure | None:
             base = float(len(drawn) - line)
             place.axhline(base, color="0.85", linewidth=0.4, zorder=line)
             if row in curves:
-                _ridge(place, curves[row], base, colour(position), line)
+                _ridge(place, curves[row], base, color(position), line)
         place.set_xlim(min(e[0] for e in ends), max(e[1] for e in ends))
         place.set_yticks(range(len(drawn), 0, -1), [gathered.title(row) for row in drawn])
         place.tick_params(axis="y", length=0)
@@ -151,5 +151,5 @@ def _band(y: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _legend(made: Figure, runs: Sequence[Run]) -> None:
     if len(runs) > 1:
-        handles = [Line2D([], [], color=colour(i), label=plain(run.name, 24)) for i, run in enumerate(runs)]
+        handles = [Line2D([], [], color=color(i), label=plain(run.name, 24)) for i, run in enumerate(runs)]
         made.legend(handles=handles, loc="outside upper right", ncols=len(runs))

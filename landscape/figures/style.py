@@ -1,4 +1,4 @@
-"""How every figure looks: sizes of a two-column paper, embedded fonts, the report's colour-blind-safe colours."""
+"""How every figure looks: sizes of a two-column paper, embedded fonts, the report's color-blind-safe colors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMN = 3.35
 """Inches across one column of a two-column paper."""
 PAGE = 6.9
 """Inches across both."""
-COLOURS = ("#0072b2", "#d55e00", "#00805c", "#a04a8c", "#5b5f66", "#8a6d00", "#1f9bcf", "#7a3b1d")
+COLORS = ("#0072b2", "#d55e00", "#00805c", "#a04a8c", "#5b5f66", "#8a6d00", "#1f9bcf", "#7a3b1d")
 MARKERS = ("o", "D", "s", "^", "P", "*", "p", "v")
 
 _STYLE: dict[Any, Any] = {
@@ -48,9 +48,9 @@ def plain(name: str, most: int = 16) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in shown).replace("$", r"\$")
 
 
-def colour(position: int) -> str:
-    """The colour of a run."""
-    return COLOURS[position % len(COLOURS)]
+def color(position: int) -> str:
+    """The color of a run."""
+    return COLORS[position % len(COLORS)]
 
 
 def figure(width: float, height: float) -> Figure:

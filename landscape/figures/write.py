@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 from foundation.errors import InputError, one_of
 from foundation.files import replacing, require_writable_folder, write_text
+from landscape.comparison.compare import compare
+from landscape.comparison.surfaces import planes_of
 from landscape.figures.bars import bars
 from landscape.figures.contours import contours
 from landscape.figures.latex import latex_table
 from landscape.figures.spectra import gather_spectra, ridgelines, spectra
 from landscape.figures.style import style
-from landscape.report.comparison import compare
-from landscape.report.surfaces import planes_of
 
 FORMATS = ("pdf", "png", "svg")
 SUBSETS = ("many", "medium", "few")

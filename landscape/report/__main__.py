@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from foundation.command import Parser, run
-from landscape.report.runs import add_files
-from landscape.report.words import count
+from landscape.comparison.formatting import count
+from landscape.comparison.runs import add_files
 from landscape.report.write import write_report
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from landscape.report.caveat import LEVELS, Caveat
-from landscape.report.comparison import Comparison
-from landscape.report.measures import Table, View
-from landscape.report.runs import Run
-from landscape.report.subsets import Row
-from landscape.report.words import factor, figure, percent, times
+from landscape.comparison.caveats.caveat import LEVELS, Caveat
+from landscape.comparison.compare import Comparison
+from landscape.comparison.formatting import factor, figure, percent, times
+from landscape.comparison.measures import Table, View
+from landscape.comparison.rows import Row
+from landscape.comparison.runs import Run
 
 CLEAR = 1.25
 """Ratios of eigenvalues nearer to one than this are told as "about the same"."""
@@ -72,7 +72,7 @@ def headline_of(compared: Comparison, caveats: Sequence[Caveat]) -> Headline:
 
 
 def run_mark(runs: Sequence[Run], position: int) -> Markup:
-    """A run's name in its colour."""
+    """A run's name in its color."""
     return Markup('<span class="run run-{}">{}</span>').format(position % 8, runs[position].name)
 
 

@@ -1,4 +1,4 @@
-"""The page's colour maps: viridis for what only grows, blue to orange through neutral for what has a zero."""
+"""The page's color maps: viridis for what only grows, blue to orange through neutral for what has a zero."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ STOPS = 33
 
 
 def sequential() -> list[str]:
-    """Viridis (van der Walt and Smith, 2015): even steps in perceived lightness, safe for colour-blind readers."""
-    return [mpl.colors.to_hex(colour) for colour in mpl.colormaps["viridis"](np.linspace(0, 1, STOPS))]
+    """Viridis (van der Walt and Smith, 2015): even steps in perceived lightness, safe for color-blind readers."""
+    return [mpl.colors.to_hex(color) for color in mpl.colormaps["viridis"](np.linspace(0, 1, STOPS))]
 
 
 def diverging(*, dark: bool) -> list[str]:
     """Blue, neutral, orange in even steps of Oklab lightness (Ottosson, 2020); the middle is the page's own ground.
 
-    Blue against orange stays apart under every common colour blindness.
+    Blue against orange stays apart under every common color blindness.
 
     Args:
         dark: Whether the neutral middle is dark (ends are light) or light (ends are dark).
 
     Returns:
-        `STOPS` hexadecimal colours, the middle one neutral.
+        `STOPS` hexadecimal colors, the middle one neutral.
     """
     middle, end = (0.24, 0.80) if dark else (0.97, 0.45)
-    colours = []
+    colors = []
     for step in np.linspace(-1, 1, STOPS):
         strength = abs(step)
         hue = math.radians(252 if step < 0 else 52)
         chroma = 0.13 * math.sin(strength * math.pi / 2)
         lightness = middle + (end - middle) * strength
-        colours.append(_oklch(lightness, chroma, hue))
-    return colours
+        colors.append(_oklch(lightness, chroma, hue))
+    return colors
 
 
 def _oklch(lightness: float, chroma: float, hue: float) -> str:

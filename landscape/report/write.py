@@ -10,10 +10,10 @@ import numpy as np
 
 from foundation.errors import InputError
 from foundation.files import require_writable_folder, write_text
-from landscape.report.caveats import caveats_of
-from landscape.report.comparison import compare
-from landscape.report.page import render
-from landscape.report.surfaces import choose_rows
+from landscape.comparison.caveats.collect import caveats_of
+from landscape.comparison.compare import compare
+from landscape.comparison.surfaces import choose_rows
+from landscape.report.render import render
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from analyses.methods_table import METHODS, PAIRS, check_settings, configuration
 from foundation.errors import InputError
 from training import train
 from training.data import open_data
-from training.methods import build_method
+from training.methods.method import build_method
 
 LABELS = np.repeat(np.arange(10), 200)
 GROUPS = {"all": range(10), "many": range(4), "medium": range(4, 7), "few": range(7, 10)}

@@ -10,9 +10,9 @@ from torch import distributed, nn
 from torch.multiprocessing import spawn
 from torch.nn.parallel import DistributedDataParallel
 
-from training.losses import Outputs
-from training.methods import build_method
-from training.optimizers import build_stepper
+from training.methods.method import build_method
+from training.methods.objective import Outputs
+from training.methods.optimizers.registry import build_stepper
 
 COUNTS = [40, 9, 2, 1]
 LABELS = [0, 0, 1, 0, 2, 0, 1, 3, 0, 0]  # class 3 is on the second rank alone, in either split
@@ -36,12 +36,12 @@ LOSSES = {
     "cc-sam-classifier": {},
     "bgp parameters": {"member": "parameters"},
 }
-SYNCHRONISED = ["sam", "asam", "gsam", "gnp", "imbsam", "focal-sam", "sam+bgp"]
+SYNCHRONIZED = ["sam", "asam", "gsam", "gnp", "imbsam", "focal-sam", "sam+bgp"]
 CASES = {
     **{
         (key, sizes): (key.split(" ")[0], kwargs, sizes) for key, kwargs in LOSSES.items() for sizes in (EQUAL, UNEQUAL)
     },
-    **{(name, "synchronised"): (name, {"synchronised": True}, UNEQUAL) for name in SYNCHRONISED},
+    **{(name, "synchronized"): (name, {"synchronized": True}, UNEQUAL) for name in SYNCHRONIZED},
     ("sam", "per rank"): ("sam", {}, EQUAL),
 }
 """`{key: (method, settings, shard sizes)}`."""

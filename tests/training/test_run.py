@@ -8,15 +8,15 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.training.data.formats import write_cifar
-from training.augment import AUGMENTATIONS
+from training.batches.augment import AUGMENTATIONS
 from training.checkpoint import load_checkpoint
 from training.config import Config
 from training.data import SOURCES
-from training.folder import read_config
-from training.methods import build_method
+from training.methods.method import build_method
 from training.models import MODELS
 from training.recipe import recipe_names
 from training.run import build_parser, main
+from training.run_folder import read_config
 
 
 def configured(*arguments):
@@ -109,7 +109,7 @@ def test_every_recipe_names_what_there_is(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("- a", "no list"), ("a: [", "cannot be read"), ("colour: red", "'colour'"), ("", "no list")]
+    ("text", "said"), [("- a", "no list"), ("a: [", "cannot be read"), ("color: red", "'color'"), ("", "no list")]
 )
 def test_a_bad_recipe_is_one_sentence(tmp_path, capsys, text, said):
     (tmp_path / "r.yaml").write_text(text)

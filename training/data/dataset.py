@@ -40,7 +40,7 @@ class Split:
         return len(self.indices)
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """Images before normalisation.
+        """Images before normalization.
 
         Args:
             indices: (n,) int64 positions in this split.
@@ -59,7 +59,7 @@ class Split:
         Returns:
             (n, C, H, W) float32 on the CPU: pixels scaled to [0, 1], minus `mean`, over `std`.
         """
-        return normalised(self.pixels(indices), self.mean, self.std)
+        return normalized(self.pixels(indices), self.mean, self.std)
 
     @property
     def sha256(self) -> str:
@@ -67,7 +67,7 @@ class Split:
         return self.pool.fingerprint(self.indices)
 
 
-def normalised(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def normalized(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """(n, C, H, W) uint8 pixels as float32: scaled to [0, 1], minus `mean`, over `std`, on the pixels' device."""
     center = torch.tensor(mean, device=pixels.device).view(1, -1, 1, 1)
     scale = torch.tensor(std, device=pixels.device).view(1, -1, 1, 1)
@@ -187,8 +187,8 @@ def open_split(record: dict[str, Any], split: str, data_dir: Path | None = None)
         )
     if not len(opened):
         raise InputError(f"the {split} split of this checkpoint's data is empty: it was trained with --validation 0")
-    normalisation = record["normalisation"]
-    return Split(opened.pool, opened.indices, opened.labels, tuple(normalisation["mean"]), tuple(normalisation["std"]))
+    normalization = record["normalisation"]
+    return Split(opened.pool, opened.indices, opened.labels, tuple(normalization["mean"]), tuple(normalization["std"]))
 
 
 def _split(source: Source, split: str, indices: Tensor) -> Split:

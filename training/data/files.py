@@ -22,7 +22,7 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class FilePool:
-    """Labelled image files.
+    """Labeled image files.
 
     Attributes:
         root: The folder that the names start from.
@@ -59,7 +59,7 @@ class FilePool:
             ) from None
 
     def evaluated(self, position: int) -> Tensor:
-        """One image as a network is evaluated on it: resized, its centre cut out.
+        """One image as a network is evaluated on it: resized, its center cut out.
 
         Args:
             position: In the pool.

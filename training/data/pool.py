@@ -1,4 +1,4 @@
-"""A pool: labelled images that splits choose from, in memory or in files."""
+"""A pool: labeled images that splits choose from, in memory or in files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 
 
 class Pool(Protocol):
-    """Labelled images in a fixed order."""
+    """Labeled images in a fixed order."""
 
     @property
     def labels(self) -> Tensor:
         """(N,) int64 on the CPU."""
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """Images as a network is evaluated on them (resized and cropped, not yet normalised).
+        """Images as a network is evaluated on them (resized and cropped, not yet normalized).
 
         Args:
             indices: (n,) int64 positions in the pool.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import InputError, one_of
-from training.data import arrays, cifar, digits, fashion, folder, listed
 from training.data.source import Source
+from training.data.sources import cifar, digits, fashion, image_folder, image_lists, npz
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,17 @@ FASHION = "Xiao et al. 2017, arXiv:1708.07747"
 
 SOURCES = {
     "fashion-mini": Entry(fashion.open_mini, "packed part of Fashion-MNIST, 600+100 and 100 test a class", FASHION),
-    "fashion-mnist": Entry(fashion.open_full, "28×28 grey clothes, 6,000 and 1,000 test a class", FASHION),
-    "digits": Entry(digits.open_digits, "8×8 grey digits of scikit-learn", "Alpaydin & Kaynak, UCI 1998"),
+    "fashion-mnist": Entry(fashion.open_full, "28×28 gray clothes, 6,000 and 1,000 test a class", FASHION),
+    "digits": Entry(digits.open_digits, "8×8 gray digits of scikit-learn", "Alpaydin & Kaynak, UCI 1998"),
     "cifar10": Entry(cifar.open_cifar10, "32×32 photographs, 5,000 and 1,000 test a class", KRIZHEVSKY),
     "cifar100": Entry(cifar.open_cifar100, "32×32 photographs, 500 and 100 test a class", KRIZHEVSKY),
-    "imagenet-lt": Entry(listed.open_imagenet_lt, "1,000 classes of 1,280 to 5 photographs", "Liu et al., CVPR 2019"),
-    "inaturalist-2018": Entry(listed.open_inaturalist, "8,142 species, long-tailed", "Van Horn et al., CVPR 2018"),
-    "lists": Entry(listed.open_lists, "any images by lists of 'path label'", "-"),
-    "folder": Entry(folder.open_folder, "any images in train/CLASS/ and test/CLASS/", "-"),
-    "npz": Entry(arrays.open_npz, "any npz file of small images", "-"),
+    "imagenet-lt": Entry(
+        image_lists.open_imagenet_lt, "1,000 classes of 1,280 to 5 photographs", "Liu et al., CVPR 2019"
+    ),
+    "inaturalist-2018": Entry(image_lists.open_inaturalist, "8,142 species, long-tailed", "Van Horn et al., CVPR 2018"),
+    "lists": Entry(image_lists.open_lists, "any images by lists of 'path label'", "-"),
+    "folder": Entry(image_folder.open_folder, "any images in train/CLASS/ and test/CLASS/", "-"),
+    "npz": Entry(npz.open_npz, "any npz file of small images", "-"),
 }
 
 

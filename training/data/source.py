@@ -23,7 +23,7 @@ class Source:
         std: Per channel, of pixels in [0, 1].
         validation: The set's own validation images, if it has any.
         held_out: Images a class to hold out of `train` by default when it has none.
-        augment: The augmentation that is usual for the set, a key of `training.augment.AUGMENTATIONS`.
+        augment: The augmentation that is usual for the set, a key of `training.batches.augment.AUGMENTATIONS`.
         left_out: Files that were asked to be left out because they cannot be read.
     """
 

@@ -1,4 +1,4 @@
-"""The small network for minutes on a CPU: three conv–BN–ReLU blocks, 53 k parameters on 28×28 grey images."""
+"""The small network for minutes on a CPU: three conv–BN–ReLU blocks, 53 k parameters on 28×28 gray images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cnn(
         classes: C.
         widths: Channels of the blocks; the last is d.
         activation: `"relu"`, or `"gelu"` where the loss should have second derivatives everywhere.
-        batch_norm: False leaves the normalisation out.
+        batch_norm: False leaves the normalization out.
         **head: `head` and `scale` of the classifier.
 
     Returns:

@@ -12,7 +12,7 @@ HEADS = ("linear", "cosine")
 
 
 class Cosine(nn.Module):
-    """Logits s · cos(w_c, h): features and class weights normalised (Cao et al., NeurIPS 2019, section 3.1).
+    """Logits s · cos(w_c, h): features and class weights normalized (Cao et al., NeurIPS 2019, section 3.1).
 
     Args:
         features: d.

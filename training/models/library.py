@@ -16,7 +16,7 @@ STEMS = ("7x7", "3x3")
 def torchvision_resnet(
     *, architecture: str, in_channels: int = 3, classes: int = 1000, stem: str = "7x7", **head: Any
 ) -> Network:
-    """A ResNet of torchvision, freshly initialised.
+    """A ResNet of torchvision, freshly initialized.
 
     Args:
         architecture: Its name in `torchvision.models`.
@@ -79,7 +79,7 @@ def vit_small(*, size: int = 224, patch: int = 16, in_channels: int = 3, classes
 def from_timm(
     name: str, *, in_channels: int = 3, classes: int = 1000, head: str = "linear", scale: float = 30.0, **kwargs: Any
 ) -> Network:
-    """A network of timm, freshly initialised.
+    """A network of timm, freshly initialized.
 
     Args:
         name: Its name there.

@@ -65,7 +65,7 @@ def build_model(name: str, **kwargs: Any) -> Network:
         **kwargs: `in_channels`, `classes`, `head` and the network's own options.
 
     Returns:
-        The network, freshly initialised from the global generator.
+        The network, freshly initialized from the global generator.
 
     Raises:
         InputError: The name or an option is unknown.

@@ -1,4 +1,4 @@
-// Training curves of the chosen subset: train, validation and test, every run in its colour.
+// Training curves of the chosen subset: train, validation and test, every run in its color.
 
 const SPLIT_DASH = { train: "dot", validation: "dash", test: "solid" };
 
@@ -23,8 +23,8 @@ function drawCurves(width) {
   if (!lines.length) return { empty: `No ${state.curve} of ${cut(rows[state.row].title, 60)} was recorded in training.` };
   const percentages = state.curve === "accuracy";
   const data = lines.map(({ run, split, x, y }) => ({
-    type: "scatter", mode: y.length > 1 ? "lines" : "markers", x: Array.from(x), y: Array.from(y), line: { color: runColour(run), width: 1.8, dash: SPLIT_DASH[split] },
-    marker: { color: runColour(run), symbol: SYMBOLS[run % 8], size: 8 }, hoverinfo: "text", name: `${shownName(page.runs[run])}, ${split}`,
+    type: "scatter", mode: y.length > 1 ? "lines" : "markers", x: Array.from(x), y: Array.from(y), line: { color: runColor(run), width: 1.8, dash: SPLIT_DASH[split] },
+    marker: { color: runColor(run), symbol: SYMBOLS[run % 8], size: 8 }, hoverinfo: "text", name: `${shownName(page.runs[run])}, ${split}`,
     text: Array.from(x, (epoch, i) => `<b>${shownName(page.runs[run])}</b> · ${split}<br>epoch ${epoch}: ${percentages ? percent(y[i]) : figure(y[i])}`),
   }));
   const layout = baseLayout({

@@ -29,12 +29,12 @@ function drawDensity(width) {
   const traces = [];
   for (const { row, run, found } of lines) {
     const x = Array.from(found.x, scale.forward);
-    const colour = runColour(run);
+    const color = runColor(run);
     const above = (y) => Math.log10(Math.max(y, floor));
-    if (found.se) traces.push(bandTrace(x, found, colour, above));
+    if (found.se) traces.push(bandTrace(x, found, color, above));
     traces.push({
       type: "scatter", mode: "lines", x, y: Array.from(found.y, (y) => (y > floor ? Math.log10(y) : null)), name: comparedRows().length > 1 ? `${shownName(page.runs[run], 20)} · ${shownName(rows[row].title, 18)}` : shownName(page.runs[run]),
-      line: { color: colour, width: row === state.row ? 2.2 : 1.4, dash: row === state.row ? "solid" : "dot" }, hoverinfo: "text",
+      line: { color: color, width: row === state.row ? 2.2 : 1.4, dash: row === state.row ? "solid" : "dot" }, hoverinfo: "text",
       text: Array.from(found.x, (value, i) => `<b>${shownName(page.runs[run])}</b> · ${shownName(rows[row].title)}<br>density ${figure(found.y[i])} at λ = ${figure(value)}`),
     });
   }
@@ -53,16 +53,16 @@ function drawDensity(width) {
   };
 }
 
-function bandTrace(x, { y, se }, colour, above) {
+function bandTrace(x, { y, se }, color, above) {
   const off = (i) => (Number.isFinite(se[i]) ? se[i] : 0); // unknown: no band there
   const upper = Array.from(y, (value, i) => above(value + off(i)));
   const lower = Array.from(y, (value, i) => above(value - off(i)));
-  return { type: "scatter", mode: "lines", x: [...x, ...x.slice().reverse()], y: [...upper, ...lower.reverse()], fill: "toself", fillcolor: withAlpha(colour, 0.18), line: { width: 0 }, hoverinfo: "skip", showlegend: false };
+  return { type: "scatter", mode: "lines", x: [...x, ...x.slice().reverse()], y: [...upper, ...lower.reverse()], fill: "toself", fillcolor: withAlpha(color, 0.18), line: { width: 0 }, hoverinfo: "skip", showlegend: false };
 }
 
 function rugOf(lines, scale) {
   return lines.flatMap(({ row, run }) => ["bottom", "top"].map((key) => scale.forward(valueOf(key, run, row))).filter((x) => x !== null && Number.isFinite(x)).map((x) => ({
-    type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: row === state.row ? 0.06 : 0.035, line: { color: runColour(run), width: 2.5 },
+    type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: row === state.row ? 0.06 : 0.035, line: { color: runColor(run), width: 2.5 },
   })));
 }
 

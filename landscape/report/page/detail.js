@@ -60,10 +60,10 @@ function stripOf(run, sign, values) {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   drawn.append(
     svg("line", { x1: "3%", x2: "97%", y1: 13, y2: 13, stroke: ink("line") }), svg("line", { x1: at(0), x2: at(0), y1: 8, y2: 18, stroke: ink("faint") }),
-    svg("line", { x1: at(mean), x2: at(mean), y1: 2, y2: 24, stroke: runColour(run), "stroke-width": 2 }),
+    svg("line", { x1: at(mean), x2: at(mean), y1: 2, y2: 24, stroke: runColor(run), "stroke-width": 2 }),
   );
   for (const value of values) {
-    const dot = svg("circle", { cx: at(value), cy: 13, r: 4.5, fill: withAlpha(runColour(run), 0.6), stroke: ink("card") });
+    const dot = svg("circle", { cx: at(value), cy: 13, r: 4.5, fill: withAlpha(runColor(run), 0.6), stroke: ink("card") });
     dot.append(svg("title", {}));
     dot.firstChild.textContent = figure(value);
     drawn.append(dot);

@@ -1,4 +1,4 @@
-// Any measure against class rank or against any other measure, every run in its colour, with errors and rank correlation.
+// Any measure against class rank or against any other measure, every run in its color, with errors and rank correlation.
 
 const MOST_POINTS = 600;
 const NAMED_TICKS = 30;
@@ -45,8 +45,8 @@ function drawExplorer(width) {
     return {
       type: "scatter", mode: byRank && points.length <= NAMED_TICKS ? "lines+markers" : "markers", x, y, customdata: points.map((row) => row.index),
       name: shownName(page.runs[run]), showlegend: true, hoverinfo: "text", text: points.map((row) => hoverOf(run, row, measure)), cliponaxis: false,
-      line: { color: withAlpha(runColour(run), 0.45), width: 1.5, dash: DASHES[run % 8] },
-      marker: { color: runColour(run), symbol: SYMBOLS[run % 8], size: (points.length > 150 ? 0.3 : points.length > NAMED_TICKS ? 0.4 : 0.56) * rem(), line: { width: points.map((row) => (row.index === state.row ? 2.5 : 0)), color: ink("ink") } },
+      line: { color: withAlpha(runColor(run), 0.45), width: 1.5, dash: DASHES[run % 8] },
+      marker: { color: runColor(run), symbol: SYMBOLS[run % 8], size: (points.length > 150 ? 0.3 : points.length > NAMED_TICKS ? 0.4 : 0.56) * rem(), line: { width: points.map((row) => (row.index === state.row ? 2.5 : 0)), color: ink("ink") } },
       error_y: state.errors ? errorBars(run, points, yScale, extent) : undefined,
     };
   });
@@ -83,7 +83,7 @@ function errorBars(run, points, scale, extent) {
     if (Number.isFinite(to)) extent.push(Math.max(Math.min(to, from + 3), from - 3));
     return Math.abs(to - from);
   };
-  return { type: "data", symmetric: false, array: points.map((row) => length(row, hi)), arrayminus: points.map((row) => length(row, lo)), color: withAlpha(runColour(run), 0.75), thickness: 1.2, width: points.length > 150 ? 0 : 4 };
+  return { type: "data", symmetric: false, array: points.map((row) => length(row, hi)), arrayminus: points.map((row) => length(row, lo)), color: withAlpha(runColor(run), 0.75), thickness: 1.2, width: points.length > 150 ? 0 : 4 };
 }
 
 // The group's own measured value, as a level under its classes.
@@ -98,7 +98,7 @@ function groupLevels(runs, points, scale) {
       if (y === null || !Number.isFinite(y)) continue;
       levels.push({
         type: "scatter", mode: "lines", x: [members[0] - 0.42, members[members.length - 1] + 0.42], y: [y, y], customdata: [group.index, group.index],
-        line: { color: withAlpha(runColour(run), 0.35), width: 5 }, hoverinfo: "text", text: [0, 1].map(() => hoverOf(run, group, measureOf.get(state.y))), showlegend: false,
+        line: { color: withAlpha(runColor(run), 0.35), width: 5 }, hoverinfo: "text", text: [0, 1].map(() => hoverOf(run, group, measureOf.get(state.y))), showlegend: false,
       });
     }
   }

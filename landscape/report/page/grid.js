@@ -1,8 +1,8 @@
-// One loss surface as a grid to draw: which plane, which quantity, how its values map to heights and colours.
+// One loss surface as a grid to draw: which plane, which quantity, how its values map to heights and colors.
 
 const QUANTITIES = {
   loss: { title: "loss", words: "loss", of: (plane, at) => unpack(plane.loss[at]) },
-  rise: { title: "rise above the centre", words: "loss above its value at the centre", of: riseOf },
+  rise: { title: "rise above the center", words: "loss above its value at the center", of: riseOf },
   accuracy: { title: "accuracy", words: "accuracy", of: (plane, at) => (plane.accuracy ? unpack(plane.accuracy[at]) : null), percent: true },
   se: { title: "standard error of the loss", words: "standard error of the loss", of: (plane, at) => (plane.se ? unpack(plane.se[at]) : null) },
 };
@@ -15,7 +15,7 @@ function planeOf(run) {
   return planes.find((plane) => plane.name === state.plane) ?? (state.plane ? null : planes.find((plane) => plane.name === state.view) ?? planes[0] ?? null);
 }
 
-function centreOf(plane) {
+function centerOf(plane) {
   const nearest = (ticks) => ticks.reduce((best, value, i) => (Math.abs(value) < Math.abs(ticks[best]) ? i : best), 0);
   const [a, b] = [unpack(plane.a), unpack(plane.b)];
   return nearest(b) * a.length + nearest(a);
@@ -23,8 +23,8 @@ function centreOf(plane) {
 
 function riseOf(plane, at) {
   const loss = unpack(plane.loss[at]);
-  const centre = loss[centreOf(plane)];
-  return loss.map((value) => value - centre);
+  const center = loss[centerOf(plane)];
+  return loss.map((value) => value - center);
 }
 
 // {plane, a, b, values} of a run and row in the chosen quantity, or null.
@@ -49,7 +49,7 @@ function heightScale(grids, diverges) {
   return diverges || state.quantity === "rise" ? signed(kneeOf(values)) : LOG;
 }
 
-// The shared colour range: all finite heights up to the clip's quantile; centred on 0 for differences.
+// The shared color range: all finite heights up to the clip's quantile; centered on 0 for differences.
 function rangeOf(grids, scale, diverges) {
   const heights = grids.flatMap((grid) => Array.from(grid.values, scale.forward)).filter((z) => z !== null && Number.isFinite(z)).sort((p, q) => p - q);
   if (!heights.length) return null;

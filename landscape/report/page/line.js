@@ -30,7 +30,7 @@ function drawLine(width) {
   return {
     data: found.map(({ row, run, a, values }, i) => ({
       type: "scatter", mode: "lines+markers", x: Array.from(a), y: heights[i], name: `${shownName(page.runs[run], 20)}${comparedRows().length > 1 ? ` · ${shownName(rows[row].title, 18)}` : ""}`,
-      line: { color: runColour(run), width: 2, dash: row === state.row ? "solid" : "dot" }, marker: { size: 4, color: runColour(run) }, hoverinfo: "text",
+      line: { color: runColor(run), width: 2, dash: row === state.row ? "solid" : "dot" }, marker: { size: 4, color: runColor(run) }, hoverinfo: "text",
       text: Array.from(values, (value, j) => `at ${figure(a[j])}: ${share ? percent(value) : figure(value)}`),
     })),
     layout: baseLayout({

@@ -50,7 +50,7 @@ function drawMatrix(width) {
   const [lines, columns] = [names.length, found.rows.length];
   const scale = kind.scale ? kind.scale(all) : LINEAR;
   const heights = values.map((value) => { const z = scale.forward(value); return Number.isFinite(z) ? z : null; });
-  const range = matrixRange(kind, all.map(scale.forward).filter((z) => z !== null)); // of all runs, so that their colours compare
+  const range = matrixRange(kind, all.map(scale.forward).filter((z) => z !== null)); // of all runs, so that their colors compare
   const grid = (from) => names.map((_, i) => found.rows.map((_row, j) => from(i * columns + j, i, j)));
   const told = (at, i, j) => kind.told(shownName(names[i]), shownName(rows[found.rows[j]].title), values[at]);
   const chosen = found.rows.indexOf(state.row);
@@ -71,7 +71,7 @@ function drawMatrix(width) {
       yaxis: axis({ title: kind.y, range: ends(lines).reverse(), showgrid: false, constrain: "domain", ...(square ? { scaleanchor: "x" } : {}), ...ticks(names) }),
       shapes: chosen < 0 ? [] : [frame({ x0: chosen - 0.5, x1: chosen + 0.5, y0: -0.5, y1: lines - 0.5 }), ...(square ? [frame({ x0: -0.5, x1: columns - 0.5, y0: chosen - 0.5, y1: chosen + 0.5 })] : [])],
     }),
-    caption: `${kind.words}. This is ${run}${page.runs.length > 1 ? "; colours mean the same for every run" : ""}.`,
+    caption: `${kind.words}. This is ${run}${page.runs.length > 1 ? "; colors mean the same for every run" : ""}.`,
     label: `${kind.title} of ${columns} classes for ${run}`,
   };
 }

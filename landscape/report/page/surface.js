@@ -1,4 +1,4 @@
-// Loss surfaces of the chosen (and the pinned) subset, every run side by side on one colour scale, flat or in 3-D.
+// Loss surfaces of the chosen (and the pinned) subset, every run side by side on one color scale, flat or in 3-D.
 
 const MOST_COLUMNS = 4;
 const CAMERA = { eye: { x: 1.22, y: -1.22, z: 0.9 }, center: { x: 0, y: 0, z: -0.12 } };
@@ -42,7 +42,7 @@ function drawSurface(width) {
   const data = [];
   const layout = baseLayout({
     width, height: frame.height, margin: frame.margin, uirevision: `${state.form}`, annotations: [], meta: { a: widest(grids, "a"), b: widest(grids, "b") },
-    coloraxis: { colorscale: differs ? diverging() : sequential(), cmin: range[0], cmax: range[1], colorbar: colourBar(scale, range, differs) },
+    coloraxis: { colorscale: differs ? diverging() : sequential(), cmin: range[0], cmax: range[1], colorbar: colorBar(scale, range, differs) },
   });
   places.forEach(({ grid, column, line }, i) => {
     const [x0, x1] = [(column * (frame.cell + frame.gap)) / frame.inner, (column * (frame.cell + frame.gap) + frame.cell) / frame.inner];
@@ -61,7 +61,7 @@ function emptySurface(differs) {
   return page.surfaces.flat().length ? `No ${QUANTITIES[state.quantity].title} surface of “${name}” is on this page.` : "No surface was measured; add one with python -m landscape.surface.";
 }
 
-// Sizes in pixels: planes side by side, `shape` times as high as wide, a colour bar at the right.
+// Sizes in pixels: planes side by side, `shape` times as high as wide, a color bar at the right.
 function frameOf(width, columns, lines, flat, shape) {
   const margin = { l: flat ? 48 : 8, r: 96, t: 34, b: flat ? 40 : 8 };
   const gap = flat ? 58 : 12;
@@ -76,7 +76,7 @@ function frameOf(width, columns, lines, flat, shape) {
   return { margin, gap, inner, cell, cellHeight, rowGap, innerHeight, height: innerHeight + margin.t + margin.b };
 }
 
-function colourBar(scale, [low, high], differs) {
+function colorBar(scale, [low, high], differs) {
   const { title } = QUANTITIES[state.quantity];
   return {
     title: { text: differs ? `difference<br>in ${title}` : title.replace(" above", "<br>above").replace(" of ", "<br>of "), side: "top", font: { size: 0.76 * rem(), color: ink("soft") } },
@@ -89,7 +89,7 @@ function titleOf(grid, { x, y }) {
   const other = grid.first === undefined ? "" : ` − ${shownName(page.runs[grid.first], 20)}`;
   return {
     xref: "paper", yref: "paper", x: x[0], y: y[1], xanchor: "left", yanchor: "bottom", yshift: 4, showarrow: false, align: "left",
-    text: `<b>${SIGNS[grid.run % 8]} ${shownName(page.runs[grid.run], 20)}${other}</b>  ${shownName(rows[grid.row].title, 24)}`, font: { color: runColour(grid.run), size: 0.84 * rem() },
+    text: `<b>${SIGNS[grid.run % 8]} ${shownName(page.runs[grid.run], 20)}${other}</b>  ${shownName(rows[grid.row].title, 24)}`, font: { color: runColor(grid.run), size: 0.84 * rem() },
   };
 }
 
@@ -177,8 +177,8 @@ function surfaceCaption(grids, differs) {
   const { words } = QUANTITIES[state.quantity];
   const { plane } = grids[0];
   const what = differs ? `Difference in ${words}: each run minus ${page.runs[grids[0].first]}; blue is lower` : `The ${words}`;
-  const shared = grids.length > 1 && !differs ? " on one colour scale" : "";
-  const clip = state.clip < 100 ? ` The highest ${100 - state.clip} % ${state.form === "contour" ? "share one colour" : "are cut off"}.` : "";
+  const shared = grids.length > 1 && !differs ? " on one color scale" : "";
+  const clip = state.clip < 100 ? ` The highest ${100 - state.clip} % ${state.form === "contour" ? "share one color" : "are cut off"}.` : "";
   const outside = state.path && plane.path && plane.path.hidden ? unpack(plane.path.hidden).reduce((p, q) => Math.max(p, q), 0) : NaN;
   const path = Number.isFinite(outside) ? ` ${plane.plane === "checkpoints" ? "White points: the networks the plane was laid through" : "White line: the training path"}${outside > 0.005 ? `; at the worst of them ${percent(outside)} of the distance lies outside this plane` : ""}.` : "";
   const marks = grids.some((grid) => cellsWhere(grid, (status, value) => status !== 0 && !Number.isFinite(value)).x.length) ? " ✕: not finite." : "";

@@ -13,13 +13,13 @@ function applyTheme() {
 }
 
 const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-const runColour = (run) => ink(`run-${run % 8}`);
+const runColor = (run) => ink(`run-${run % 8}`);
 const diverging = () => stops(document.documentElement.dataset.theme === "dark" ? page.palette.dark : page.palette.light);
 const sequential = () => stops(page.palette.sequential);
-const stops = (colours) => colours.map((colour, i) => [i / (colours.length - 1), colour]);
+const stops = (colors) => colors.map((color, i) => [i / (colors.length - 1), color]);
 
-function withAlpha(colour, alpha) {
-  return `${colour}${Math.round(alpha * 255).toString(16).padStart(2, "0")}`;
+function withAlpha(color, alpha) {
+  return `${color}${Math.round(alpha * 255).toString(16).padStart(2, "0")}`;
 }
 
 const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);

@@ -15,8 +15,9 @@ import h5py
 import numpy as np
 
 from foundation.groups import group_classes
-from landscape.store import INTERPOLATED, MEASURED, Recording, recording
-from landscape.subject import Subset
+from landscape.files.landscape_file import Recording, recording
+from landscape.schema import INTERPOLATED, MEASURED
+from landscape.subject.subsets import Subset
 
 COUNTS = (600, 359, 215, 129, 77, 46, 27, 16, 10, 6)
 NAMES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")

@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.report import surfaces, write_report
-from landscape.report.comparison import compare
-from landscape.report.densities import pack_densities
+from landscape.comparison import surfaces
+from landscape.comparison.compare import compare
+from landscape.comparison.densities import pack_densities
+from landscape.comparison.formatting import factor, figure, listing, percent
+from landscape.comparison.measures import tabulate, wilson
+from landscape.comparison.rows import rows_of
+from landscape.comparison.runs import open_runs
+from landscape.comparison.surfaces import pack_surfaces
+from landscape.files.landscape_file import partial_path, read_landscape
+from landscape.report import write_report
 from landscape.report.headline import headline_of
-from landscape.report.measures import tabulate, wilson
-from landscape.report.page import escape_json
 from landscape.report.palette import diverging
-from landscape.report.runs import open_runs
-from landscape.report.subsets import rows_of
-from landscape.report.surfaces import pack_surfaces
-from landscape.report.words import factor, figure, listing, percent
-from landscape.store import partial_path, read_landscape
+from landscape.report.render import escape_json
 from tests.landscape.report.synthetic import COUNTS, NAMES, open_recording, put, subsets_of, write_run
 
 
@@ -129,7 +130,7 @@ def test_a_density_without_a_known_error_has_no_band(tmp_path: Path) -> None:
     np.testing.assert_allclose(packed["se"][1]["hi"] - packed["y"][1]["hi"], np.log(0.4), atol=1e-3)
 
 
-def test_matrices_count_towards_the_pages_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_matrices_count_toward_the_pages_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = compare([write_run(tmp_path / "plain" / "landscape.h5", points=5, cross=False)])
     crossed = compare([write_run(tmp_path / "crossed" / "landscape.h5", points=5)])
     cells = 2 * 15 * 25 + 2 * 15 * 25  # a plane's and a line's loss and accuracy
@@ -217,7 +218,7 @@ def test_a_surface_of_its_own_name_makes_no_view_and_names_the_runs_it_goes_thro
         put(record, "loss", np.ones((len(subsets), 3, 3)), ("subset", "b", "a"))
         record.scale("trajectory/point", np.array(points, dtype=object))
         put(record, "trajectory/coordinates", np.eye(3)[:, :2], ("point", "axis"))
-        record.note("axes", [f"towards {point}" for point in points[1:]])
+        record.note("axes", [f"toward {point}" for point in points[1:]])
         record.finish()
     runs = open_runs(files)
     rows = rows_of(runs)
@@ -225,7 +226,7 @@ def test_a_surface_of_its_own_name_makes_no_view_and_names_the_runs_it_goes_thro
     known = {run.landscape.checkpoint_sha256: run.name for run in runs}
     plane = next(p for p in pack_surfaces(runs[0], rows, frozenset(), known) if p["name"] == "both")
     assert plane["path"]["names"] == ["ce", "bgp", "epoch-0009"]
-    assert plane["axes"] == ["towards bgp", "towards epoch-0009"]
+    assert plane["axes"] == ["toward bgp", "toward epoch-0009"]
 
 
 def test_every_weakness_is_told(tmp_path: Path) -> None:
@@ -289,11 +290,11 @@ def test_json_is_inert_in_a_script_element() -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_diverging_colours_are_even_in_lightness_and_neutral_in_the_middle(dark: bool) -> None:
-    colours = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in diverging(dark=dark)]
-    assert len(colours) == 33
-    assert max(colours[16]) - min(colours[16]) < 0.02
-    luminance = np.array([0.2126 * r**2.2 + 0.7152 * g**2.2 + 0.0722 * b**2.2 for r, g, b in colours])
+def test_diverging_colors_are_even_in_lightness_and_neutral_in_the_middle(dark: bool) -> None:
+    colors = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in diverging(dark=dark)]
+    assert len(colors) == 33
+    assert max(colors[16]) - min(colors[16]) < 0.02
+    luminance = np.array([0.2126 * r**2.2 + 0.7152 * g**2.2 + 0.0722 * b**2.2 for r, g, b in colors])
     lightness = np.cbrt(luminance)
     steps = np.diff(lightness)
     assert np.all(steps[:16] * (1 if not dark else -1) > 0)

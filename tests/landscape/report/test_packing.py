@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape.report.packing import MINUS, NAN, PLUS, STEPS, ZERO, bytes_, codes, floats
+from landscape.comparison.packing import MINUS, NAN, PLUS, STEPS, ZERO, bytes_, codes, floats
 
 
 def unpacked(packed: dict[str, object]) -> np.ndarray:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
+from landscape.comparison.formatting import figure
 from landscape.report import write_report
-from landscape.report.words import figure
 from tests.landscape.report.browser import Opened, opened, started
 from tests.landscape.report.synthetic import COUNTS, NAMES, open_recording, put, subsets_of, write_run
 

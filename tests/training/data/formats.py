@@ -8,14 +8,14 @@ import numpy as np
 from PIL import Image
 
 
-def save_image(path, colour, size=(40, 30)):
-    """A photograph of one colour with a little noise, as JPEG or PNG by its name."""
+def save_image(path, color, size=(40, 30)):
+    """A photograph of one color with a little noise, as JPEG or PNG by its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(zlib.crc32(path.name.encode())).integers(-20, 20, (size[1], size[0], 3))
-    Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)).save(path)
+    Image.fromarray(np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)).save(path)
 
 
-COLOURS = ((200, 40, 40), (40, 200, 40), (40, 40, 200))
+COLORS = ((200, 40, 40), (40, 200, 40), (40, 40, 200))
 COUNTS = {"train": (12, 6, 3), "val": (2, 2, 2), "test": (3, 3, 3)}
 
 
@@ -27,7 +27,7 @@ def write_images(root, parts=("train", "val", "test"), counts=COUNTS):
         for label, count in enumerate(counts[part]):
             for number in range(count):
                 name = f"{part}/n{label:04d}/{part}_{label}_{number}.jpg"
-                save_image(root / name, COLOURS[label])
+                save_image(root / name, COLORS[label])
                 listed[part].append((name, label))
     return listed
 

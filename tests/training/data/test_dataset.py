@@ -46,7 +46,7 @@ def test_a_split_is_found_again_from_its_record(split):
     assert torch.equal(again.inputs(rows[5:9]), again.inputs(rows)[5:9])
 
 
-def test_inputs_are_normalised_by_the_record():
+def test_inputs_are_normalized_by_the_record():
     data = open_data("fashion-mini", imbalance=100)
     record = copy.deepcopy(data.record)
     record["normalisation"] = {"mean": [0.5], "std": [0.25]}

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from foundation.errors import InputError
-from training.data import fashion, open_data
-from training.data.make_fashion_mini import choose, pack
+from training.data import open_data
 from training.data.source import ENVIRONMENT
+from training.data.sources import fashion
+from training.data.sources.make_fashion_mini import choose, pack
 
 
 def write_idx(path, values):

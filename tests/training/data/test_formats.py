@@ -18,8 +18,8 @@ from tests.training.data.formats import (
 )
 from training.data import SOURCES, open_data, open_split
 from training.data.files import FilePool
-from training.data.listed import IMAGENET_LISTS, INATURALIST_LISTS
 from training.data.source import ENVIRONMENT
+from training.data.sources.image_lists import IMAGENET_LISTS, INATURALIST_LISTS
 
 
 @pytest.fixture(autouse=True)
@@ -108,14 +108,14 @@ def test_the_folders_own_validation_images(tmp_path):
     assert len(data.validation.labels) == 6
 
 
-def test_an_image_is_resized_and_its_centre_cut(tmp_path):
+def test_an_image_is_resized_and_its_center_cut(tmp_path):
     pixels = np.zeros((60, 90, 3), np.uint8)
     pixels[:, 30:60] = 255  # the middle third
     Image.fromarray(pixels).save(tmp_path / "a.png")
     pool = FilePool(tmp_path, ("a.png",), torch.tensor([0]), 28)
     cut = pool.evaluated(0)
     assert cut.shape == (3, 28, 28)
-    # 60 → 32 pixels: the white third is 16 wide around the centre
+    # 60 → 32 pixels: the white third is 16 wide around the center
     assert (cut[:, :, 8:20] == 255).all() and (cut[:, :, :4] == 0).all() and (cut[:, :, -4:] == 0).all()
 
 
@@ -218,4 +218,4 @@ def test_a_bad_npz_file_is_one_sentence(tmp_path, changes, said):
 
 def test_unknown_options_are_refused():
     with pytest.raises(InputError, match="'digits' cannot be opened"):
-        open_data("digits", colour="red")
+        open_data("digits", color="red")

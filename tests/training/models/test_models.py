@@ -96,7 +96,7 @@ def test_a_cosine_classifier_survives_features_of_zero():
     assert torch.isfinite(features.grad).all() and torch.isfinite(head.weight.grad).all()
 
 
-def test_the_cnn_without_normalisation_and_with_gelu():
+def test_the_cnn_without_normalization_and_with_gelu():
     network = build_model("cnn", activation="gelu", batch_norm=False, widths=(4, 8))
     kinds = [type(module) for module in network.body]
     assert kinds == [nn.Conv2d, nn.GELU, nn.MaxPool2d, nn.Conv2d, nn.GELU, type(network.body[-1])]

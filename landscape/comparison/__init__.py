@@ -1,0 +1,1 @@
+"""What landscape files say side by side; page, figures and notebook read it."""

@@ -1,0 +1,25 @@
+"""What a reader must know before believing the page: every weakness of the measurements, in plain words."""
+
+from __future__ import annotations
+
+from landscape.comparison.caveats.caveat import LEVELS, Caveat
+from landscape.comparison.caveats.comparability import comparability
+from landscape.comparison.caveats.general import standing
+from landscape.comparison.caveats.measurement import quality
+from landscape.comparison.compare import Comparison
+
+__all__ = ["LEVELS", "Caveat", "caveats_of"]
+
+
+def caveats_of(compared: Comparison, left_out: int) -> tuple[Caveat, ...]:
+    """Everything the page warns of, the serious first.
+
+    Args:
+        compared: What the page compares.
+        left_out: How many subsets' surfaces and densities the page had no room for.
+
+    Returns:
+        The caveats; at least the notes that hold for every page of this kind.
+    """
+    found = [*comparability(compared), *quality(compared), *standing(compared, left_out)]
+    return tuple(sorted(found, key=lambda caveat: LEVELS.index(caveat.level)))

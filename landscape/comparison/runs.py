@@ -1,0 +1,108 @@
+"""The runs a page compares: each a landscape file, the name it goes by and its training curves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foundation.errors import InputError
+from landscape.files.landscape_file import Landscape, Measurement, read_landscape
+
+
+@dataclass(frozen=True)
+class Run:
+    """One landscape file as the page knows it.
+
+    Attributes:
+        name: What the page calls it; unique on the page.
+        landscape: Everything measured.
+        history: Lines of the `metrics.jsonl` beside the file, oldest first; empty when there is none.
+        busy: Another process is measuring, so that unfinished measurements could not be read.
+    """
+
+    name: str
+    landscape: Landscape
+    history: tuple[dict[str, Any], ...]
+    busy: bool = False
+
+    def of(self, analysis: str) -> dict[str, Measurement]:
+        """The run's measurements of one analysis by name; a finished one goes before an unfinished one."""
+        found: dict[str, Measurement] = {}
+        for measurement in self.landscape.measurements:
+            if measurement.analysis == analysis:
+                found.setdefault(measurement.name, measurement)
+        return found
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Gives a command the files that `open_runs` opens."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files, the reference first")
+
+
+def open_runs(paths: Sequence[Path]) -> tuple[Run, ...]:
+    """Reads the files and names the runs: by folder for a `landscape.h5`, else by the file's stem.
+
+    Args:
+        paths: Landscape files, the reference run first.
+
+    Returns:
+        The runs in the given order.
+
+    Raises:
+        InputError: No file was given, one was given twice, or one cannot be read.
+    """
+    if not paths:
+        raise InputError("no landscape file was given: name at least one landscape.h5")
+    resolved = [Path(path).resolve() for path in paths]
+    for position, path in enumerate(resolved):
+        if path in resolved[:position]:
+            raise InputError(f"{str(paths[position])!r} was given twice: name each file once")
+    names = _names(resolved)
+    return tuple(_open(name, path) for name, path in zip(names, resolved, strict=True))
+
+
+def _open(name: str, path: Path) -> Run:
+    history = _history(path.parent / "metrics.jsonl")
+    try:
+        return Run(name, read_landscape(path), history)
+    except InputError:  # one of the unfinished measurements beside it is being written: the finished ones still count
+        return Run(name, read_landscape(path, unfinished=False), history, busy=True)
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The shortest tail of each path that tells it from the others."""
+    parts = [_parts(path) for path in paths]
+    names = []
+    for mine in parts:
+        depth = next(
+            (n for n in range(1, len(mine) + 1) if sum(other[-n:] == mine[-n:] for other in parts) == 1), len(mine)
+        )
+        names.append("/".join(mine[-depth:]))
+    return names
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    parts = [part for part in path.with_suffix("").parts if part != path.anchor]
+    if path.stem == "landscape" and len(parts) > 1:
+        parts.pop()
+    return tuple(parts)
+
+
+def _history(path: Path) -> tuple[dict[str, Any], ...]:
+    if not path.exists():
+        return ()
+    return tuple(_lines(path.read_text(encoding="utf-8", errors="replace").splitlines()))
+
+
+def _lines(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:  # a line cut off by a kill: the curve simply ends there
+            continue
+        if isinstance(entry, dict):
+            yield entry

@@ -1,0 +1,1 @@
+"""How samples pass through a network: loss, accuracy and first derivatives, as fast as they can be had."""

@@ -1,0 +1,349 @@
+"""Loss and accuracy of every subset from one forward pass over the data, as fast as a forward pass can be."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from foundation.errors import InputError
+from landscape.execution.bn_folding import FoldedNetwork
+from landscape.execution.cuda_graphs import Replayed, cuda_recorder, recorded_if_same
+from landscape.execution.thread_pool import ThreadPool
+from landscape.subject.batch_norm import recalibrate
+from landscape.subject.samples import Batch, Samples
+from landscape.subject.subject import RESIDENT_BYTES, Subject
+from landscape.subject.subsets import Subset
+
+CACHED_BYTES = 3 << 20
+"""Largest activation of a chunk on a CPU. ResNet-32, ms of processor time per 1,000 images, one thread: 1,418 in chunks
+of 20, 1,340 of 34, 1,317 of 50, 1,353 of 84 (larger chunks fall out of the cache)."""
+
+CALIBRATION_BATCH = 500
+"""As `Subject.recalibrate` takes them, so that a checkpoint in a plane shows the statistics it has alone."""
+
+ACCELERATOR_BYTES = 256 << 20
+"""The same on a GPU, where a chunk must only be large enough to fill it."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Loss and accuracy of every subset at one point.
+
+    Attributes:
+        subset: Names of the S subsets.
+        loss: Mean loss of each subset, (S,).
+        accuracy: Share of each subset's samples that are classified rightly, 0 to 1, weighted as its loss is, (S,).
+        loss_se: Standard error of `loss` where only some samples of a class were evaluated, (S,); 0 where all were.
+    """
+
+    subset: tuple[str, ...]
+    loss: np.ndarray
+    accuracy: np.ndarray
+    loss_se: np.ndarray
+
+
+class Evaluator:
+    """Evaluates a subject wherever its weights are put: one forward pass gives every subset.
+
+    The values are those of a plain `network(inputs)` to float32 rounding: BatchNorm is folded into the
+    convolutions where the network can be traced and the folded form is seen to agree, and on a CPU images go through
+    in channels-last chunks that stay in the cache, one thread each. The chunk follows from the size of the
+    activations, not from a stopwatch, so that a resumed measurement rounds as the interrupted one did, with however
+    many threads. On a GPU the work of a chunk is recorded once as a CUDA graph and replayed, if that is seen to agree.
+
+    Args:
+        subject: What is measured; it is as before after every call, also after an exception.
+        calibration: Samples over which BatchNorm statistics are measured afresh at every point; the network's own
+            statistics by default.
+        samples_per_class: At most so many samples of each class, drawn once and the same at every point; they stand
+            for their whole class, and the losses come with standard errors. All samples by default.
+        seed: Of that draw.
+        bf16: Multiply in bfloat16, weights and losses as they are: faster where the hardware has it, and three digits.
+
+    Raises:
+        InputError: `samples_per_class` is below 2, which leaves no standard error.
+
+    Attributes:
+        chunk: Samples of one call of the network; halved when the memory does not suffice.
+        samples: How many samples a point costs.
+        partial: Whether only some samples of each class are evaluated.
+        subsets: Names of the S subsets.
+        classes: C.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        calibration: Samples | None = None,
+        samples_per_class: int | None = None,
+        seed: int = 0,
+        bf16: bool = False,
+    ) -> None:
+        self._subject, self._bf16 = subject, bf16
+        self._calibration = self._calibrating(calibration) if calibration is not None else None
+        self.subsets, self.classes = tuple(subset.name for subset in subject.subsets), subject.classes
+        ranges = [subject.rows(subset) for subset in subject.subsets]
+        self._first, stop = min(r.start for r in ranges), max(r.stop for r in ranges)
+        labels = subject.labels[self._first : stop].cpu()
+        present = torch.bincount(labels, minlength=self.classes).double()
+        check_draw(samples_per_class)
+        self.partial = samples_per_class is not None
+        self._kept: Tensor | None = None  # offsets of the evaluated rows from the first, when not all are
+        if samples_per_class is not None:
+            self._kept = _stratified(labels, samples_per_class, seed)
+            labels = labels[self._kept]
+        self.samples = len(labels)
+        self._labels, self._labels_here = labels, labels.to(subject.device)
+        self._counts = torch.bincount(labels, minlength=self.classes).double()
+        weights = torch.stack([_class_weights(subject, subset) for subset in subject.subsets])
+        self._class_weights = weights * present / self._counts.clamp_min(1)
+        self._unseen = 1 - self._counts / present.clamp_min(1)  # the share of each class that is not evaluated
+        example = self._layout(self._rows(slice(0, min(8, self.samples))))
+        fits = example[0].numel() * example.element_size() * self.samples <= RESIDENT_BYTES
+        self._inputs = self._layout(self._rows(slice(0, self.samples))) if fits else None
+        limit = CACHED_BYTES if subject.device.type == "cpu" else ACCELERATOR_BYTES
+        self.chunk = max(1, limit // _largest_activation(subject.network, example[:1]))
+        self._workers = ThreadPool(torch.get_num_threads() if subject.device.type == "cpu" else 1)
+        self._folded: FoldedNetwork | None = FoldedNetwork(subject.network)
+        if not (self._folded.folded and self._folded.agrees(subject.network, example)):
+            self._folded = None
+        self._recorded: Replayed | None = None
+        if subject.device.type == "cuda":
+            sample = (example, self._labels_here[: len(example)])
+            self._recorded = recorded_if_same(self._losses, sample, cuda_recorder())
+
+    @property
+    def form(self) -> str:
+        """How the network is evaluated, in words, such as `folded, replayed`."""
+        words = {"folded": self._folded, "replayed": self._recorded, "bfloat16": self._bf16}
+        return ", ".join(word for word, used in words.items() if used) or "plain"
+
+    def here(self) -> Evaluation:
+        """Every subset at the network's present weights."""
+        losses, right = (values.cpu().double() for values in self._forward(slice(0, self.samples)))
+        loss, accuracy = self.over_subsets(self._by_class(losses)), self.over_subsets(self._by_class(right))
+        return Evaluation(self.subsets, loss.numpy(), accuracy.numpy(), self._standard_error(losses).numpy())
+
+    def at(self, vector: Tensor) -> Evaluation:
+        """Every subset at other weights (P,)."""
+        with self._placed(vector):
+            return self.here()
+
+    def losses_at(self, vector: Tensor, subset: Subset | None = None) -> Tensor:
+        """The loss of each evaluated sample, or of a subset's alone, at other weights (P,): (n,) float64 on the CPU."""
+        with self._placed(vector):
+            losses, _ = self._forward(self._part(subset))
+        return losses.cpu().double()
+
+    def mean_and_error(self, values: Tensor, subset: Subset | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Means over every subset, or one, of a number of each evaluated sample, and their standard errors.
+
+        Args:
+            values: Of all evaluated samples or of the subset's, (n,) float64, in the order of `losses_at`.
+            subset: The one subset; all by default.
+
+        Returns:
+            Means and standard errors, (S,) each, or of one subset ().
+        """
+        every = torch.zeros(self.samples, dtype=torch.float64)
+        every[self._part(subset)] = values
+        which = slice(None) if subset is None else self.subsets.index(subset.name)
+        found = self.over_subsets(self._by_class(every)), self._standard_error(every)
+        mean, error = (one.numpy()[which] for one in found)
+        return mean, error
+
+    def batches(self, subset: Subset, size: int) -> Iterator[Batch]:
+        """A subset's evaluated samples in batches of at most `size`; what they weigh sums to 1."""
+        part = self._part(subset)
+        weights = self._class_weights[self.subsets.index(subset.name)].to(self._subject.device, self._subject.dtype)
+        for start in range(part.start, part.stop, size):
+            some = slice(start, min(start + size, part.stop))
+            labels = self._labels_here[some]
+            yield Batch(self._layout(self._rows(some)), labels, weights[labels])
+
+    def by_class(self, size: int) -> Iterator[tuple[int, Tensor]]:
+        """The evaluated samples of one class after another, at most so many at a time.
+
+        Args:
+            size: Most samples at a time.
+
+        Yields:
+            The class and inputs of it.
+        """
+        start = 0
+        for label, count in zip(*torch.unique_consecutive(self._labels, return_counts=True), strict=True):
+            for begin in range(start, start + int(count), size):
+                part = slice(begin, min(begin + size, start + int(count)))
+                yield int(label), self._layout(self._rows(part))
+            start += int(count)
+
+    def _part(self, subset: Subset | None) -> slice:
+        """A subset's range among the evaluated samples."""
+        if subset is None:
+            return slice(0, self.samples)
+        rows = self._subject.rows(subset)
+        start, stop = rows.start - self._first, rows.stop - self._first
+        if self._kept is not None:
+            start, stop = torch.searchsorted(self._kept, torch.tensor([start, stop])).tolist()
+        return slice(start, stop)
+
+    def _by_class(self, values: Tensor) -> Tensor:
+        return values.new_zeros(self.classes).index_add_(0, self._labels, values)
+
+    def over_subsets(self, sums: Tensor) -> Tensor:
+        """Each subset's mean from the sums over each class's evaluated samples, (C,) to (S,)."""
+        # No matrix product: a class whose loss is NaN must not reach subsets where it weighs nothing.
+        return torch.where(self._class_weights > 0, self._class_weights * sums, 0.0).sum(1)
+
+    def _standard_error(self, losses: Tensor) -> Tensor:
+        """Of stratified sampling without replacement (Cochran, "Sampling Techniques", 1977, eq. 5.7), (S,)."""
+        if self._kept is None:
+            return torch.zeros(len(self.subsets), dtype=torch.float64)
+        means = self._by_class(losses) / self._counts
+        variance = self._by_class((losses - means[self._labels]).square()) / (self._counts - 1)
+        total = torch.where(self._unseen > 0, self._counts * variance * self._unseen, 0.0)
+        weights = self._class_weights.square()
+        return torch.where(weights > 0, weights * total, 0.0).sum(1).sqrt()
+
+    @contextlib.contextmanager
+    def _placed(self, vector: Tensor) -> Iterator[None]:
+        buffers = [] if self._calibration is None else list(self._subject.network.buffers())
+        before = [buffer.clone() for buffer in buffers]
+        with self._subject.placed(vector):
+            try:
+                if self._calibration is not None:
+                    recalibrate(self._subject.network, self._calibration)
+                yield
+            finally:
+                for buffer, value in zip(buffers, before, strict=True):
+                    buffer.copy_(value)
+
+    def _calibrating(self, samples: Samples) -> list[Tensor]:
+        """The calibration inputs in batches, laid out once and kept: they go through at every point."""
+        order = torch.arange(len(samples.labels))
+        batches = (samples.inputs(part).to(self._subject.device) for part in torch.split(order, CALIBRATION_BATCH))
+        dtype = self._subject.dtype
+        return [self._layout(batch.to(dtype) if batch.is_floating_point() else batch) for batch in batches]
+
+    def _forward(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Loss of each sample of a part of those evaluated, and whether it is classified rightly, (n,) each."""
+        if self._folded is not None:
+            self._folded.refold()
+        starts = range(part.start, part.stop, self.chunk)
+        chunks = [slice(start, min(start + self.chunk, part.stop)) for start in starts]
+        done = list(self._workers.map(self._chunk, chunks))
+        return torch.cat([losses for losses, _ in done]), torch.cat([right for _, right in done])
+
+    def _chunk(self, part: slice) -> tuple[Tensor, Tensor]:
+        inputs = self._layout(self._rows(part)) if self._inputs is None else self._inputs[part]
+        try:
+            with torch.inference_mode():
+                losses, right = (self._recorded or self._losses)(inputs, self._labels_here[part])
+                return losses, right
+        except torch.OutOfMemoryError:
+            count = part.stop - part.start
+            if count == 1:
+                raise
+            self._recorded = None  # recordings hold memory of their own
+            self.chunk = min(self.chunk, (count + 1) // 2)
+        middle = part.start + self.chunk
+        halves = [self._chunk(slice(part.start, middle)), self._chunk(slice(middle, part.stop))]
+        return torch.cat([losses for losses, _ in halves]), torch.cat([right for _, right in halves])
+
+    def _losses(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        network: FoldedNetwork | nn.Module = self._folded or self._subject.network
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
+            logits = network(inputs)
+        logits = logits.to(self._subject.dtype)
+        losses = self._subject.loss(logits, labels)
+        return losses, (logits.argmax(1) == labels).to(losses.dtype)
+
+    def _rows(self, part: slice) -> Tensor:
+        """Inputs of a part of the evaluated samples, as the subject holds them."""
+        if self._kept is None:
+            return self._subject.inputs(slice(self._first + part.start, self._first + part.stop))
+        rows = (self._first + self._kept[part]).tolist()
+        return torch.cat([self._subject.inputs(slice(row, row + 1)) for row in rows])
+
+    def _layout(self, inputs: Tensor) -> Tensor:
+        return channels_last(inputs) if inputs.dim() == 4 and inputs.device.type == "cpu" else inputs
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Images (n, C, H, W) with the channels innermost in memory, also where C is 1.
+
+    `Tensor.contiguous` leaves the strides of a single channel ambiguous; convolutions then answer in NCHW, and a
+    max-pooling after them takes 13 times as long on a CPU (3.79 against 0.26 ms for 64 images of 24 × 28 × 28).
+    """
+    n, c, h, w = images.shape
+    packed = images.contiguous(memory_format=torch.channels_last)
+    return packed.as_strided((n, c, h, w), (c * h * w, 1, w * c, c))
+
+
+def check_draw(samples_per_class: int | None) -> None:
+    """Refuses so few samples of a class that they have no standard error.
+
+    Args:
+        samples_per_class: At least 2, or None for all.
+
+    Raises:
+        InputError: It is below 2.
+    """
+    if samples_per_class is not None and samples_per_class < 2:
+        raise InputError(f"--samples-per-class {samples_per_class} gives no standard error: give 2 or more")
+
+
+def _stratified(labels: Tensor, most: int, seed: int) -> Tensor:
+    """Positions of at most so many samples of each class, drawn without replacement, ascending."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.argsort(torch.rand(len(labels), generator=generator, dtype=torch.float64))
+    by_class = order[torch.argsort(labels[order], stable=True)]
+    counts = torch.bincount(labels)
+    rank = torch.arange(len(labels)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    return by_class[rank < most].sort().values
+
+
+def _class_weights(subject: Subject, subset: Subset) -> Tensor:
+    """What one sample of each class counts in the subset's mean, (C,) float64 on the CPU; 0 outside it."""
+    labels = subject.labels[subject.rows(subset)].cpu()
+    shares = torch.zeros(subject.classes, dtype=torch.float64)
+    shares.index_add_(0, labels, subject.weights(subset).cpu())
+    return shares / torch.bincount(labels, minlength=subject.classes).clamp_min(1)
+
+
+def _largest_activation(network: nn.Module, example: Tensor) -> int:
+    """Bytes of the largest tensor that one sample makes on its way through the network."""
+    largest = example.numel() * example.element_size()
+
+    def watch(module: nn.Module, arguments: Any, output: Any) -> None:
+        nonlocal largest
+        if isinstance(output, Tensor):
+            largest = max(largest, output.numel() * output.element_size())
+
+    hooks = [module.register_forward_hook(watch) for module in network.modules()]
+    try:
+        with torch.inference_mode():
+            network(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return largest
+
+
+def evaluate(subject: Subject) -> Evaluation:
+    """Loss and accuracy of every subset at the network's present weights.
+
+    Args:
+        subject: What is measured.
+
+    Returns:
+        The evaluation.
+    """
+    return Evaluator(subject).here()

@@ -1,0 +1,215 @@
+"""Opens `--ckpt`: the only place that asks `training` for its registries."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foundation.devices import choose_device
+from foundation.errors import InputError
+from foundation.files import require_writable_folder, sha256_of
+from landscape.subject.losses import LossFunction, cross_entropy
+from landscape.subject.samples import Samples
+from landscape.subject.subject import Subject
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.data import open_split
+from training.methods.per_sample import sample_losses
+from training.models import build_model
+
+SPLITS = ("train", "validation", "test")
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel, DDP and torch.compile put before every name
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint ready to be measured.
+
+    Attributes:
+        path: The checkpoint's file.
+        sha256: Of its bytes.
+        checkpoint: Its contents.
+        subject: Its network on the split's data.
+        config: What makes a measurement of it the thing it is; JSON types.
+    """
+
+    path: Path
+    sha256: str
+    checkpoint: Checkpoint
+    subject: Subject
+    config: Mapping[str, Any]
+
+
+def open_checkpoint(
+    path: Path,
+    *,
+    split: str = "train",
+    subsets: Sequence[str] | None = None,
+    params: Sequence[str] | None = None,
+    loss: str = "evaluation",
+    batch_norm: str = "eval",
+    dtype: str = "float32",
+    device: torch.device | str = "cpu",
+    data_dir: Path | None = None,
+) -> Opened:
+    """Opens a checkpoint and the data it was trained on.
+
+    Args:
+        path: A checkpoint written by `training`.
+        split: `"train"`, `"validation"` or `"test"`.
+        subsets: Names to measure; all by default.
+        params: Glob patterns of parameter names; all by default.
+        loss: `"evaluation"` (plain cross-entropy of the inference logits) or `"trained"`.
+        batch_norm: `"eval"` or `"recalibrated"`, over the training split.
+        dtype: `"float32"` or `"float64"`.
+        device: Where to measure.
+        data_dir: Where the data set lies, when it is not embedded.
+
+    Returns:
+        The opened checkpoint; its network has passed the determinism probe.
+
+    Raises:
+        InputError: The file is missing, corrupt or unsafe, or a name is unknown.
+        LandscapeError: The network's loss cannot be measured; the sentence names the likely cause.
+    """
+    checkpoint = load_checkpoint(path)
+    for option, value, known in (
+        ("split", split, SPLITS),
+        ("loss", loss, ("evaluation", "trained")),
+        ("dtype", dtype, tuple(DTYPES)),
+    ):
+        if value not in known:
+            raise InputError(f"unknown {option} {value!r}: choose one of {', '.join(known)}")
+    network = build_model(checkpoint.model["name"], **checkpoint.model["kwargs"])
+    try:
+        network.load_state_dict({_bare(name): tensor for name, tensor in checkpoint.state_dict.items()})
+    except RuntimeError as error:
+        raise InputError(
+            f"the weights in {str(path)!r} do not fit its network {checkpoint.model['name']!r} "
+            f"({str(error).splitlines()[1].strip()}): write the checkpoint again with this version"
+        ) from None
+    record = checkpoint.data
+    counts = [int(n) for n in record["class_counts"]]
+    function: LossFunction = cross_entropy if loss == "evaluation" else sample_losses(checkpoint.method, counts)
+    subject = Subject(
+        network,
+        open_split(record, split, data_dir),
+        train_counts=counts,
+        class_names=record["class_names"],
+        loss=function,
+        subsets=subsets,
+        params=params,
+        batch_norm=batch_norm,
+        calibration=open_split(record, "train", data_dir) if batch_norm == "recalibrated" else None,
+        dtype=DTYPES[dtype],
+        device=device,
+    )
+    subject.probe()
+    config = {
+        "split": split,
+        "loss": loss,
+        "params": list(params) if params else ["*"],
+        "batch_norm": batch_norm,
+        "dtype": dtype,
+        "data": record["name"],
+        "model": checkpoint.model["name"],
+        "method": checkpoint.method["name"],
+        "epoch": checkpoint.epoch,
+        "groups": {**{name: list(members) for name, members in subject.groups.named()}, "rule": subject.groups.rule},
+    }
+    return Opened(path, sha256_of(path), checkpoint, subject, config)
+
+
+def weights(path: Path, subject: Subject) -> Tensor:
+    """The measured parameters of another checkpoint of the same network, for planes through several.
+
+    Args:
+        path: The other checkpoint.
+        subject: Of the first.
+
+    Returns:
+        Its weights in the subject's order, dtype and device, (P,).
+
+    Raises:
+        InputError: The file is missing, corrupt or unsafe, or holds another network.
+    """
+    state = {_bare(name): tensor for name, tensor in load_checkpoint(path).state_dict.items()}
+    for name, parameter in subject.parameters.items():
+        if name not in state or state[name].shape != parameter.shape:
+            raise InputError(f"{str(path)!r} holds another network than --ckpt ({name} differs): give one of its kind")
+    flat = torch.cat([state[name].reshape(-1) for name in subject.parameters])
+    return flat.to(device=subject.device, dtype=subject.dtype)
+
+
+def training_samples(opened: Opened, data_dir: Path | None = None) -> Samples:
+    """The samples that the checkpoint was trained on, in a fixed order and without augmentation."""
+    return open_split(opened.checkpoint.data, "train", data_dir)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that every measuring command shares."""
+    what = parser.add_argument_group("what is measured")
+    what.add_argument("--ckpt", type=Path, required=True, metavar="FILE", help="a checkpoint.pt made by training.run")
+    what.add_argument("--split", default="train", choices=SPLITS, help="the samples to measure on")
+    what.add_argument("--subsets", metavar="A,B", help="such as all,few,class:3 (default: every class and group)")
+    what.add_argument("--params", metavar="A,B", help="globs of parameter names, such as 'layer3.*' (default: all)")
+    what.add_argument(
+        "--loss", default="evaluation", choices=("evaluation", "trained"), help="plain cross-entropy, or as trained"
+    )
+    what.add_argument(
+        "--batch-norm", default="eval", choices=("eval", "recalibrated"), help="running statistics, or measured afresh"
+    )
+    what.add_argument("--dtype", default="float32", choices=tuple(DTYPES), help="precision of the network")
+    where = parser.add_argument_group("where")
+    where.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1")
+    where.add_argument("--data-dir", type=Path, metavar="DIR", help="where a data set that is not embedded lies")
+    where.add_argument("--out", type=Path, metavar="FILE", help="result file (default: landscape.h5 by the checkpoint)")
+    where.add_argument("--name", help="name of this measurement in the file (default: the split)")
+    where.add_argument("--overwrite", action="store_true", help="replace a measurement of the same name")
+
+
+def open_arguments(arguments: argparse.Namespace) -> tuple[Opened, Path, str]:
+    """Opens what the shared options name.
+
+    Args:
+        arguments: Parsed by a parser that `add_arguments` was applied to.
+
+    Returns:
+        The opened checkpoint, the result file and the measurement's name.
+
+    Raises:
+        InputError: Any of them is bad.
+    """
+    out: Path = arguments.out or arguments.ckpt.parent / "landscape.h5"
+    opened = open_checkpoint(
+        arguments.ckpt,
+        split=arguments.split,
+        subsets=_listed(arguments.subsets),
+        params=_listed(arguments.params),
+        loss=arguments.loss,
+        batch_norm=arguments.batch_norm,
+        dtype=arguments.dtype,
+        device=choose_device(arguments.device, float64=True),
+        data_dir=arguments.data_dir,
+    )
+    require_writable_folder(out.parent, "--out")
+    name: str = arguments.name or arguments.split
+    if not name or set(name) & set("/\\ .\0"):
+        raise InputError(f"--name {name!r} cannot name a measurement: use letters, digits, - and _")
+    return opened, out, name
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return [part.strip() for part in text.split(",") if part.strip()] if text else None
+
+
+def _bare(name: str) -> str:
+    while name.startswith(_WRAPPERS):
+        name = name.split(".", 1)[1]
+    return name

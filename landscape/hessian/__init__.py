@@ -1,0 +1,1 @@
+"""Curvature: eigenvalues at both ends, trace, density and a verdict for every class and group."""

@@ -1,0 +1,1 @@
+"""What products and gradients of samples say of a spectrum, one method a file."""

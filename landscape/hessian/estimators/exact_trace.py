@@ -1,0 +1,144 @@
+"""The trace of a Hessian from gradients of samples, without probes, where the network allows it.
+
+H = G + Σ_i w_i Σ_c ∂ℓ_i/∂z_c ∇²z_c. Where every logit is affine in each parameter tensor by itself the second part has
+no diagonal, and tr H = tr G = Σ_i w_i ‖R_iJ_i‖² (Frobenius) with R_iᵀR_i = ∇²_z ℓ_i: squared norms of C − 1 gradients a
+sample, for which backward passes to the layers' outputs are enough (Goodfellow, arXiv:1510.01799).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from landscape.hessian.estimators.gauss_newton import loss_roots
+from landscape.hessian.estimators.lanczos import random_signs
+from landscape.hessian.estimators.multiaffine import Layer, multiaffine_layers
+from landscape.hessian.products.hvp import out_of_memory
+from landscape.hessian.products.operators import Batches, HessianFactory
+from landscape.subject.samples import Batch
+from landscape.subject.subject import Subject
+from landscape.subject.subsets import Subset
+
+LARGEST_CLASSES = 128
+"""Beyond it ∇²_z ℓ, (C, C) a sample, is not made, and the trace takes probes."""
+MIXTURES = 32
+"""Random mixtures of a sample's C − 1 gradients that stand for all of them where those are more."""
+HELD_BYTES = 128 << 20
+"""For all layers of a batch on a CPU …"""
+ACCELERATOR_HELD_BYTES = 2 << 30
+"""… and on a GPU, which small batches would leave idle."""
+FEW = 2
+"""Samples on which the network is looked at."""
+NEGLIGIBLE = 1e-12
+
+
+@dataclass(frozen=True)
+class ExactTrace:
+    """A trace from gradients of samples.
+
+    Attributes:
+        value: tr H.
+        error: Its standard error; 0 when all gradients of every sample took part.
+        half_width: Of its 95 % t-interval.
+    """
+
+    value: float
+    error: float
+    half_width: float
+
+
+def exact_trace(hessians: HessianFactory, subset: Subset, *, seed: int, half_width: float) -> ExactTrace | None:
+    """The trace of a subset's Hessian, exact up to 33 classes.
+
+    Args:
+        hessians: The subject and who computes its samples.
+        subset: The subset.
+        seed: Of the mixtures where there are more classes.
+        half_width: All gradients take part if mixtures leave a 95 % half-width beyond this share of the trace; not
+            if 0.
+
+    Returns:
+        The trace; None where it takes probes, for the network is not known to be affine in each of its parameter
+        tensors, or has too many classes, or memory does not reach for one sample.
+    """
+    subject = hessians.subject
+    layers = _layers(subject)
+    if layers is None:
+        return None
+    held = sum(layer.norms(subject.classes)[1] for layer in layers) * torch.finfo(subject.dtype).bits // 8
+    most = HELD_BYTES if subject.device.type == "cpu" else ACCELERATOR_HELD_BYTES
+    room = most * min(FEW, len(subject.labels)) // max(held, 1)
+    chunk = max(1, min(room, hessians.plan.chunk))
+    while chunk:
+        try:
+            return _exact_trace(hessians, subset, chunk, seed, half_width)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        chunk //= 2  # only here, where the error no longer holds the tensors of the frames it came through
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return None
+
+
+def _exact_trace(hessians: HessianFactory, subset: Subset, chunk: int, seed: int, half_width: float) -> ExactTrace:
+    subject = hessians.subject
+    weights, plan = subject.weights(subset).to(subject.dtype), replace(hessians.plan, chunk=chunk)
+    batches = Batches(subject, subject.rows(subset), weights, plan)
+    if subject.classes > MIXTURES + 1:
+        totals = _totals(hessians, batches, seed)
+        error = float(totals.std(ddof=1) / np.sqrt(len(totals)))
+        found = ExactTrace(float(totals.mean()), error, float(stats.t.ppf(0.975, len(totals) - 1)) * error)
+        if not half_width or found.half_width <= half_width * found.value:
+            return found
+    return ExactTrace(float(_totals(hessians, batches, None).sum()), 0.0, 0.0)
+
+
+def backward_passes(subject: Subject) -> int:
+    """Passes to the layers' outputs that such a trace takes, each about half a product; 0 where it takes probes."""
+    return 0 if _layers(subject) is None else min(subject.classes - 1, MIXTURES)
+
+
+def _layers(subject: Subject) -> list[Layer] | None:
+    """The layers on the first few samples, which say whether the network allows it."""
+    if subject.classes > LARGEST_CLASSES:
+        return None
+    return multiaffine_layers(subject.network(subject.inputs(slice(0, FEW))), list(subject.parameters.values()))
+
+
+def _totals(hessians: HessianFactory, batches: Batches, seed: int | None) -> np.ndarray:
+    """Σ_i w_i ‖J_iᵀr_ik‖² for each k: of every row r_ik of R_i, or of random mixtures of them."""
+
+    def totals(item: tuple[int, Batch]) -> Tensor:
+        index, batch = item
+        logits = subject.network(batch.inputs)
+        roots = loss_roots(subject, logits.detach(), batch.labels).transpose(0, 1)
+        if seed is not None:
+            generator = torch.Generator().manual_seed((seed << 20) + index)
+            signs = random_signs(MIXTURES * roots[..., 0].numel(), generator).to(roots)
+            roots = torch.einsum("kcn,cnz->knz", signs.view(MIXTURES, *roots.shape[:2]), roots)
+        return torch.stack([squares @ batch.weights.double() for squares in _squares(subject, logits, roots)])
+
+    subject = hessians.subject
+    shares = list(hessians.workers.map(totals, enumerate(batches)))
+    return np.asarray(torch.stack(shares).sum(0).cpu())
+
+
+def _squares(subject: Subject, logits: Tensor, directions: Tensor) -> Iterator[Tensor]:
+    """(n,) float64 squared norms of the gradients of each sample's logits along each direction, (k, n, C)."""
+    layers = multiaffine_layers(logits, list(subject.parameters.values()))
+    assert layers is not None
+    edges, norms = [layer.edge for layer in layers], [layer.norms(len(directions))[0] for layer in layers]
+    least = NEGLIGIBLE * directions.square().sum(2).max()
+    for direction in directions:
+        squares = torch.zeros(len(logits), dtype=torch.float64, device=logits.device)
+        if bool((direction.square().sum(1) > least).any()):  # of C rows one is zero
+            gradients = torch.autograd.grad(logits, edges, direction.to(logits), retain_graph=True)
+            for norm, gradient in zip(norms, gradients, strict=True):
+                squares += norm(gradient)
+        yield squares

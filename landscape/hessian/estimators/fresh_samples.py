@@ -1,0 +1,112 @@
+"""Eigenvalues with an interval over data.
+
+The largest eigenvalue of a few samples is the largest of many directions on those very samples: it is biased
+upwards, and the smallest downwards. So directions are found on one half of a subset and curvature is measured on the
+other, sample by sample, and the other way round. No direction knows the samples it is judged by; but one found on
+half the data is not the best for all, which biases the held-out value the other way, so that the truth for new data
+of the subset lies between the two. Everything is conditional on the trained weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from landscape.hessian.estimators.lanczos import ExtremalEigenpairs, LanczosOptions, extremal_eigenpairs, warm_start
+from landscape.hessian.estimators.per_sample import per_sample_curvature
+from landscape.hessian.products.operators import HessianFactory
+from landscape.subject.subsets import Subset
+
+Array = NDArray[np.float64]
+
+FEWEST = 20
+"""Samples from which on halves are large enough; of fewer every sample's own value is given."""
+LOOSE = 0.1
+"""Relative residual of the halves' directions: they need not be exact, only independent of the other half."""
+
+
+@dataclass(frozen=True)
+class FreshSamples:
+    """Curvature of samples along directions that they did not choose, or all samples' values where there are few.
+
+    Attributes:
+        top: (k,) held-out curvature of the largest eigenvalues' directions; NaN below 20 samples.
+        top_se: (k,) its standard error over samples.
+        bottom: (k',) the same of the smallest.
+        bottom_se: (k',) its standard error.
+        top_samples: (19,) vᵀH_i v of every sample along the subset's first top eigenvector; NaN beyond the last
+            sample, and from 20 samples on.
+        bottom_samples: (19,) along its first bottom eigenvector.
+    """
+
+    top: Array
+    top_se: Array
+    bottom: Array
+    bottom_se: Array
+    top_samples: Array
+    bottom_samples: Array
+
+    def padded(self, top: int, bottom: int) -> FreshSamples:
+        """The same with NaN up to k = `top` and k' = `bottom` values."""
+        return replace(
+            self,
+            top=padded(self.top, top),
+            top_se=padded(self.top_se, top),
+            bottom=padded(self.bottom, bottom),
+            bottom_se=padded(self.bottom_se, bottom),
+        )
+
+
+def fresh_sample_curvature(
+    hessians: HessianFactory, subset: Subset, ends: ExtremalEigenpairs, *, seed: int
+) -> tuple[FreshSamples, int]:
+    """The interval over data of a subset's eigenvalues.
+
+    Args:
+        hessians: Where the halves' Hessians come from.
+        subset: The subset.
+        ends: Its eigenpairs.
+        seed: Of the random starts.
+
+    Returns:
+        The values, and the products spent in units of the whole subset's.
+    """
+    rows, top, bottom = hessians.subject.rows(subset), len(ends.top), len(ends.bottom)
+    count = rows.stop - rows.start
+    means, errors = np.full((2, top + bottom), np.nan)
+    few, spent = np.full((2, FEWEST - 1), np.nan), 0
+    if count < FEWEST:
+        pair = torch.stack([ends.top_vectors[0], ends.bottom_vectors[0]])
+        few[:, :count] = per_sample_curvature(hessians, rows, pair).cpu().numpy()
+    else:
+        forms, weights, spent = _crossed(hessians, subset, ends, seed)
+        means = forms @ weights
+        errors = np.sqrt(((forms - means[:, None]) ** 2) @ weights**2 * count / (count - 1))
+    return FreshSamples(means[:top], errors[:top], means[top:], errors[top:], few[0], few[1]), spent
+
+
+def _crossed(hessians: HessianFactory, subset: Subset, ends: ExtremalEigenpairs, seed: int) -> tuple[Array, Array, int]:
+    """(k + k', n) forms of every sample along the other half's directions, their (n,) weights, and products."""
+    subject = hessians.subject
+    rows, weights = subject.rows(subset), subject.weights(subset)
+    halves = [slice(rows.start + i, rows.stop, 2) for i in (0, 1)]  # every class in both, as far as it can be
+    shares = [weights[i::2] / weights[i::2].sum() for i in (0, 1)]
+    goal = LanczosOptions(len(ends.top), len(ends.bottom), tol=LOOSE)
+    warm = torch.cat([ends.top_vectors, ends.bottom_vectors])
+    forms, spent = np.empty((len(warm), rows.stop - rows.start)), 0
+    for mine, other in ((0, 1), (1, 0)):
+        hessian = hessians.of_rows(halves[mine], shares[mine])
+        generator = torch.Generator().manual_seed((seed << 1) + mine)
+        found = extremal_eigenpairs(hessian, warm_start(warm, generator), goal, generator)
+        vectors = torch.cat([found.top_vectors, found.bottom_vectors])
+        forms[:, other::2] = per_sample_curvature(hessians, halves[other], vectors).cpu().numpy()
+        spent += hessian.products
+    return forms, weights.cpu().numpy(), -(-spent // 2)
+
+
+def padded(values: Array, count: int) -> Array:
+    """Values with NaN behind them, `count` in all."""
+    return np.pad(values, (0, count - len(values)), constant_values=np.nan)

@@ -1,0 +1,182 @@
+"""The Gauss–Newton part of a Hessian: the whole spectrum of a small class from a Gram matrix, else by products.
+
+H = G + Σ_i w_i Σ_c ∂ℓ_i/∂z_c ∇²z_c with G = Σ_i w_i J_iᵀ S_i J_i, where J_i is the Jacobian of sample i's logits and
+S_i = ∇²_z ℓ_i (Schraudolph, Neural Computation 2002; Sagun et al., 2017). For cross-entropy S_i = diag(p) − ppᵀ has
+rank C − 1, so a class of n samples has at most n(C − 1) eigenvalues that are not zero, and they are those of the Gram
+matrix AAᵀ with G = AᵀA. G is positive semi-definite whatever H is: it says nothing about negative curvature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from landscape.hessian.estimators.lanczos import LanczosOptions, Matvec, extremal_eigenpairs, random_signs
+from landscape.hessian.estimators.trace import estimate_trace
+from landscape.hessian.products.forward_mode import along
+from landscape.hessian.products.hvp import HessianOperator
+from landscape.hessian.products.operators import HessianFactory
+from landscape.subject.samples import Batch
+from landscape.subject.subject import Subject
+from landscape.subject.subsets import Subset
+
+Array = NDArray[np.float64]
+
+LARGEST_ROWS = 500
+"""Rows n·C of A up to which the Gram matrix is made: 500 backward passes of one sample."""
+LARGEST_BYTES = 1 << 30
+"""Of A."""
+STRIPE = 1 << 18
+
+
+class GaussNewton:
+    """v ↦ Gv for the loss of a subset: one forward-mode pass, the loss's own Hessian, one backward pass.
+
+    Args:
+        hessians: The subject and how much of it is computed at a time.
+        subset: The subset.
+    """
+
+    def __init__(self, hessians: HessianFactory, subset: Subset) -> None:
+        self._subject = hessians.subject
+        weights = hessians.subject.weights(subset).to(hessians.subject.dtype)
+        self._batches = hessians.batches(hessians.subject.rows(subset), weights)
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        """Gv, (P,) → (P,), summed over batches in float64."""
+        total = torch.zeros(vector.shape, dtype=torch.float64, device=vector.device)
+        for batch in self._batches:
+            total += torch.cat([part.reshape(-1) for part in self._product(batch, vector)]).double()
+        return total.to(vector.dtype)
+
+    def _product(self, batch: Batch, vector: Tensor) -> tuple[Tensor, ...]:
+        subject = self._subject
+        moved = along(subject, batch.inputs, vector, lambda logits: logits)
+        outputs = subject.network(batch.inputs)
+        free = outputs.detach().requires_grad_()
+        loss = (subject.loss(free, batch.labels) * batch.weights).sum()
+        (slope,) = torch.autograd.grad(loss, free, create_graph=True)
+        (curved,) = torch.autograd.grad(slope, free, moved, materialize_grads=True)
+        return torch.autograd.grad(outputs, list(subject.parameters.values()), curved, materialize_grads=True)
+
+
+@dataclass(frozen=True)
+class GaussNewtonSpectrum:
+    """The Gauss–Newton spectrum of a subset.
+
+    Attributes:
+        values: (m,) its eigenvalues, descending: of a small subset all that can differ from zero, else the largest.
+        trace: The sum of all.
+        rest: ‖H − G‖, the largest |eigenvalue| of what G leaves out.
+    """
+
+    values: Array
+    trace: float
+    rest: float
+
+
+def is_small(subject: Subject, subset: Subset) -> bool:
+    """Whether the subset's Gram matrix is small enough to be made."""
+    rows = subset.measured_count * subject.classes
+    element = torch.finfo(subject.dtype).bits // 8
+    return rows <= LARGEST_ROWS and rows * subject.size * element <= LARGEST_BYTES
+
+
+def gauss_newton_spectrum(
+    hessians: HessianFactory, subset: Subset, hessian: HessianOperator, seed: int
+) -> GaussNewtonSpectrum:
+    """All of G's spectrum, from its Gram matrix, and how far H is from G.
+
+    Args:
+        hessians: The subject and who computes its samples.
+        subset: A small one (`is_small`).
+        hessian: Its Hessian.
+        seed: Of the random start that looks for ‖H − G‖.
+
+    Returns:
+        The spectrum.
+    """
+    subject = hessians.subject
+    rows = _factor(hessians, subset)
+    gram = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
+    for stripe in torch.split(rows, STRIPE, 1):
+        gram += stripe.double() @ stripe.double().T
+    values = torch.linalg.eigvalsh(gram).flip(0).clamp(min=0).cpu().numpy()
+    most = min(len(values) - subset.measured_count, subject.size)  # S has rank C − 1
+    rest = _rest(hessian, lambda v: (rows @ v) @ rows, rows[0], seed)
+    return GaussNewtonSpectrum(values[:most], float(values.sum()), rest)
+
+
+def gauss_newton_ends(
+    hessians: HessianFactory,
+    subset: Subset,
+    hessian: HessianOperator,
+    top: int,
+    probes: int,
+    seed: int,
+    *,
+    trace: float | None = None,
+) -> GaussNewtonSpectrum:
+    """The largest eigenvalues of G and its trace from products, and how far H is from G: for a subset of any size.
+
+    Args:
+        hessians: The subject and how much of it is computed at a time.
+        subset: The subset.
+        hessian: Its Hessian.
+        top: How many eigenvalues.
+        probes: Of the trace.
+        seed: Of the random starts and the probes.
+        trace: G's trace, where it is known without probes.
+
+    Returns:
+        The spectrum.
+    """
+    product, like = GaussNewton(hessians, subset), hessians.subject.vector()
+    generator = torch.Generator().manual_seed(seed)
+    ends = extremal_eigenpairs(
+        product, random_signs(len(like), generator).to(like), LanczosOptions(top, 0, tol=1e-2), generator
+    )
+    if trace is None:
+        trace = estimate_trace(product, ends.space, seed=seed, probes=probes).value
+    return GaussNewtonSpectrum(ends.top, trace, _rest(hessian, product, like, seed))
+
+
+def _rest(hessian: Matvec, part: Matvec, like: Tensor, seed: int) -> float:
+    """‖H − G‖, spectral."""
+    generator = torch.Generator().manual_seed(seed)
+    start = random_signs(len(like), generator).to(like)
+    ends = extremal_eigenpairs(lambda v: hessian(v) - part(v), start, LanczosOptions(1, 1, tol=1e-2), generator)
+    return float(max(abs(ends.top[0]), abs(ends.bottom[0])))
+
+
+def _factor(hessians: HessianFactory, subset: Subset) -> Tensor:
+    """A with G = AᵀA, (n·C, P): √w_i S_i^½ J_i of each sample, its Jacobian row by row."""
+    subject, start = hessians.subject, hessians.subject.rows(subset).start
+    parameters, weights = list(subject.parameters.values()), subject.weights(subset).tolist()
+
+    def rows(i: int) -> Tensor:
+        sample = slice(start + i, start + i + 1)
+        logits = subject.network(subject.inputs(sample))
+        roots = weights[i] ** 0.5 * loss_roots(subject, logits.detach(), subject.labels[sample])
+        found = []
+        for direction in roots[0].to(logits):
+            parts = torch.autograd.grad(logits, parameters, direction[None], retain_graph=True, materialize_grads=True)
+            found.append(torch.cat([p.reshape(-1) for p in parts]))
+        return torch.stack(found)
+
+    return torch.cat(list(hessians.workers.map(rows, range(subset.measured_count))))
+
+
+def loss_roots(subject: Subject, logits: Tensor, labels: Tensor) -> Tensor:
+    """R with RᵀR = ∇²_z ℓ, (n, C, C) float64 with rows of ascending length, at logits (n, C) and labels (n,)."""
+    free = logits.double().requires_grad_()
+    (slope,) = torch.autograd.grad(subject.loss(free, labels).sum(), free, create_graph=True)
+    units = torch.eye(logits.shape[1], dtype=torch.float64, device=logits.device)[:, None].expand(-1, len(logits), -1)
+    (curvature,) = torch.autograd.grad(slope, free, units, is_grads_batched=True)
+    values, vectors = torch.linalg.eigh(curvature.transpose(0, 1))
+    roots: Tensor = values.clamp(min=0).sqrt()[:, :, None] * vectors.mT
+    return roots

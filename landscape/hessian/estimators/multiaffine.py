@@ -1,0 +1,213 @@
+"""Networks whose logits are affine in each parameter tensor by itself, and their layers, read off the autograd graph.
+
+Convolutions, linear layers and BatchNorms in evaluation mode multiply what comes before them by a parameter that
+appears nowhere else, and ReLU, pooling and addition are linear wherever they can be differentiated. With all other
+tensors held, a logit of such a network is affine in any one of them, so that the diagonal blocks of its second
+derivatives vanish (Botev, Ritter and Barber, ICML 2017). An operation that is not known here, or that
+multiplies a parameter by a function of itself, makes the answer no.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+from torch.nn import functional
+
+LINEAR = {
+    "AddBackward0", "SubBackward0", "NegBackward0", "SumBackward0", "SumBackward1", "MeanBackward0", "MeanBackward1",
+    "ReluBackward0", "LeakyReluBackward0", "HardtanhBackward0", "MaxPool2DWithIndicesBackward0", "AvgPool2DBackward0",
+    "AdaptiveAvgPool2DBackward0", "AdaptiveMaxPool2DBackward0", "ViewBackward0", "UnsafeViewBackward0",
+    "ReshapeAliasBackward0", "SqueezeBackward0", "SqueezeBackward1", "SqueezeBackward2", "UnsqueezeBackward0",
+    "TBackward0", "TransposeBackward0", "PermuteBackward0", "CloneBackward0", "SliceBackward0", "SelectBackward0",
+    "CatBackward0", "ConstantPadNdBackward0", "ToCopyBackward0",
+}  # fmt: skip
+"""Operations that are linear in all their inputs together, wherever they can be differentiated."""
+LEAF = "torch::autograd::AccumulateGrad"
+
+Norms = Callable[[Tensor], Tensor]
+"""The gradient at a layer's outputs, (n, C', …), to the squared norm of each sample's parameter gradient, (n,)."""
+Node = Any
+"""Of an autograd graph; what it has saved is known by its name only."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer with measured parameters.
+
+    Attributes:
+        edge: Where the gradient of its outputs passes.
+        weight: Its weight is measured.
+        bias: Its bias is.
+    """
+
+    edge: GradientEdge
+    weight: bool
+    bias: bool
+
+    def norms(self, directions: int) -> tuple[Norms, int]:
+        """Squared norms of the samples' gradients from the gradient at the outputs, and how many numbers that keeps.
+
+        Args:
+            directions: How often they will be asked for.
+
+        Returns:
+            The function and the count.
+        """
+        node: Node = self.edge.node
+        of_weight, kept = KINDS[node.name()].norms(node, directions) if self.weight else (_nothing, 0)
+        if not self.bias:
+            return of_weight, kept
+        return lambda gradient: of_weight(gradient) + _per_output(gradient).square().sum(1), kept
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """An operation that multiplies inputs by a weight.
+
+    Attributes:
+        inputs: Their edge.
+        weight: Its edge.
+        bias: The edge of what is added.
+        norms: Squared norms of the samples' weight gradients; numbers kept.
+        fits: Whether those can be had.
+    """
+
+    inputs: int
+    weight: int
+    bias: int | None
+    norms: Callable[[Node, int], tuple[Norms, int]]
+    fits: Callable[[Node], bool]
+
+
+def multiaffine_layers(logits: Tensor, measured: Sequence[Tensor]) -> list[Layer] | None:
+    """The layers that hold the measured parameters.
+
+    Args:
+        logits: (n, C) of a batch, with their graph; each sample's depend on its own inputs alone.
+        measured: Parameters.
+
+    Returns:
+        The layers; None when some logit is not known to be affine in each parameter tensor by itself, or a measured
+        parameter sits where its gradients are not known sample by sample.
+    """
+    wanted, layers = {id(p) for p in measured}, list[Layer]()
+    leaves, edges, covered = dict[Node, frozenset[int]](), Counter[int | None](), Counter[int | None]()
+    for node in _upwards(logits.grad_fn):
+        below = [frozenset[int]() if f is None else leaves[f] for f, _ in node.next_functions]
+        kind = KINDS.get(node.name())
+        if node.name() == LEAF:
+            below = [frozenset({id(node.variable)})]
+        elif kind is not None:
+            if below[kind.inputs] & below[kind.weight] or getattr(node, "_saved_training", False):
+                return None
+            weight, bias = _parameter(node, kind.weight), _parameter(node, kind.bias)
+            if weight in wanted or bias in wanted:
+                if node._input_metadata[0].shape[0] != len(logits) or (weight in wanted and not kind.fits(node)):
+                    return None
+                covered.update(wanted & {weight, bias})
+                layers.append(Layer(GradientEdge(node, 0), weight in wanted, bias in wanted))
+        elif node.name() not in LINEAR:
+            return None
+        leaves[node] = frozenset[int]().union(*below)
+        edges.update(id(f.variable) for f, _ in node.next_functions if f is not None and f.name() == LEAF)
+    return layers if all(covered[p] == edges[p] <= 1 for p in wanted) else None
+
+
+def _upwards(root: Node) -> Iterator[Node]:
+    """Every node of a graph, after those that it rests on."""
+    done, waiting = set[Node](), [root]
+    while waiting:
+        node = waiting[-1]
+        below = [f for f, _ in node.next_functions if f is not None and f not in done] if node is not None else []
+        waiting += below
+        if not below:
+            waiting.pop()
+            if node is not None and node not in done:
+                done.add(node)
+                yield node
+
+
+def _parameter(node: Node, edge: int | None) -> int | None:
+    """The identity of the leaf at an edge, or behind a transposition there."""
+    below = None if edge is None else node.next_functions[edge][0]
+    if below is not None and below.name() == "TBackward0":
+        below = below.next_functions[0][0]
+    return id(below.variable) if below is not None and below.name() == LEAF else None
+
+
+def _nothing(gradient: Tensor) -> Tensor:
+    return gradient.new_zeros(len(gradient))
+
+
+def _per_output(gradient: Tensor) -> Tensor:
+    """(n, C', …) → (n, C'), summed over positions."""
+    return gradient.reshape(*gradient.shape[:2], -1).sum(2)
+
+
+def _of_convolution(node: Node, directions: int) -> tuple[Norms, int]:
+    """‖δXᵀ‖² with X the unfolded inputs, or tr δᵀδ XᵀX where that takes fewer multiplications.
+
+    Bu, Mao and Xu (NeurIPS 2022) choose so for one δ; here XᵀX serves all directions.
+    """
+    weight = node._saved_weight
+    columns = functional.unfold(
+        node._saved_input.detach(),
+        weight.shape[2:],
+        dilation=node._saved_dilation,
+        padding=node._saved_padding,
+        stride=node._saved_stride,
+    )
+    columns = columns.reshape(len(columns) * node._saved_groups, -1, columns.shape[2])
+    (weights, positions), outputs = columns.shape[1:], directions * len(weight) // node._saved_groups
+    crossed = positions * (weights + outputs) < weights * outputs
+    kept = columns.mT @ columns if crossed else columns.mT
+
+    def norms(gradient: Tensor) -> Tensor:
+        rows = gradient.reshape(len(kept), -1, positions)
+        products = (rows.mT @ rows) * kept if crossed else (rows @ kept).square_()
+        return products.reshape(len(gradient), -1).sum(1)
+
+    return norms, kept.numel()
+
+
+def _of_linear(node: Node, directions: int) -> tuple[Norms, int]:
+    inputs = node._saved_self if node.name() == "MmBackward0" else node._saved_mat1
+    squares = inputs.detach().square().sum(1)
+    return lambda gradient: squares * gradient.square().sum(1), squares.numel()
+
+
+def _of_norm(node: Node, directions: int) -> tuple[Norms, int]:
+    """δγ = Σ δ·(x − μ)/√(σ² + ε) in evaluation mode."""
+    shape = (1, -1, *[1] * (node._saved_input.dim() - 2))
+    epsilon = node._saved_eps if node.name().startswith("Native") else node._saved_epsilon
+    scale = torch.rsqrt(node._saved_running_var + epsilon).view(shape)
+    normal = (node._saved_input.detach() - node._saved_running_mean.view(shape)) * scale
+    return lambda gradient: _per_output(gradient * normal).square().sum(1), normal.numel()
+
+
+def _plain_convolution(node: Node) -> bool:
+    return bool(node._saved_input.dim() == 4 and not node._saved_transposed)
+
+
+def _plain_linear(node: Node) -> bool:
+    return node.name() == "MmBackward0" or bool(node._saved_alpha == node._saved_beta == 1)
+
+
+def _tracked(node: Node) -> bool:
+    return node._saved_running_var is not None
+
+
+KINDS = {
+    "ConvolutionBackward0": _Kind(0, 1, 2, _of_convolution, _plain_convolution),
+    "AddmmBackward0": _Kind(1, 2, 0, _of_linear, _plain_linear),
+    "MmBackward0": _Kind(0, 1, None, _of_linear, _plain_linear),
+    "NativeBatchNormBackward0": _Kind(0, 1, 2, _of_norm, _tracked),
+    "CudnnBatchNormBackward0": _Kind(0, 1, 2, _of_norm, _tracked),
+}
+"""Operations that multiply two of their inputs, by name."""

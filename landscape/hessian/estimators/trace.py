@@ -1,0 +1,140 @@
+"""The trace of a Hessian: what a Krylov basis holds exactly, and random probes of the rest.
+
+tr H = tr VᵀHV + tr (I − VVᵀ) H (I − VVᵀ) for any orthonormal V; the second term is estimated by Hutchinson's probes
+zᵀ…z (Hutch++: Meyer, Musco, Musco and Woodruff, SOSA 2021). A basis that holds the outliers takes away nearly all of
+the variance: raw probes were off by 75–110 % on spectra of trained networks, deflated ones by 3–8 %.
+With zᵀ(I − VVᵀ)H(I − VVᵀ)z = zᵀHz − 2(Vᵀz)ᵀVᵀHz + (Vᵀz)ᵀ(VᵀHV)(Vᵀz) a product Hz needs no knowledge of V, so that
+one pass over the data, Σ_c w_c H_c z, serves every subset whose loss is a mixture of class losses, and differences
+between subsets share the probes' noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from landscape.hessian.estimators.lanczos import KrylovSpace, Matvec, random_signs
+
+STRIPE = 1 << 18
+
+
+@dataclass(frozen=True)
+class Trace:
+    """An estimated trace.
+
+    Attributes:
+        value: The estimate, unbiased.
+        error: Its standard error.
+        half_width: Of the 95 % t-interval.
+        frobenius: ‖H‖, Frobenius.
+        frobenius_error: Its standard error.
+        probes: Probes spent.
+    """
+
+    value: float
+    error: float
+    half_width: float
+    frobenius: float
+    frobenius_error: float
+    probes: int
+
+
+def probe(size: int, seed: int, index: int) -> Tensor:
+    """(P,) the random signs of one probe, the same for every subset."""
+    generator = torch.Generator().manual_seed((seed << 20) + index)
+    return random_signs(size, generator)
+
+
+class TraceEstimate:
+    """The trace from a basis and the probes taken so far.
+
+    Args:
+        space: A Krylov space whose start did not depend on the probes.
+    """
+
+    def __init__(self, space: KrylovSpace) -> None:
+        self._space, self._inner = space, space.projected
+        self._samples: list[float] = []
+        self._squares: list[float] = []
+
+    def add(self, z: Tensor, product: Tensor) -> None:
+        """Takes one more probe.
+
+        Args:
+            z: Independent random signs, (P,).
+            product: Hz, (P,).
+        """
+        along, through = _along(self._space.basis, z), _along(self._space.basis, product)
+        straight = float(torch.dot(z.double(), product.double()))
+        self._samples.append(straight - 2 * along @ through + along @ self._inner @ along)
+        self._squares.append(self._space.outside(product, along))
+
+    def result(self) -> Trace:
+        """The estimate. Fewer than two probes leave its error unknown (NaN); a basis of the whole space is exact."""
+        exact, held, count = float(np.trace(self._inner)), self._space.frobenius, len(self._samples)
+        if self._space.applied == self._space.size:
+            return Trace(exact, 0.0, 0.0, held**0.5, 0.0, count)
+        error, square_error = _standard_error(self._samples), _standard_error(self._squares)
+        half = float(stats.t.ppf(0.975, count - 1)) * error if count > 1 else float("nan")
+        value = exact + float(np.mean(self._samples)) if count else exact
+        rest = float(np.mean(self._squares)) if count else float("nan")
+        whole = float(np.sqrt(held + rest))  # E‖PHPz‖² = ‖PHP‖²
+        return Trace(value, error, half, whole, square_error / (2 * whole) if whole else 0.0, count)
+
+
+def estimate_trace(
+    matvec: Matvec,
+    space: KrylovSpace,
+    *,
+    seed: int,
+    probes: int,
+    half_width: float = 0.0,
+    most: int = 256,
+    known: Sequence[Tensor] = (),
+) -> Trace:
+    """The trace from a basis and random probes.
+
+    Args:
+        matvec: z ↦ Hz.
+        space: A Krylov space of H whose start did not depend on the probes.
+        seed: Of the probes.
+        probes: How many at least.
+        half_width: Go on until the 95 % half-width is below this share of the trace.
+        most: How many at most.
+        known: Hz of the first few probes, where they are known already.
+
+    Returns:
+        The estimate.
+    """
+    estimate, like = TraceEstimate(space), space.basis
+    while space.applied < space.size:
+        trace = estimate.result()
+        enough = trace.half_width <= half_width * abs(trace.value) or not half_width
+        if trace.probes >= min(probes, most) and (enough or trace.probes >= most):
+            break
+        far = trace.half_width / abs(half_width * trace.value) if half_width * trace.value else 1.5
+        more = min(1.5, max(1.1, far**2))  # as many again as the error asks for, which so few probes know roughly
+        wanted = probes if trace.probes < probes else math.ceil(trace.probes * more)
+        for index in range(trace.probes, min(wanted, most)):
+            z = probe(space.size, seed, index).to(like)
+            estimate.add(z, known[index] if index < len(known) else matvec(z))
+    return estimate.result()
+
+
+def _standard_error(samples: Sequence[float]) -> float:
+    return float(np.std(samples, ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else float("nan")
+
+
+def _along(basis: Tensor, vector: Tensor) -> np.ndarray:
+    """Vᵀx in float64, a stripe of coordinates at a time."""
+    total = torch.zeros(len(basis), dtype=torch.float64, device=basis.device)
+    for begin in range(0, vector.numel(), STRIPE):
+        part = slice(begin, begin + STRIPE)
+        total += basis[:, part].double() @ vector[part].double()
+    return total.cpu().numpy()

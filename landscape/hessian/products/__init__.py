@@ -1,0 +1,1 @@
+"""Hessian-vector products, and how they are computed on one device."""

@@ -1,0 +1,1 @@
+"""What is measured: one network, its parameters, class-labeled samples and a loss."""

@@ -1,0 +1,83 @@
+"""What a picture is at its center: the curvature that autodiff finds there beside the curvature that is drawn.
+
+The two agree on a smooth network. On one with ReLUs the loss is a patchwork of smooth pieces: autodiff sees the bend of
+the piece at the center, the picture the bends between all pieces within a cell, and its second difference does not
+converge to vᵀHv as the step shrinks. Which of the two a reader means must be said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from landscape.execution.evaluate import Evaluator
+from landscape.subject.subject import Subject
+from landscape.surface.plane import Plane
+
+GRAPH = 64  # samples in one graph
+SAMPLES_PER_CLASS = 64
+"""At most so many samples of each class give both curvatures: exact second derivatives cost 30 passes over them."""
+
+
+@dataclass(frozen=True)
+class Center:
+    """Second derivatives of every subset's loss along the K directions of a plane, at its origin.
+
+    Attributes:
+        autodiff: dᵀHd, exact, (S, K).
+        drawn: [L(s d) - 2 L(0) + L(-s d)] / s² over one cell, (S, K).
+        step: s, (K,).
+    """
+
+    autodiff: np.ndarray
+    drawn: np.ndarray
+    step: np.ndarray
+
+
+def drawn_curvature_at_center(subject: Subject, plane: Plane, step: Sequence[float], *, seed: int = 0) -> Center:
+    """Both curvatures at a plane's origin, from the same samples.
+
+    Args:
+        subject: What is measured.
+        plane: What is cut through.
+        step: The distance between two cells along each direction, (K,).
+        seed: Of the samples drawn.
+
+    Returns:
+        The curvatures.
+    """
+    evaluator = Evaluator(subject, samples_per_class=SAMPLES_PER_CLASS, seed=seed)
+    middle = evaluator.at(plane.origin).loss
+    drawn = []
+    for k, s in enumerate(step):
+        up, down = ([0.0, 0.0], [0.0, 0.0])
+        up[k], down[k] = s, -s
+        drawn.append((evaluator.at(plane.at(*up)).loss - 2 * middle + evaluator.at(plane.at(*down)).loss) / s**2)
+    with subject.placed(plane.origin):
+        exact = [evaluator.over_subsets(sums).numpy() for sums in _by_class(subject, evaluator, plane)]
+    return Center(np.stack(exact, axis=1), np.stack(drawn, axis=1), np.asarray(step, dtype=np.float64))
+
+
+def _by_class(subject: Subject, evaluator: Evaluator, plane: Plane) -> Tensor:
+    """dᵀ(Σ ∇²ℓ_i)d over each class's samples, (K, C): twice differentiated by one number a direction, not by P."""
+    directions = [subject.split(direction) for direction in plane.directions]
+    parameters = {name: parameter.detach() for name, parameter in subject.parameters.items()}
+    sums = torch.zeros(len(directions), evaluator.classes, dtype=torch.float64)
+    for label, inputs in evaluator.by_class(GRAPH):
+        along = torch.zeros(len(directions), dtype=subject.dtype, device=subject.device, requires_grad=True)
+        moved = {
+            name: value + sum(t * d[name] for t, d in zip(along, directions, strict=True))
+            for name, value in parameters.items()
+        }
+        logits = functional_call(subject.network, moved, (inputs,))
+        loss = subject.loss(logits, torch.full((len(inputs),), label, device=subject.device)).sum()
+        (slope,) = torch.autograd.grad(loss, along, create_graph=True)
+        for k in range(len(directions)):
+            (bend,) = torch.autograd.grad(slope[k], along, retain_graph=True)
+            sums[k, label] += float(bend[k])
+    return sums

@@ -1,0 +1,248 @@
+"""Traces from gradients of samples against dense Hessians, and networks for which they would be wrong."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrizations
+
+from landscape.hessian.estimators.exact_trace import MIXTURES, exact_trace
+from landscape.hessian.estimators.gauss_newton import gauss_newton_spectrum
+from landscape.hessian.estimators.multiaffine import multiaffine_layers
+from landscape.hessian.products.operators import HessianFactory, Plan
+from landscape.subject.losses import cross_entropy
+from landscape.subject.samples import TensorSamples
+from landscape.subject.temperature import tempered
+from tests.landscape.hessian.oracle import dense, network, samples, standard, subject
+from training.models.resnet import cifar_resnet
+
+PLAN = Plan(16, keep=1000, workers=2)
+HEAD = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+
+
+def trace(of, name="all", *, half_width=0.0, seed=0, plan=PLAN):
+    return exact_trace(HessianFactory(of, plan), named(of, name), seed=seed, half_width=half_width)
+
+
+def named(of, name):
+    return next(s for s in of.subsets if s.name == name)
+
+
+def made(*layers: nn.Module) -> nn.Module:
+    return shaken(nn.Sequential(*layers))
+
+
+def shaken(net: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    for parameter in net.parameters():
+        parameter.data.normal_(std=0.5)
+    return net
+
+
+AFFINE = {
+    "residual": lambda: shaken(cifar_resnet(depth=8, in_channels=1, classes=5, width=1)),
+    "pooling": lambda: made(
+        nn.Conv2d(1, 4, 3), nn.LeakyReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 1), nn.ReLU6(), *HEAD, nn.Linear(4, 5)
+    ),
+    "groups, strides, dilation": lambda: made(
+        nn.Conv2d(1, 4, 3, stride=2, padding=2, dilation=2),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, (3, 1), padding=(1, 0), groups=2, bias=False),
+        nn.BatchNorm2d(6),
+        *HEAD,
+        nn.Linear(6, 5, bias=False),
+    ),
+    "perceptron": lambda: made(
+        nn.Flatten(), nn.Linear(36, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4, bias=False), nn.Linear(4, 5)
+    ),
+    "no affine norm": lambda: made(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, affine=False), nn.ReLU(), *HEAD, nn.Linear(4, 5)
+    ),
+}
+
+
+class Twice(nn.Module):
+    """Something done twice with the same parameter."""
+
+    def __init__(self, then: Callable[[Tensor, nn.Linear], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.square, self.then = nn.Linear(36, 5), nn.Linear(5, 5), then
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.then(functional.relu(self.inner(inputs.flatten(1))), self.square)
+
+
+CURVED = {
+    "gelu": lambda: network(activation=nn.GELU),
+    "the same module twice": lambda: Twice(lambda x, square: square(functional.relu(square(x)))),
+    "tied weights": lambda: Twice(lambda x, square: square(x) @ square.weight),
+    "a product of features": lambda: Twice(lambda x, square: x * square(x)),
+    "normalized weights": lambda: Twice(
+        lambda x, square: functional.linear(x, functional.normalize(square.weight), square.bias)
+    ),
+    "parametrized": lambda: made(nn.Flatten(), parametrizations.weight_norm(nn.Linear(36, 5))),
+}
+
+
+def of_tiny(net: nn.Module, dtype: torch.dtype = torch.float64, **more):
+    return subject(dtype, net=net, **more)
+
+
+@functools.cache
+def dense_trace(kind: str, name: str) -> float:
+    of = of_tiny(AFFINE[kind]())
+    return float(np.trace(dense(of, named(of, name))[2]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("kind", AFFINE)
+@pytest.mark.parametrize("name", ["balanced", "class:1", "class:4"])
+def test_it_is_exact(kind, name, dtype):
+    found = trace(of_tiny(AFFINE[kind](), dtype), name)
+    assert found.value == pytest.approx(dense_trace(kind, name), rel=1e-11 if dtype == torch.float64 else 1e-5)
+    assert found.error == found.half_width == 0
+
+
+@pytest.mark.parametrize("params", [["*.weight"], ["*.bias"], ["0.*"], ["1.weight", "8.bias"]])
+def test_some_parameters(params):
+    of = subject(activation=nn.ReLU, params=params)
+    assert trace(of).value == pytest.approx(np.trace(dense(of, of.subsets[0])[2]), rel=1e-11)
+
+
+@pytest.mark.parametrize("build", CURVED.values(), ids=CURVED)
+def test_it_refuses_where_it_would_be_wrong(build):
+    of = of_tiny(build())
+    assert trace(of) is None
+    hessians, subset = HessianFactory(of, PLAN), named(of, "class:2")
+    assert gauss_newton_spectrum(hessians, subset, hessians.of(subset), 0).trace != pytest.approx(
+        np.trace(dense(of, subset)[2]), rel=1e-3
+    )
+
+
+def test_it_refuses_what_it_does_not_know():
+    scaled = Twice(lambda x, square: square.bias * (x @ square.weight))
+    assert trace(of_tiny(scaled)) is None
+    sequence = made(nn.Flatten(2), nn.Linear(36, 4), nn.ReLU(), nn.Flatten(), nn.Linear(4, 5))
+    tokens = made(nn.Flatten(1, 2), nn.Linear(6, 4), nn.ReLU(), nn.Flatten(), nn.Linear(24, 5))
+    assert trace(of_tiny(tokens)) is None
+    assert trace(of_tiny(sequence)) is not None
+    many = subject(net=made(nn.Flatten(), nn.Linear(36, 129)), samples=samples((3, 2)), train_counts=(1,) * 129)
+    assert trace(many) is None
+
+
+def test_batch_norms_in_training_mode_mix_samples():
+    net = network(activation=nn.ReLU).train()
+    inputs = torch.randn(3, 1, 6, 6)
+    assert multiaffine_layers(net(inputs), list(net.parameters())) is None
+    assert multiaffine_layers(net.eval()(inputs), list(net.parameters())) is not None
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 2),
+    dilation=st.integers(1, 2),
+    groups=st.sampled_from([1, 2, 4]),
+    side=st.integers(5, 8),
+    directions=st.integers(1, 40),
+    seed=st.integers(0, 1000),
+)
+def test_norms_of_any_convolution_are_those_of_its_samples_gradients(
+    kernel, stride, padding, dilation, groups, side, directions, seed
+):
+    torch.manual_seed(seed)
+    layer = nn.Conv2d(4, 8, kernel, stride, padding, dilation, groups).double()
+    inputs = torch.randn(3, 4, side, side, dtype=torch.float64)
+    outputs = layer(inputs)
+    weights = torch.randn_like(outputs)
+    (found,) = multiaffine_layers(outputs.flatten(1), list(layer.parameters()))
+    exact = [
+        sum(g.square().sum() for g in torch.autograd.grad((layer(x[None]) * w).sum(), list(layer.parameters())))
+        for x, w in zip(inputs, weights, strict=True)
+    ]
+    norms, kept = found.norms(directions)
+    torch.testing.assert_close(norms(weights), torch.stack(exact), rtol=1e-11, atol=0)
+    assert kept > 0
+
+
+def test_the_loss_is_the_subjects_own():
+    of = subject(activation=nn.ReLU)
+    lifted = of.with_loss(tempered(cross_entropy, 3.0))
+    hessians, subset = HessianFactory(lifted, PLAN), named(lifted, "class:2")
+    exact = gauss_newton_spectrum(hessians, subset, hessians.of(subset), 0).trace
+    assert trace(lifted, "class:2").value == pytest.approx(exact, rel=1e-11)
+    assert trace(lifted).value != pytest.approx(trace(of).value, rel=0.1)
+
+
+def many_classes():
+    counts = tuple(max(1, 12 - c // 4) for c in range(2 * MIXTURES))
+    torch.manual_seed(3)
+    net = network(activation=nn.ReLU, width=3, classes=len(counts))
+    return subject(net=net, samples=samples(counts), train_counts=counts, subsets=["few", "class:0"])
+
+
+def test_of_many_classes_mixtures_take_part_and_their_interval_holds():
+    of = many_classes()
+    exact = np.trace(dense(of, named(of, "class:0"))[2])
+    found = [trace(of, "class:0", seed=seed) for seed in range(30)]
+    assert all(f.error > 0 for f in found)
+    assert 26 <= sum(abs(f.value - exact) <= f.half_width for f in found) < 30
+    assert found[0] == trace(of, "class:0") != found[1]
+
+
+def test_an_asked_width_takes_all_gradients():
+    of = many_classes()
+    exact = np.trace(dense(of, named(of, "few"))[2])
+    narrow = trace(of, "few", half_width=1e-4)
+    assert narrow.error == 0 and narrow.value == pytest.approx(exact, rel=1e-11)
+    assert trace(of, "few", half_width=0.9) == trace(of, "few") != narrow
+
+
+def test_the_number_of_workers_and_samples_at_a_time_changes_nothing():
+    of = standard(nn.ReLU)
+    found = [trace(of, plan=plan).value for plan in (Plan(1), Plan(16, workers=2), Plan(1000))]
+    assert found == pytest.approx([found[0]] * 3, rel=1e-12)
+
+
+def test_one_sample_is_a_subject_too():
+    of = subject(activation=nn.ReLU, samples=TensorSamples(torch.randn(1, 1, 6, 6), torch.tensor([4])))
+    assert trace(of, "class:4").value == pytest.approx(np.trace(dense(of, named(of, "class:4"))[2]), rel=1e-11)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+def test_out_of_memory_halves_the_batch_and_leaves_the_answer(error):
+    of = subject(activation=nn.ReLU)
+    sizes = []
+
+    def crowded(logits, labels):
+        sizes.append(len(labels))
+        if len(labels) > 3:
+            raise error
+        return of.loss(logits, labels)
+
+    assert trace(of.with_loss(crowded)).value == pytest.approx(trace(of).value, rel=1e-12)
+    assert max(sizes) > 3 and 1 < sizes[-1] <= 3
+
+
+def test_where_memory_does_not_reach_for_one_sample_probes_take_over():
+    def hopeless(logits, labels):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    of = subject(activation=nn.ReLU)
+    assert trace(of.with_loss(hopeless)) is None
+
+    def broken(logits, labels):
+        raise RuntimeError("loss failed")
+
+    with pytest.raises(RuntimeError, match="loss failed"):
+        trace(of.with_loss(broken))

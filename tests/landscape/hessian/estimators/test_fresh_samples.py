@@ -1,0 +1,54 @@
+"""Eigenvalues on samples that did not choose their directions."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from landscape.hessian.estimators.fresh_samples import fresh_sample_curvature
+from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs, random_signs
+from landscape.hessian.products.operators import HessianFactory, Plan
+from landscape.subject.samples import TensorSamples
+from landscape.subject.subject import Subject
+
+PLAN = Plan(32, keep=1000)
+DIM = 40
+
+
+def quadratic(count: int, seed: int) -> Subject:
+    """ℓ_i = ½(x_i·w)² with x normal and independent: H is the samples' covariance, the population's is the identity."""
+    inputs = torch.randn(count, DIM, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    net = nn.Linear(DIM, 1, bias=False)
+    return Subject(
+        net, TensorSamples(inputs, torch.zeros(count, dtype=torch.int64)), train_counts=[count], dtype=torch.float64,
+        loss=lambda logits, labels: logits[:, 0] ** 2 / 2, subsets=["class:0"],
+    )  # fmt: skip
+
+
+def measured(subject: Subject):
+    hessians, subset = HessianFactory(subject, PLAN), subject.subsets[0]
+    start = random_signs(subject.size, torch.Generator().manual_seed(0)).double()
+    ends = extremal_eigenpairs(hessians.of(subset), start, LanczosOptions(2, 1), torch.Generator())
+    return ends, fresh_sample_curvature(hessians, subset, ends, seed=3)
+
+
+def test_selection_inflates_the_plain_eigenvalue_and_not_the_held_out_one():
+    """Every direction's true curvature is 1; the largest of 100 samples in 40 dimensions is near (1 + √0.4)² = 2.7."""
+    covered = []
+    for seed in range(30):
+        ends, (found, products) = measured(quadratic(100, seed))
+        assert ends.top[0] > 2 and ends.bottom[0] < 0.3
+        covered.append(abs(found.top[0] - 1) <= 2 * found.top_se[0])
+        covered.append(abs(found.bottom[0] - 1) <= 2 * found.bottom_se[0])
+        assert products > 0
+    assert np.mean(covered) > 0.85
+
+
+def test_below_twenty_samples_every_one_is_shown():
+    subject = quadratic(19, 0)
+    ends, (found, products) = measured(subject)
+    expected = (subject.inputs(slice(0, 19)) @ ends.top_vectors[0]) ** 2
+    np.testing.assert_allclose(found.top_samples, expected, rtol=1e-9)
+    assert products == 0 and np.isnan(found.top).all() and np.isnan(found.bottom_se).all()
+    assert np.isnan(measured(quadratic(20, 0))[1][0].top_samples).all()

@@ -1,0 +1,108 @@
+"""Several processes train as one does, and end with one sentence when one of them is gone."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from foundation.errors import InputError, LostProcessError
+from tests.conftest import ROOT
+from tests.kill_at import kill_after
+from training import Config, train
+from training.checkpoint import load_checkpoint
+
+
+def config(out, **changes):
+    """Ten steps in float64 without BatchNorm: 482 images in batches of 97."""
+    small = {"data": "digits", "imbalance": 10.0, "model_kwargs": {"batch_norm": False, "widths": [4, 8]}, "epochs": 2,
+             "device": "cpu", "precision": "float64", "batch_size": 97, "lr": 0.05, "snapshots": 0}  # fmt: skip
+    return Config(out=out, **{**small, **changes})
+
+
+METHODS = {"bgp": {}, "sam": {"sam.synchronized": True}, "cmo": {"probability": 0.0, "calm": 0}}
+
+
+def be_rank(rank, ports, work, folder):
+    torch.set_num_threads(1)
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1")
+    work(rank, iter(ports), folder)
+
+
+def train_all(rank, ports, folder):
+    said = []
+    for method, kwargs in METHODS.items():
+        os.environ["MASTER_PORT"] = next(ports)
+        run = train(config(folder / method, method=method, method_kwargs=kwargs), say=said.append)
+        assert len(run.rows) == 2
+    assert bool(said) == (rank == 0)  # rank 0 alone speaks
+    os.environ["MASTER_PORT"] = next(ports)
+    with pytest.raises(InputError, match="holds a run with seed 0"):
+        train(config(folder / "bgp", method="bgp", seed=3))
+
+
+def lose_one(rank, ports, folder):
+    os.environ["MASTER_PORT"] = next(ports)
+    if rank == 1:
+        kill_after("training.trainer:Session.step", 8)
+    with pytest.raises(LostProcessError, match="another process of this run has ended"):
+        train(config(folder))
+    os._exit(0)  # gloo's threads, which still hold what was not sent, abort an orderly end of the interpreter
+
+
+def run_ranks(work, folder):
+    """Runs `work` on two ranks; returns their exit codes."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+    ports = [str(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    context = multiprocessing.get_context("spawn")
+    ranks = [context.Process(target=be_rank, args=(rank, ports, work, folder)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(timeout=120)
+    return [process.exitcode for process in ranks]
+
+
+def assert_same_network(ours, theirs):
+    first, second = (load_checkpoint(folder / "checkpoint.pt").state_dict for folder in (ours, theirs))
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        torch.testing.assert_close(tensor, second[name], rtol=0, atol=1e-10)
+
+
+def test_two_processes_take_the_steps_of_one(tmp_path):
+    assert run_ranks(train_all, tmp_path) == [0, 0]
+    for method, kwargs in METHODS.items():
+        alone = train(config(tmp_path / f"{method} alone", method=method, method_kwargs=kwargs))
+        assert_same_network(tmp_path / method, alone.folder)
+        together = load_checkpoint(tmp_path / method / "checkpoint.pt").metrics
+        assert together["objective"] == pytest.approx(alone.rows[-1]["objective"], rel=1e-9)
+        for split in ("train", "validation", "test"):
+            assert together[split]["accuracy"] == alone.rows[-1][split]["accuracy"]
+            assert together[split]["loss"]["classes"] == pytest.approx(alone.rows[-1][split]["loss"]["classes"])
+
+
+def test_a_killed_process_ends_the_run_with_a_sentence_and_it_resumes(tmp_path):
+    assert run_ranks(lose_one, tmp_path / "run") == [0, -signal.SIGKILL]
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt").epoch == 1
+    train(config(tmp_path / "run"))
+    train(config(tmp_path / "whole"))
+    assert_same_network(tmp_path / "run", tmp_path / "whole")
+
+
+def test_torchrun_starts_the_command_on_two_processes(tmp_path):
+    flags = "--data digits --imbalance 10 --model-kwargs batch_norm=false widths=[4,8] --epochs 1 --device cpu "
+    flags += "--precision float64 --batch-size 97 --lr 0.05 --snapshots 0 --method bgp"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*torchrun, "-m", "training.run", *flags.split(), "--out", str(tmp_path / "two")]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("wrote ") == 1  # rank 0 alone speaks
+    train(config(tmp_path / "one", method="bgp", epochs=1))
+    assert_same_network(tmp_path / "two", tmp_path / "one")

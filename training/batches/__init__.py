@@ -1,0 +1,1 @@
+"""Batches: which samples, in what order, read, augmented and mixed."""

@@ -1,0 +1,190 @@
+"""Training a network from a configuration to a folder of checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from foundation.devices import choose_device
+from foundation.files import write_json
+from foundation.progress import Progress
+from foundation.provenance import provenance
+from training import console
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.config import Config
+from training.data import DataSet, open_data
+from training.distributed import first_here, from_rank_0, joined, rank, together
+from training.methods.method import build_method
+from training.run_folder import RunFolder
+from training.trainer import Session
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: Where its files are.
+        checkpoint: The network after the last epoch.
+        best: The best network by the validation split; None when nothing was held out.
+        rows: The lines of `metrics.jsonl`, one an epoch.
+        class_counts: n_c.
+        summary: Test results (`epoch`, `loss`, `accuracy`) of the `last` epoch, the headline, and of the `best`.
+        config: The configuration.
+    """
+
+    folder: Path
+    checkpoint: Path
+    best: Path | None
+    rows: tuple[dict[str, Any], ...] = field(repr=False)
+    class_counts: tuple[int, ...]
+    summary: dict[str, Any] = field(repr=False)
+    config: Config = field(repr=False)
+
+
+def train(config: Config, *, say: Callable[[str], None] = lambda line: None) -> Run:
+    """Trains one network, or continues where an interrupted run of the same configuration stopped.
+
+    A run that is already complete is returned as it is.
+
+    Args:
+        config: What to train.
+        say: Called with a line of text an epoch.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: A setting is not usable, or the folder holds another run.
+        LandscapeError: Training diverged.
+    """
+    device = choose_device(config.device)
+    with joined(device):
+        data = first_here(lambda: open_configured(config))
+        method = build_method(config.method, data.class_counts, **config.method_kwargs)
+        if rank() == 0 and (left_out := data.record["kwargs"].get("skip_broken")):
+            count = (
+                "1 image cannot be read and is"
+                if len(left_out) == 1
+                else f"{len(left_out)} images cannot be read and are"
+            )
+            say(f"{count} left out: {', '.join(left_out[:3])}{', …' if len(left_out) > 3 else ''}")
+        folder = RunFolder(config.out)
+        # Initial weights and dropout use the global generator: the caller gets it back as it was.
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), contextlib.ExitStack() as claim:
+            session = Session(config, data, method, device)
+            saved = together(lambda: claim.enter_context(folder.claimed(config)) if rank() == 0 else None)
+            rows = run_epochs(session, folder, from_rank_0(saved), say)
+            summary = conclude(session, folder, rows, say)
+    return Run(
+        folder=folder.path,
+        checkpoint=folder.checkpoint,
+        best=folder.best if folder.best.is_file() else None,
+        rows=tuple(rows),
+        class_counts=data.class_counts,
+        summary=summary,
+        config=config,
+    )
+
+
+def open_configured(config: Config) -> DataSet:
+    """The data set that a configuration names."""
+    return open_data(
+        config.data,
+        imbalance=config.imbalance,
+        imbalance_type=config.imbalance_type,
+        seed=config.data_seed,
+        validation=config.validation,
+        data_dir=config.data_dir,
+        **config.data_kwargs,
+    )
+
+
+def run_epochs(
+    session: Session, folder: RunFolder, saved: dict[str, Any] | None, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Trains from what was saved to the last epoch; rank 0 writes each epoch.
+
+    Args:
+        session: What is trained.
+        folder: Where to write.
+        saved: The content of `resume.pt`, or None.
+        say: Called with a line of text an epoch.
+
+    Returns:
+        The lines of `metrics.jsonl`.
+    """
+    config, writes = session.config, rank() == 0
+    start, best = 0, -1.0
+    if saved is not None:
+        session.restore(saved["state"], saved["epoch"])
+        start, best = saved["epoch"], saved["best"]
+    rows = from_rank_0(folder.cut_metrics(start) if writes else [])
+    origin = provenance(session.device, seed=config.seed)
+    if writes and start < session.epochs:
+        say(console.HEADER)
+    with Progress(f"training {folder.path.name}", session.epochs - start, "epoch") as progress:
+        for epoch in range(start, session.epochs):
+            row = session.epoch(epoch)
+            rows.append(row)
+            score = row["validation"]["accuracy"]["balanced"] if "validation" in row else best
+            is_best, best = score > best, max(best, score)
+            if writes:
+                checkpoint = Checkpoint(
+                    model=session.model,
+                    data=session.data.record,
+                    method=session.method.record,
+                    state_dict=session.exported(),
+                    epoch=epoch + 1,
+                    metrics=row,
+                    config=config.plain(),
+                    provenance=origin,
+                )
+                resume = {"epoch": epoch + 1, "best": best, "state": session.state()}
+                snapshot = is_snapshot(epoch + 1, session.epochs, config.snapshots)
+                folder.record(row, checkpoint, resume, best=is_best, snapshot=snapshot)
+                say(console.epoch_line(row))
+            progress.advance(note=f"objective {row['objective']:.3f}")
+    return rows
+
+
+def is_snapshot(epoch: int, epochs: int, count: int) -> bool:
+    """Whether `epoch` (from 1) is one of `count` evenly spaced ones, the last included."""
+    return count > 0 and epoch * count // epochs > (epoch - 1) * count // epochs
+
+
+def conclude(
+    session: Session, folder: RunFolder, rows: list[dict[str, Any]], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Test results of the last epoch and of the best by the validation split; rank 0 writes and says them.
+
+    Args:
+        session: What was trained.
+        folder: The run's folder.
+        rows: The lines of `metrics.jsonl`.
+        say: Called with each line of text.
+
+    Returns:
+        `last` and, where something was held out, `best`: `epoch`, `loss` and `accuracy` each.
+    """
+    writes = rank() == 0
+    summary = from_rank_0(json.loads(folder.summary.read_text()) if writes and folder.summary.is_file() else None)
+    if summary is None:
+        summary = {"last": {"epoch": rows[-1]["epoch"], **rows[-1]["test"]}}
+        best = from_rank_0(load_checkpoint(folder.best) if writes and folder.best.is_file() else None)
+        if best is not None:
+            scores = best.metrics.get("test") or session.test_scores(best.state_dict)
+            summary["best"] = {"epoch": best.epoch, **scores}
+        if writes:
+            write_json(folder.summary, summary)
+    if writes:
+        for name, scores in summary.items():
+            say(console.result_line(name, scores["epoch"], scores))
+        say(f"wrote {folder.checkpoint}")
+    return summary

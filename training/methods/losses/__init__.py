@@ -1,0 +1,1 @@
+"""Losses for long-tailed data, one family a file."""

@@ -1,0 +1,55 @@
+"""Cross-entropy, and the penalties that plain cross-entropy offers as alternatives to BGP.
+
+The two penalties are what a skeptic would ask for beside a balanced gradient penalty: is it more than a re-weighting
+(batch-balanced cross-entropy), is it more than a robust loss (mean absolute error)?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from training.methods.objective import Moment, Outputs, SampleTerm, cross_entropy, errors_of
+from training.methods.parts import Loss
+
+
+def ce(class_counts: Sequence[int]) -> Loss:
+    """Cross-entropy, -log p_y."""
+    return Loss(_cross_entropy)
+
+
+def batch_balanced_ce(class_counts: Sequence[int], *, weight: float = 1.0) -> SampleTerm:
+    """Penalty weight · mean over the classes present of the class's mean cross-entropy in the batch.
+
+    Args:
+        class_counts: Training samples of each class, (C,); not used.
+        weight: Its weight beside the loss.
+
+    Returns:
+        The penalty.
+    """
+    return SampleTerm(_cross_entropy, class_weights="balanced", coefficient=lambda moment: weight)
+
+
+def mae(class_counts: Sequence[int], *, weight: float = 1.0) -> SampleTerm:
+    """Penalty weight · mean_i ‖p_i - e_{y_i}‖₁ = weight · mean_i 2 (1 - p_y).
+
+    The mean absolute error of Ghosh et al., "Robust Loss Functions under Label Noise" (AAAI 2017).
+
+    Args:
+        class_counts: Training samples of each class, (C,); not used.
+        weight: Its weight beside the loss.
+
+    Returns:
+        The penalty.
+    """
+    return SampleTerm(_absolute_error, coefficient=lambda moment: weight)
+
+
+def _cross_entropy(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
+    return cross_entropy(outputs.logits, labels)
+
+
+def _absolute_error(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
+    return errors_of(outputs.logits, labels).abs().sum(1)

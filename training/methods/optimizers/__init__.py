@@ -1,0 +1,1 @@
+"""Optimizers that perturb the weights before they step, one family a file."""

@@ -1,0 +1,83 @@
+"""Sharpness-aware minimization that attends to rare classes: ImbSAM and Focal-SAM.
+
+Both split the objective by class, and one forward pass serves both parts of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foundation.errors import InputError
+from foundation.groups import group_classes
+from training.methods.optimizers.base import Gradients, Losses, Perturbing, Radius, plus, radius_at, toward
+
+
+class ImbSAM(Perturbing):
+    """Step with ∇L_head(w) + ∇L_tail(w + ρ g/‖g‖), g = ∇L_tail(w) (Zhou et al., ICCV 2023).
+
+    The tail are the few-shot classes, n_c < 20 as in the paper (by rank on sets of at most ten classes that have none).
+    L_head + L_tail is the objective itself; the authors' code counts the tail's part twice.
+
+    Args:
+        *args: See `Perturbing`.
+        rho: ρ, or its steps.
+        **kwargs: See `Perturbing`.
+
+    Raises:
+        InputError: There are no few-shot classes.
+    """
+
+    def __init__(self, *args: Any, rho: Radius, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.rho = rho
+        counts = self.method.class_counts
+        few = group_classes(counts).few
+        if not few:
+            raise InputError(
+                f"imbsam perturbs for classes of fewer than 20 samples, and the rarest has {min(counts)}: use sam"
+            )
+        tail = torch.zeros(len(counts), dtype=torch.float64)
+        tail[list(few)] = 1
+        self._tail = self.method.emphasizing(tail).objective
+        self._head = self.method.emphasizing(1 - tail).objective
+
+    def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
+        """The gradient of the head here and of the tail where it is worst."""
+        values, (head, tail) = self.gradients(losses, self._head, self._tail)
+        with self.moved(toward(self.direction(tail), radius_at(self.rho, progress))):
+            _, (tail_there,) = self.gradients(losses, self._tail)
+        return values.sum(), plus(head, tail_there)
+
+
+class FocalSAM(Perturbing):
+    """Step with λ ∇L^γ(w + ρ g/‖g‖) + ∇[L - λ L^γ](w), g = ∇L^γ(w) (Li et al., ICML 2025).
+
+    L^γ is the objective with each sample's share times (1 - π_c)^γ: the rarer its class, the more a sample's sharpness
+    counts. The authors use it with logit adjustment, `la+focal-sam`.
+
+    Args:
+        *args: See `Perturbing`.
+        rho: ρ, or its steps.
+        gamma: γ.
+        strength: λ. The authors' (ρ, γ, λ) are (0.2, 3, 0.5) on CIFAR-10, (0.3, 3.2, 0.8) on CIFAR-100, (0.1 then 0.2,
+            0.8, 0.8) on ImageNet-LT and (0.2, 2, 1.1) on iNaturalist.
+        **kwargs: See `Perturbing`.
+    """
+
+    def __init__(self, *args: Any, rho: Radius, gamma: float, strength: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.rho = rho
+        n = torch.tensor(self.method.class_counts, dtype=torch.float64)
+        sharp = strength * (1 - n / n.sum()) ** gamma
+        self._sharp = self.method.emphasizing(sharp).objective
+        self._calm = self.method.emphasizing(1 - sharp).objective
+
+    def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
+        """The gradient of the calm part here and of the sharp part where it is worst."""
+        values, (calm, sharp) = self.gradients(losses, self._calm, self._sharp)
+        with self.moved(toward(self.direction(sharp), radius_at(self.rho, progress))):
+            _, (sharp_there,) = self.gradients(losses, self._sharp)
+        return values.sum(), plus(calm, sharp_there)
