@@ -18,13 +18,14 @@ class Progress:
         label: What is being worked on.
         total: Units of work in all, or None when it cannot be known beforehand.
         unit: The name of one unit, such as `"point"`.
+        quiet: Say nothing, for a caller that is no command.
     """
 
-    def __init__(self, label: str, total: int | None, unit: str) -> None:
+    def __init__(self, label: str, total: int | None, unit: str, *, quiet: bool = False) -> None:
         self._label, self._total, self._unit = label, total, unit
         self._done = 0
         self._started = self._said = time.monotonic()
-        speaks = os.environ.get("RANK", "0") == "0"
+        speaks = os.environ.get("RANK", "0") == "0" and not quiet
         self._lines = speaks and not sys.stderr.isatty()
         self._bar = tqdm(
             total=total, desc=label, unit=unit, disable=not (speaks and sys.stderr.isatty()), dynamic_ncols=True

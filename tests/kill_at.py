@@ -1,6 +1,6 @@
 """Runs a command and kills it, as SIGKILL does, right after the n-th call of one of its functions.
 
-python -m tests.kill_at landscape.files.landscape_file:Recording.flush 3 landscape.hessian --ckpt …
+python -m tests.kill_at landscape.files.units:Recording.flush 3 landscape.hessian --ckpt …
 """
 
 import functools

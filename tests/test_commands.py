@@ -89,7 +89,7 @@ class TestMeasuring:
         # Killed after the third unit of work was made durable, or wherever the command makes its third one so.
         killed = run_process(
             "tests.kill_at",
-            "landscape.files.landscape_file:Recording.flush",
+            "landscape.files.units:Recording.flush",
             4,
             module,
             *arguments,

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 from landscape.execution.evaluate import evaluate
-from landscape.files.landscape_file import recording
+from landscape.files.target import Target
+from landscape.files.units import recording
 from landscape.subject.subject import Subject
 
 
-def record_evaluation(
-    file: Path,
-    name: str,
-    subject: Subject,
-    *,
-    config: Mapping[str, Any],
-    checkpoint_sha256: str,
-    provenance: Mapping[str, Any],
-    overwrite: bool = False,
-) -> None:
-    """Makes sure that `/evaluation/<name>` is in the result file; every measuring command calls it first.
+def record_evaluation(subject: Subject, target: Target) -> None:
+    """Makes sure that `/evaluation/<name>` is in the result file; every analysis calls it first.
 
     Args:
-        file: The `landscape.h5`.
-        name: The measurement's name.
         subject: What is measured.
-        config: Of the opened checkpoint.
-        checkpoint_sha256: Of the checkpoint.
-        provenance: Of this process.
-        overwrite: Replace one of another configuration.
+        target: The file, the name there and what is measured.
+
+    Raises:
+        InputError: The name is taken by another configuration, or the file is another checkpoint's.
     """
     subject = subject.with_subsets(None)  # one pass gives them all, whichever ones a command was asked for
-    with recording(
-        file, "evaluation", name, subsets=subject.subsets, config=config, extent={},
-        checkpoint_sha256=checkpoint_sha256, provenance=provenance, overwrite=overwrite,
-    ) as record:  # fmt: skip
+    with recording(target, "evaluation", subsets=subject.subsets) as record:
         if record is None:
             return
         evaluation = evaluate(subject)

@@ -4,125 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from foundation.command import Parser, run
 from foundation.errors import InputError
-from foundation.progress import Progress
-from foundation.provenance import provenance
-from landscape.files.checkpoint import Opened, add_arguments, open_arguments
-from landscape.files.evaluation_record import record_evaluation
-from landscape.files.landscape_file import Recording, recording
-from landscape.hessian.estimators.exact_trace import backward_passes
-from landscape.hessian.estimators.layerwise import layers
-from landscape.hessian.matched_loss import measure_matched, other_losses, temperatures
-from landscape.hessian.measure import ENGINES, HessianResult, check, measure_hessian
+from landscape.files.arguments import add_arguments, open_arguments
+from landscape.hessian.measure import ENGINES, HessianResult, check
 from landscape.hessian.products.autotune import choose_plan
-from landscape.hessian.products.operators import Plan
-from landscape.hessian.record import create_datasets, extent, load_finished, load_warm_start, write
-from landscape.hessian.record_cross_class import record_across, record_check
-from landscape.hessian.result import CHAIN, HessianSettings, SubsetCurvature
+from landscape.hessian.record import announcement, record_hessian
+from landscape.hessian.result import HessianSettings
 from landscape.subject.subject import Subject
-
-
-def record_hessian(
-    opened: Opened,
-    out: Path,
-    name: str,
-    settings: HessianSettings,
-    *,
-    match: Path | None = None,
-    warm: Path | None = None,
-    checked: bool = False,
-    overwrite: bool = False,
-) -> None:
-    """Measures a checkpoint's curvature into a result file, continuing what is there.
-
-    Args:
-        opened: The checkpoint.
-        out: The `landscape.h5`.
-        name: The measurement's name.
-        settings: How much to measure.
-        match: The `landscape.h5` of a run whose losses this one is to be measured at.
-        warm: The `landscape.h5` of a neighboring checkpoint, measured with `--cross`: its eigenvectors save products.
-        checked: Ask PyHessian for the eigenvalue of largest magnitude of every subset too.
-        overwrite: Replace a measurement of that name and another configuration.
-
-    Raises:
-        InputError: The name is taken, or a file is another checkpoint's or has no losses to match.
-    """
-    subject = opened.subject
-    config, measure, at = {**opened.config, "seed": settings.seed}, measure_hessian, None
-    if match is not None:
-        other, losses = other_losses(match, opened.config["split"])
-        config["match_loss"] = other.checkpoint_sha256
-        at = temperatures(subject, losses)
-        measure = partial(measure_matched, at=at)
-    elif warm is not None:
-        measure = partial(measure_hessian, warm=load_warm_start(warm, name, subject))
-    made = provenance(subject.device, seed=settings.seed)
-    shared: dict[str, Any] = {"checkpoint_sha256": opened.sha256, "provenance": made, "overwrite": overwrite}
-    if match is None:
-        record_evaluation(out, name, subject, config=opened.config, **shared)
-    with recording(
-        out, "hessian", name, subsets=subject.subsets, config=config,
-        extent=extent(settings) | {"checked": checked}, **shared,
-    ) as record:  # fmt: skip
-        if record is None:
-            print(f"hessian/{name} is in {out} already: nothing to do")
-            return
-        create_datasets(record, subject, settings)
-        if at is not None:
-            record.create("temperature", dims=("subset",), shape=(len(at),), meaning="of the logits, to match the loss")
-            record.write("temperature", slice(None), list(at.values()))
-        plan = _plan(record) or choose_plan(subject)
-        record.note("plan", asdict(plan))
-        done = load_finished(record, subject, settings)
-        rows = {s.name: i for i, s in enumerate(subject.subsets)}
-        for before in done.values():
-            write(record, rows[before.subset], before, settings)
-        print(_announcement(subject, settings, plan, len(done)), flush=True)
-        with Progress(f"hessian {name}", len(rows) - len(done), "subset") as progress:
-
-            def keep(found: SubsetCurvature) -> None:
-                write(record, rows[found.subset], found, settings)
-                progress.advance(note=f"{found.subset} λ_top {found.top[0]:.4g}")
-
-            result = measure(subject, settings=settings, plan=plan, done=done, on_done=keep)
-        if settings.vectors:
-            record_across(record, subject, plan)
-        lines = record_check(record, subject, settings) if checked else []
-        record.finish()
-    print("\n".join([_table(subject, result), *lines]))
-    print(f"written to {out} as hessian/{name}")
-
-
-def _plan(record: Recording) -> Plan | None:
-    noted = record.noted("plan")
-    if noted is None and record.previous is not None:
-        noted = record.previous.attributes.get("plan")
-    return None if noted is None else Plan(**noted)
-
-
-def _announcement(subject: Subject, settings: HessianSettings, plan: Plan, done: int) -> str:
-    """What it will cost: a few more products than there are eigenvalues, by what trained networks took."""
-    samples = sum(s.measured_count for s in subject.subsets if subject.twin(s) is None)
-    products = min(25 + 2 * settings.top + 5 * settings.bottom, subject.size) + settings.probes // 4
-    products += (settings.chains - 1) * (CHAIN - 1)
-    products += backward_passes(subject) // 2
-    products += settings.intervals * 3 * (settings.top + settings.bottom)
-    products += settings.gauss_newton * (25 + 2 * settings.top + settings.probes)  # of G, and of H − G
-    products += settings.layers * 6 * len(layers(subject))
-    seconds = samples * products * plan.sample_seconds
-    held = max(min(plan.keep, s.measured_count) for s in subject.subsets) * plan.sample_bytes
-    return (
-        f"Hessian of {len(subject.subsets) - done} subsets ({len(subject.labels):,} samples, {subject.size:,} "
-        f"parameters): about {products} products each, {held / 2**20:,.0f} MiB of graphs, "
-        f"{max(seconds / 60, 0.1):.1f} min"
-    )
 
 
 def _table(subject: Subject, result: HessianResult) -> str:
@@ -158,15 +51,20 @@ def _command(arguments: argparse.Namespace) -> None:
         raise InputError("--warm and --match-loss do not go together: leave one out")
     if arguments.check and arguments.match_loss:
         raise InputError("--check compares at the trained weights: leave --match-loss out")
-    opened, out, name = open_arguments(arguments)
+    opened, target = open_arguments(arguments)
+    subject = opened.subject
     if arguments.dry_run:
-        print(_announcement(opened.subject, settings, choose_plan(opened.subject), 0))
+        print(announcement(subject, settings, choose_plan(subject), 0))
         return
-    record_hessian(
-        opened, out, name, settings,
-        match=arguments.match_loss, warm=arguments.warm, checked=arguments.check is not None,
-        overwrite=arguments.overwrite,
+    recorded = record_hessian(
+        subject, target, settings, match=arguments.match_loss, warm=arguments.warm, checked=arguments.check is not None,
+        say=partial(print, flush=True),
     )  # fmt: skip
+    if recorded is None:
+        print(f"hessian/{target.name} is in {target.file} already: nothing to do")
+        return
+    print(_table(subject, recorded))
+    print(f"written to {target.file} as hessian/{target.name}")
 
 
 def build_parser() -> Parser:

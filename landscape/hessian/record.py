@@ -1,9 +1,10 @@
-"""How curvature lies in a `landscape.h5`: the datasets of `/hessian/<name>`, written and read back row by row."""
+"""How curvature gets into a `landscape.h5` and lies there: `/hessian/<name>`, written and read back row by row."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,22 @@ import numpy as np
 import torch
 
 from foundation.errors import InputError
-from landscape.files.landscape_file import Measurement, Recording, read_array, read_landscape
+from foundation.progress import Progress
+from landscape.files.evaluation_record import record_evaluation
+from landscape.files.landscape_file import Measurement, read_array, read_landscape
+from landscape.files.target import Target
+from landscape.files.units import Recording, recording
 from landscape.hessian.estimators.density import POINTS
+from landscape.hessian.estimators.exact_trace import backward_passes
 from landscape.hessian.estimators.fresh_samples import FEWEST, FreshSamples
 from landscape.hessian.estimators.gauss_newton import LARGEST_ROWS
 from landscape.hessian.estimators.layerwise import layers
-from landscape.hessian.result import HessianSettings, SubsetCurvature
+from landscape.hessian.matched_loss import measure_matched, other_losses, temperatures
+from landscape.hessian.measure import HessianResult, measure_hessian
+from landscape.hessian.products.autotune import choose_plan
+from landscape.hessian.products.operators import Plan
+from landscape.hessian.record_cross_class import record_across, record_check
+from landscape.hessian.result import CHAIN, HessianSettings, SubsetCurvature
 from landscape.schema import MEASURED, NON_FINITE
 from landscape.subject.subject import Subject
 from landscape.surface.planes import Extremes
@@ -69,6 +80,100 @@ _INTERVALS = (
     ("bottom_held_out_se", "held_out.bottom_se", ("rank_bottom",), "", "its standard error over samples"),
 )
 _LAYERS = (("layer_top", "layer_top", ("layer",), "", "largest eigenvalue of each layer's own block"),)
+
+
+def record_hessian(
+    subject: Subject,
+    target: Target,
+    settings: HessianSettings,
+    *,
+    match: Path | None = None,
+    warm: Path | None = None,
+    checked: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> HessianResult | None:
+    """Measures curvature into a result file, subset by subset, continuing what is there.
+
+    Args:
+        subject: What is measured.
+        target: Where it goes.
+        settings: How much to measure.
+        match: The `landscape.h5` of a run whose losses this one is to be measured at.
+        warm: The `landscape.h5` of a neighboring checkpoint, measured with `--cross`: its eigenvectors save products.
+        checked: Ask PyHessian for the eigenvalue of largest magnitude of every subset too.
+        say: Told what it will cost and how PyHessian agrees; without it there is no progress either.
+
+    Returns:
+        The curvatures; None where the file holds them already.
+
+    Raises:
+        InputError: The name is taken, or a file is another checkpoint's or has no losses to match.
+    """
+    say, quiet = say or (lambda _: None), say is None
+    config: dict[str, Any] = {"seed": settings.seed}
+    measure, at = measure_hessian, None
+    if match is not None:
+        other, losses = other_losses(match, target.config["split"])
+        config["match_loss"] = other.checkpoint_sha256
+        at = temperatures(subject, losses)
+        measure = partial(measure_matched, at=at)
+    elif warm is not None:
+        measure = partial(measure_hessian, warm=load_warm_start(warm, target.name, subject))
+    if match is None:
+        record_evaluation(subject, target)
+    asked = extent(settings) | {"checked": checked}
+    with recording(target, "hessian", subsets=subject.subsets, config=config, extent=asked) as record:
+        if record is None:
+            return None
+        create_datasets(record, subject, settings)
+        if at is not None:
+            record.create("temperature", dims=("subset",), shape=(len(at),), meaning="of the logits, to match the loss")
+            record.write("temperature", slice(None), list(at.values()))
+        plan = _plan(record) or choose_plan(subject)
+        record.note("plan", asdict(plan))
+        done = load_finished(record, subject, settings)
+        rows = {s.name: i for i, s in enumerate(subject.subsets)}
+        for before in done.values():
+            write(record, rows[before.subset], before, settings)
+        say(announcement(subject, settings, plan, len(done)))
+        with Progress(f"hessian {target.name}", len(rows) - len(done), "subset", quiet=quiet) as progress:
+
+            def keep(found: SubsetCurvature) -> None:
+                write(record, rows[found.subset], found, settings)
+                progress.advance(note=f"{found.subset} λ_top {found.top[0]:.4g}")
+
+            result = measure(subject, settings=settings, plan=plan, done=done, on_done=keep)
+        if settings.vectors:
+            record_across(record, subject, plan)
+        if checked:
+            say("\n".join(record_check(record, subject, settings)))
+        record.finish()
+    return result
+
+
+def announcement(subject: Subject, settings: HessianSettings, plan: Plan, done: int) -> str:
+    """What it will cost: a few more products than there are eigenvalues, by what trained networks took."""
+    samples = sum(s.measured_count for s in subject.subsets if subject.twin(s) is None)
+    products = min(25 + 2 * settings.top + 5 * settings.bottom, subject.size) + settings.probes // 4
+    products += (settings.chains - 1) * (CHAIN - 1)
+    products += backward_passes(subject) // 2
+    products += settings.intervals * 3 * (settings.top + settings.bottom)
+    products += settings.gauss_newton * (25 + 2 * settings.top + settings.probes)  # of G, and of H − G
+    products += settings.layers * 6 * len(layers(subject))
+    seconds = samples * products * plan.sample_seconds
+    held = max(min(plan.keep, s.measured_count) for s in subject.subsets) * plan.sample_bytes
+    return (
+        f"Hessian of {len(subject.subsets) - done} subsets ({len(subject.labels):,} samples, {subject.size:,} "
+        f"parameters): about {products} products each, {held / 2**20:,.0f} MiB of graphs, "
+        f"{max(seconds / 60, 0.1):.1f} min"
+    )
+
+
+def _plan(record: Recording) -> Plan | None:
+    noted = record.noted("plan")
+    if noted is None and record.previous is not None:
+        noted = record.previous.attributes.get("plan")
+    return None if noted is None else Plan(**noted)
 
 
 def columns(settings: HessianSettings) -> tuple[tuple[str, str, tuple[str, ...], str, str], ...]:

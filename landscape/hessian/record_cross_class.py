@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from foundation.progress import Progress
-from landscape.files.landscape_file import Recording
+from landscape.files.units import Recording
 from landscape.hessian.estimators.cross_class import class_share, curvature_along, overlaps
 from landscape.hessian.products.operators import HessianFactory, Plan
 from landscape.hessian.pyhessian import largest_by_magnitude

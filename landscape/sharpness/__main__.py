@@ -11,11 +11,10 @@ import torch
 
 from foundation.command import Parser, run
 from foundation.progress import Progress
-from foundation.provenance import provenance
 from landscape.execution.evaluate import check_draw
-from landscape.files.checkpoint import add_arguments, open_arguments
+from landscape.files.arguments import add_arguments, open_arguments
 from landscape.files.evaluation_record import record_evaluation
-from landscape.files.landscape_file import Recording, recording
+from landscape.files.units import Recording, recording
 from landscape.schema import MEASURED, NON_FINITE, TODO
 from landscape.sharpness.measure import ASCENTS, RADII, VALUES, Ascent, Draw, Sharpness, check, measure_sharpness
 from landscape.subject.subject import Subject
@@ -47,20 +46,16 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _command(arguments: argparse.Namespace) -> None:
-    opened, out, name = open_arguments(arguments)
+    opened, target = open_arguments(arguments)
+    out, name = target.file, target.name
     subject = opened.subject
     radii = tuple(sorted(set(arguments.radii)))
-    saved: dict[str, Any] = {
-        "checkpoint_sha256": opened.sha256,
-        "provenance": provenance(subject.device, seed=arguments.seed),
-        "overwrite": arguments.overwrite,
-    }
-    config = {**opened.config, "seed": arguments.seed, "samples_per_class": arguments.samples_per_class}
+    config = {"seed": arguments.seed, "samples_per_class": arguments.samples_per_class}
     extent = {"radii": list(radii), "steps": arguments.steps, "draws": arguments.draws}
     check(radii, arguments.steps, arguments.draws)
     check_draw(arguments.samples_per_class)
-    record_evaluation(out, name, subject, config=opened.config, **saved)
-    with recording(out, "sharpness", name, subsets=subject.subsets, config=config, extent=extent, **saved) as record:
+    record_evaluation(subject, target)
+    with recording(target, "sharpness", subsets=subject.subsets, config=config, extent=extent) as record:
         if record is None:
             print(f"{out}: sharpness/{name} is there already")
             return

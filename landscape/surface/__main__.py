@@ -17,11 +17,11 @@ from foundation.command import Parser, run
 from foundation.errors import InputError
 from foundation.files import sha256_of
 from foundation.progress import Progress
-from foundation.provenance import provenance
 from landscape.execution.evaluate import Evaluator
-from landscape.files.checkpoint import add_arguments, open_arguments, training_samples, weights
+from landscape.files.arguments import add_arguments, open_arguments
+from landscape.files.checkpoint import training_samples, weights
 from landscape.files.evaluation_record import record_evaluation
-from landscape.files.landscape_file import Recording, recording
+from landscape.files.units import Recording, recording
 from landscape.hessian.record import extremes
 from landscape.schema import MEASURED, NON_FINITE
 from landscape.subject.subject import Subject
@@ -81,23 +81,20 @@ def _command(arguments: argparse.Namespace) -> None:
     kind, of = arguments.plane, arguments.of
     if kind in SEVERAL:
         arguments.batch_norm = "recalibrated"  # one network's statistics would fabricate barriers between several
-    opened, out, name = open_arguments(arguments)
+    opened, target = open_arguments(arguments)
+    out, name = target.file, target.name
     if arguments.name is None and kind != "random":
         name = "-".join([name, kind, *re.findall("[a-z0-9]+", of or "")])
+    target = replace(target, name=name)
     subject, counts = opened.subject, arguments.points
     check(arguments.tolerance, arguments.samples_per_class)
     plane = _chosen_plane(arguments, subject, out, opened.config)
     axes(plane, points=counts, span=arguments.span or 1.0)  # refuses bad numbers before anything is written
     config = {
-        **opened.config, "plane": kind, "of": of, "span": arguments.span,
+        "plane": kind, "of": of, "span": arguments.span,
         "through": [sha256_of(path) for path in arguments.through],
         "samples_per_class": arguments.samples_per_class, "seed": arguments.seed, "precision": arguments.precision,
     }  # fmt: skip
-    saved: dict[str, Any] = {
-        "checkpoint_sha256": opened.sha256,
-        "provenance": provenance(subject.device, seed=arguments.seed),
-        "overwrite": arguments.overwrite,
-    }
     options: dict[str, Any] = {
         "points": counts,
         "span": arguments.span,
@@ -107,9 +104,9 @@ def _command(arguments: argparse.Namespace) -> None:
         "bf16": arguments.precision == "bfloat16",
         "calibration": training_samples(opened, arguments.data_dir) if arguments.batch_norm == "recalibrated" else None,
     }
-    record_evaluation(out, name, subject, config=opened.config, **saved)
+    record_evaluation(subject, target)
     extent = {"points": list(counts), "tolerance": options["tolerance"]}
-    with recording(out, "surface", name, subsets=subject.subsets, config=config, extent=extent, **saved) as record:
+    with recording(target, "surface", subsets=subject.subsets, config=config, extent=extent) as record:
         if record is None:
             print(f"{out}: surface/{name} is there already")
             return

@@ -11,7 +11,9 @@ import pytest
 import xarray
 
 from foundation.errors import InputError
-from landscape.files.landscape_file import partial_path, read_array, read_landscape, recording
+from landscape.files.landscape_file import read_array, read_landscape
+from landscape.files.target import Target
+from landscape.files.units import partial_path, recording
 from landscape.subject.subsets import Subset
 
 SUBSETS = (
@@ -21,18 +23,10 @@ SUBSETS = (
 )
 
 
-def opened(file, *, name="train", config=None, extent=None, checkpoint="a" * 64, subsets=SUBSETS, **options):
-    return recording(
-        file,
-        "hessian",
-        name,
-        subsets=subsets,
-        config={"split": "train"} if config is None else config,
-        extent={"top": 2} if extent is None else extent,
-        checkpoint_sha256=checkpoint,
-        provenance={"version": "0"},
-        **options,
-    )
+def opened(file, *, name="train", config=None, extent=None, checkpoint="a" * 64, subsets=SUBSETS, overwrite=False):
+    config = {"split": "train"} if config is None else config
+    target = Target(file, name, checkpoint, config, {"version": "0"}, overwrite=overwrite)
+    return recording(target, "hessian", subsets=subsets, extent={"top": 2} if extent is None else extent)
 
 
 def fill(record, rows=(0, 1, 2), top=2):

@@ -67,7 +67,7 @@ def test_across_classes_and_a_kill_in_the_middle(small_run, tmp_path):
     assert (cross[1:, 1:] <= found.data["top"][1:, 0] * (1 + 1e-4)).all()
     assert read_array(whole, "hessian/train/vectors/top").shape[:2] == (4, 2)
     arguments = ("landscape.hessian", *command, "--out", broken)
-    killed = run_process("tests.kill_at", "landscape.files.landscape_file:Recording.flush", 7, *arguments, check=False)
+    killed = run_process("tests.kill_at", "landscape.files.units:Recording.flush", 7, *arguments, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     run_command(*arguments)
     with h5py.File(whole) as one, h5py.File(broken) as other:

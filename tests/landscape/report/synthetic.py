@@ -15,7 +15,8 @@ import h5py
 import numpy as np
 
 from foundation.groups import group_classes
-from landscape.files.landscape_file import Recording, recording
+from landscape.files.target import Target
+from landscape.files.units import Recording, recording
 from landscape.schema import INTERPOLATED, MEASURED
 from landscape.subject.subsets import Subset
 
@@ -42,10 +43,8 @@ def subsets_of(counts: Sequence[int], names: Sequence[str], measured: Sequence[i
 def open_recording(
     file: Path, analysis: str, name: str, subsets: Sequence[Subset], **config: object
 ) -> AbstractContextManager[Any]:
-    return recording(
-        file, analysis, name, subsets=subsets, config={"split": name, "groups": _groups(subsets), **config}, extent={},
-        checkpoint_sha256=_sha256(file), provenance=PROVENANCE,
-    )  # fmt: skip
+    config = {"split": name, "groups": _groups(subsets), **config}
+    return recording(Target(file, name, _sha256(file), config, PROVENANCE), analysis, subsets=subsets)
 
 
 def _groups(subsets: Sequence[Subset]) -> dict[str, object]:

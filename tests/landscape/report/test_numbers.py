@@ -20,7 +20,8 @@ from landscape.comparison.measures import tabulate, wilson
 from landscape.comparison.rows import rows_of
 from landscape.comparison.runs import open_runs
 from landscape.comparison.surfaces import pack_surfaces
-from landscape.files.landscape_file import partial_path, read_landscape
+from landscape.files.landscape_file import read_landscape
+from landscape.files.units import partial_path
 from landscape.report import write_report
 from landscape.report.headline import headline_of
 from landscape.report.palette import diverging

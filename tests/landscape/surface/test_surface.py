@@ -330,7 +330,7 @@ def test_the_command_draws_a_line_with_its_barriers(small_run: Path, tmp_path: P
 def test_an_eigen_plane_goes_on_with_the_directions_it_began_with(small_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "l.h5"
     command = ("landscape.surface", "--ckpt", small_run / "checkpoint.pt", *SMALL, "--plane", "eigen", "--out", out)
-    killed = run_process("tests.kill_at", "landscape.files.landscape_file:Recording.flush", 5, *command, check=False)
+    killed = run_process("tests.kill_at", "landscape.files.units:Recording.flush", 5, *command, check=False)
     assert killed.returncode == -9, killed.stderr
     partial = tmp_path / "l.surface.train-eigen.partial.h5"
     with h5py.File(partial, "r+") as file:

@@ -1,0 +1,29 @@
+"""Where a measurement goes, and what makes it the thing it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Target:
+    """A place in a result file and the identity of what is measured into it.
+
+    Attributes:
+        file: The `landscape.h5`; its folder exists.
+        name: Of the measurement, the second part of its group's path.
+        checkpoint_sha256: Of the checkpoint's bytes; of a network without one, of its weights, class and data.
+        config: What makes a measurement of it the thing it is: split, loss, parameters, BN mode, dtype; JSON types.
+        provenance: Of this process.
+        overwrite: Replace a measurement of the same name and another configuration.
+    """
+
+    file: Path
+    name: str
+    checkpoint_sha256: str
+    config: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    overwrite: bool = False
