@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -26,9 +27,9 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, module: str, description: str, example: str) -> None:
         super().__init__(
-            prog=f"python -m {module}",
+            prog=_spelled(module),
             description=description,
-            epilog=f"example: python -m {module} {example}",
+            epilog=f"example: {_spelled(module)} {example}",
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             allow_abbrev=False,
         )
@@ -36,6 +37,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Ends the command as every other bad input does: one sentence, exit code 2."""
         self.exit(InputError.exit_code, f"error: {message} (see {self.prog} --help)\n")
+
+
+def _spelled(module: str) -> str:
+    """How the command was called: `landscape hessian` by the console script, else `python -m landscape.hessian`."""
+    package, _, name = module.partition(".")
+    return f"{package} {name}" if Path(sys.argv[0]).stem == package else f"python -m {module}"
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:

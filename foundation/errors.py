@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class LandscapeError(Exception):
     """A failure that the user can read: one sentence with the value and the way out.
@@ -19,6 +22,10 @@ class InputError(LandscapeError):
     exit_code = 2
 
 
+class ForeignPackageError(InputError, ImportError):
+    """Another package of the same name lies in front of one of ours."""
+
+
 class LostProcessError(LandscapeError):
     """Another process of a joint run is gone.
 
@@ -27,16 +34,17 @@ class LostProcessError(LandscapeError):
     """
 
 
-def one_of(kind: str, value: str, known: object) -> InputError:
+def one_of(kind: str, value: str, known: Iterable[str]) -> InputError:
     """The sentence for a name that is not in a registry.
 
     Args:
         kind: What the name stands for, such as `"data set"`.
         value: The name that was given.
-        known: The names that exist, any iterable of strings.
+        known: The names that exist.
 
     Returns:
         An `InputError` ready to be raised.
     """
-    names = ", ".join(sorted(known))  # type: ignore[call-overload]
-    return InputError(f"unknown {kind} {value!r}: choose one of {names}")
+    names = sorted(known)
+    near = "".join(f" (did you mean {name}?)" for name in get_close_matches(value, names, n=1))
+    return InputError(f"unknown {kind} {value!r}{near}: choose one of {', '.join(names)}")

@@ -7,13 +7,13 @@ import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from foundation.devices import describe_device
+from foundation.packages import package_version
 
 
 def _git(*arguments: str) -> str | None:
@@ -27,12 +27,11 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def package_version() -> str:
-    """The installed version of this distribution, `"unknown"` when it runs uninstalled."""
-    try:
-        return metadata.version("longtail-landscape")
-    except metadata.PackageNotFoundError:
-        return "unknown"
+def command_line() -> str:
+    """How this process was started, as a user would type it."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)  # set by `python -m`
+    started = f"python -m {spec.name.removesuffix('.__main__')}" if spec else shlex.quote(Path(sys.argv[0]).name)
+    return " ".join([started, *map(shlex.quote, sys.argv[1:])])
 
 
 def provenance(device: torch.device, *, seed: int | None = None) -> dict[str, Any]:
@@ -54,7 +53,7 @@ def provenance(device: torch.device, *, seed: int | None = None) -> dict[str, An
         "torch": str(torch.__version__),
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "device": describe_device(device),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "seed": seed,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }

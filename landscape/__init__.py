@@ -7,7 +7,10 @@ The names below are the public face. They are imported when first used: `import 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+import foundation
 
 if TYPE_CHECKING:
     from landscape.files.checkpoint import open_checkpoint as open_checkpoint
@@ -19,6 +22,15 @@ if TYPE_CHECKING:
     from landscape.subject.samples import TensorSamples as TensorSamples
     from landscape.subject.subject import Subject as Subject
     from landscape.surface.measure import measure_surface as measure_surface
+
+if not hasattr(foundation, "__longtail_landscape__"):
+    _place = getattr(foundation, "__file__", None)
+    _sentence = (
+        f"another package named 'foundation' ({_place}) hides the one of longtail-landscape: "
+        "run from another folder, or take it off PYTHONPATH or out of the environment"
+    )
+    # `python -m` is still looking for its module: no command is there yet that could say the sentence.
+    raise SystemExit(f"error: {_sentence}") if sys.argv[:1] == ["-m"] else ImportError(_sentence)
 
 _HOMES = {
     "Subject": "landscape.subject.subject",

@@ -1,24 +1,24 @@
-"""Opens `--ckpt`: the only place that asks `training` for its registries."""
+"""Opens `--ckpt`: the only place that asks `training` for its registries, and loads it only then."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from foundation.errors import InputError
 from foundation.files import sha256_of
+from foundation.packages import require_own
 from landscape.subject.losses import LossFunction, cross_entropy
 from landscape.subject.samples import Samples
 from landscape.subject.subject import Subject
-from training.checkpoint import Checkpoint, load_checkpoint
-from training.data import open_split
-from training.methods.per_sample import sample_losses
-from training.models import build_model
+
+if TYPE_CHECKING:
+    from training.checkpoint import Checkpoint
 
 SPLITS = ("train", "validation", "test")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -76,7 +76,11 @@ def open_checkpoint(
         InputError: The file is missing, corrupt or unsafe, or a name is unknown.
         LandscapeError: The network's loss cannot be measured; the sentence names the likely cause.
     """
-    checkpoint = load_checkpoint(path)
+    checkpoint = _load(path)
+    from training.data import open_split
+    from training.methods.per_sample import sample_losses
+    from training.models import build_model
+
     for option, value, known in (
         ("split", split, SPLITS),
         ("loss", loss, ("evaluation", "trained")),
@@ -137,7 +141,7 @@ def weights(path: Path, subject: Subject) -> Tensor:
     Raises:
         InputError: The file is missing, corrupt or unsafe, or holds another network.
     """
-    state = {_bare(name): tensor for name, tensor in load_checkpoint(path).state_dict.items()}
+    state = {_bare(name): tensor for name, tensor in _load(path).state_dict.items()}
     for name, parameter in subject.parameters.items():
         if name not in state or state[name].shape != parameter.shape:
             raise InputError(f"{str(path)!r} holds another network than --ckpt ({name} differs): give one of its kind")
@@ -147,7 +151,16 @@ def weights(path: Path, subject: Subject) -> Tensor:
 
 def training_samples(opened: Opened, data_dir: Path | None = None) -> Samples:
     """The samples that the checkpoint was trained on, in a fixed order and without augmentation."""
+    from training.data import open_split
+
     return open_split(opened.checkpoint.data, "train", data_dir)
+
+
+def _load(path: Path) -> Checkpoint:
+    require_own("training")
+    from training.checkpoint import load_checkpoint
+
+    return load_checkpoint(path)
 
 
 def _bare(name: str) -> str:

@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from foundation.provenance import package_version
+from foundation.packages import package_version
 from landscape.comparison.caveats.caveat import LEVELS, Caveat
 from landscape.comparison.compare import Comparison
 from landscape.comparison.densities import pack_densities
