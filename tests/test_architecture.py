@@ -47,7 +47,6 @@ EXCEPTIONS: dict[str, str] = {
     "landscape.files.evaluation_record → landscape.execution.evaluate": "evaluates and records in one file",
     "landscape.hessian.record → landscape.surface.planes": "a type of planes that belongs to the estimators",
     "landscape.hessian.matched_loss → landscape.files.landscape_file": "reads the other run's losses itself",
-    "landscape/files/landscape_file.py is long": "to be split",
     "landscape/hessian/estimators/lanczos.py is long": "to be split",
     "benchmarks/hessian.py is long": "to be split",
     "landscape/surface: plane and planes": "to be renamed",
