@@ -1,20 +1,30 @@
 # make demo: set-up and the main job.  make test: set-up and tests.  Both make .venv themselves.
+# make test-all: the tests and then the exhaustive ones.  make lint: format, lint, types, the page's scripts.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench figures clean
+.PHONY: demo test test-all lint lint-page bench figures clean
 
 demo: .venv/.installed
 	$(BIN)/python -m analyses.quickstart
 
 test: .venv/.test-installed
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
-lint: .venv/.test-installed
+test-all: test
+	$(PYTEST) -m exhaustive
+
+lint: .venv/.test-installed lint-page
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Biome comes from npm, for this check alone; nothing of it goes into the page.
+lint-page:
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund && npm run --silent lint; \
+	else echo "npm is not installed: the page's scripts were not linted"; fi
 
 bench: .venv/.bench-installed
 	$(BIN)/python -m benchmarks.training
@@ -28,7 +38,7 @@ figures: .venv/.test-installed
 	$(BIN)/python -m landscape.figures runs/quickstart/ce/landscape.h5 runs/quickstart/bgp/landscape.h5 --out runs/quickstart/figures
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv build dist node_modules *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

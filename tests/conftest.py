@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch is loaded: the tests run in processes side by side
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ("--data", "digits", "--imbalance", "20", "--model", "cnn", "--epochs", "3", "--seed", "0", "--device", "cpu")

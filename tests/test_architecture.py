@@ -13,6 +13,7 @@ from tests.import_graph import LATER, NAMED, PACKAGES, ROOT, RUN, TYPED, ImportG
 ORDER = (
     ("foundation",),
     ("landscape.schema",),
+    ("landscape.conversion",),
     ("landscape.subject",),
     ("landscape.execution", "landscape.files"),
     ("landscape.hessian", "landscape.sharpness", "landscape.comparison"),

@@ -35,7 +35,7 @@ def test_constraints_pin_what_pyproject_asks_for():
     asked = [*PROJECT["dependencies"], *(r for extra in PROJECT["optional-dependencies"].values() for r in extra)]
     pins = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line[:1] != "#"]
     assert {requirement(r)[0] for r in asked} - {pin.split("==")[0] for pin in pins} == set()
-    assert pins == sorted(pins)
+    assert [pin.split("==")[0] for pin in pins] == sorted(pin.split("==")[0] for pin in pins)
 
 
 def test_citation_and_metadata_agree():
@@ -60,6 +60,7 @@ def call(*command, cwd):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(900)
 def test_the_wheel_works_outside_the_checkout(tmp_path):
     source, elsewhere, home = tmp_path / "source", tmp_path / "elsewhere", tmp_path / "venv"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "runs", "*.egg-info", "__pycache__"))

@@ -209,7 +209,7 @@ def test_snapshots_are_evenly_spaced_and_end_with_the_last():
     assert not any(is_snapshot(epoch, 30, 0) for epoch in range(1, 31))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("method", ["ce", "sam+bgp"])
 def test_a_compiled_network_takes_the_same_steps(tmp_path, method):
     eager, compiled = (
