@@ -14,10 +14,9 @@ import xarray as xr
 from foundation.errors import one_of
 from landscape.comparison.compare import Comparison, compare
 from landscape.comparison.formatting import figure, percent
-from landscape.comparison.measures import View
+from landscape.comparison.run_colors import LIGHT
+from landscape.comparison.table import View
 from landscape.files.landscape_file import Measurement
-
-BLUE = "#0072b2"
 
 
 def open(path: str | Path) -> LandscapeFile:
@@ -137,7 +136,7 @@ class LandscapeFile:
             low, high = value - column.low[classes], column.high[classes] - value
             error = {"type": "data", "symmetric": False, "array": high, "arrayminus": low}
         drawn = go.Scatter(
-            x=list(range(len(classes))), y=value, error_y=error, mode="markers", marker={"size": 9, "color": BLUE}
+            x=list(range(len(classes))), y=value, error_y=error, mode="markers", marker={"size": 9, "color": LIGHT[0]}
         )
         made = self._figure(drawn, f"{known[measure].title}, {name}")
         made.update_xaxes(tickvals=list(range(len(classes))), ticktext=[_text(self._rows[i].title) for i in classes])
@@ -158,7 +157,9 @@ class LandscapeFile:
         measurement = self._measurement("hessian", name)
         position = self._position(measurement, subset)
         grid, density = (measurement.data[key][position] for key in ("density_grid", "density"))
-        made = self._figure(go.Scatter(x=grid, y=density, line={"color": BLUE}), f"Spectrum of {_text(subset)}, {name}")
+        made = self._figure(
+            go.Scatter(x=grid, y=density, line={"color": LIGHT[0]}), f"Spectrum of {_text(subset)}, {name}"
+        )
         made.update_xaxes(title="eigenvalue").update_yaxes(title="spectral density", type="log")
         return made
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from landscape.comparison.measures import Table, tabulate
 from landscape.comparison.rows import Row, rows_of
 from landscape.comparison.runs import Run, open_runs
+from landscape.comparison.table import Table, tabulate
 
 
 @dataclass(frozen=True)

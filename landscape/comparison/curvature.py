@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from landscape.comparison.measure import Z95, Column, Measure
+from landscape.comparison.columns import Z95, Column, Measure
 from landscape.files.landscape_file import Measurement
 
 RESIDUAL = "± the residual ‖Hv − λv‖: an eigenvalue lies within it"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+SAME = 1.02
+"""Ratios nearer to one are told as equal."""
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -36,7 +38,7 @@ def factor(ratio: float) -> str:
     """How many times, always told as a number above one: `÷8.0` or `×1.3`; `=` within two per cent."""
     if not math.isfinite(ratio) or ratio <= 0:
         return "no ratio"
-    if 1 / 1.02 < ratio < 1.02:
+    if 1 / SAME < ratio < SAME:
         return "="
     return f"×{_times(ratio)}" if ratio > 1 else f"÷{_times(1 / ratio)}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -36,11 +35,6 @@ class Run:
             if measurement.analysis == analysis:
                 found.setdefault(measurement.name, measurement)
         return found
-
-
-def add_files(parser: argparse.ArgumentParser) -> None:
-    """Gives a command the files that `open_runs` opens."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files, the reference first")
 
 
 def open_runs(paths: Sequence[Path]) -> tuple[Run, ...]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from foundation.command import Parser, run
-from landscape.comparison.runs import add_files
 from landscape.figures.write import SUBSETS, write_figures
 
 
@@ -19,7 +18,7 @@ def parser() -> Parser:
         "Writes figures for a paper (bars, spectra, ridgelines, contours) and a LaTeX table from landscape files.",
         "runs/ce/landscape.h5 runs/bgp/landscape.h5 --out figures --formats pdf,png",
     )
-    add_files(made)
+    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files, the reference first")
     made.add_argument("--out", type=Path, default=Path("figures"), help="the folder to write to")
     made.add_argument("--split", default="train", help="name of the measurements to draw")
     made.add_argument(

@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from landscape.comparison.columns import Measure
 from landscape.comparison.compare import Comparison
-from landscape.comparison.measure import Measure
-from landscape.comparison.measures import View
 from landscape.comparison.rows import Row
 from landscape.comparison.runs import Run
+from landscape.comparison.table import View
 from landscape.figures.style import PAGE, color, figure, label_panel, plain
 
 MOST_CLASSES = 30

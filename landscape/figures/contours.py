@@ -10,9 +10,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from landscape.comparison.compare import Comparison
+from landscape.comparison.loss_grids import planes_of
 from landscape.comparison.rows import Row, keys_of
 from landscape.comparison.runs import Run
-from landscape.comparison.surfaces import planes_of
 from landscape.figures.style import PAGE, figure, label_panel, plain
 from landscape.files.landscape_file import Measurement
 from landscape.schema import INTERPOLATED

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from landscape.comparison.columns import Measure
 from landscape.comparison.compare import Comparison
-from landscape.comparison.measure import Measure
-from landscape.comparison.measures import View
+from landscape.comparison.table import View
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

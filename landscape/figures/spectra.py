@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from landscape.comparison.compare import Comparison
-from landscape.comparison.densities import Density, densities_of
 from landscape.comparison.rows import Row
 from landscape.comparison.runs import Run
+from landscape.comparison.spectrum import DensityCurve, densities_of
 from landscape.figures.style import PAGE, color, figure, label_panel, plain
 
 FLOOR = 1e-7
@@ -34,7 +34,7 @@ class Spectra:
 
     runs: Sequence[Run]
     rows: Sequence[Row]
-    curves: tuple[dict[int, Density], ...]
+    curves: tuple[dict[int, DensityCurve], ...]
 
     def drawn(self, most: int) -> list[int]:
         """The classes that have a density, head to tail; when there are more than `most` (or none), the groups."""
@@ -128,7 +128,7 @@ def ridgelines(gathered: Spectra) -> Figure | None:
     return made
 
 
-def _ridge(place: Axes, density: Density, base: float, shade: str, order: int) -> None:
+def _ridge(place: Axes, density: DensityCurve, base: float, shade: str, order: int) -> None:
     """One density on its own base line, its logarithm above the floor as height; the nearer ones lie above."""
     x, least = density.x, FLOOR * density.y.max()
 

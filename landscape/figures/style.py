@@ -11,12 +11,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from landscape.comparison.run_colors import LIGHT
+
 COLUMN = 3.35
 """Inches across one column of a two-column paper."""
 PAGE = 6.9
 """Inches across both."""
-COLORS = ("#0072b2", "#d55e00", "#00805c", "#a04a8c", "#5b5f66", "#8a6d00", "#1f9bcf", "#7a3b1d")
-MARKERS = ("o", "D", "s", "^", "P", "*", "p", "v")
 
 _STYLE: dict[Any, Any] = {
     "font.family": "serif", "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7.5,
@@ -50,7 +50,7 @@ def plain(name: str, most: int = 16) -> str:
 
 def color(position: int) -> str:
     """The color of a run."""
-    return COLORS[position % len(COLORS)]
+    return LIGHT[position % len(LIGHT)]
 
 
 def figure(width: float, height: float) -> Figure:

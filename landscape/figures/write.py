@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from foundation.errors import InputError, one_of
 from foundation.files import replacing, require_writable_folder, write_text
 from landscape.comparison.compare import compare
-from landscape.comparison.surfaces import planes_of
+from landscape.comparison.loss_grids import planes_of
 from landscape.figures.bars import bars
 from landscape.figures.contours import contours
 from landscape.figures.latex import latex_table

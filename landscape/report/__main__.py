@@ -9,7 +9,6 @@ from typing import NoReturn
 
 from foundation.command import Parser, run
 from landscape.comparison.formatting import count
-from landscape.comparison.runs import add_files
 from landscape.report.write import write_report
 
 
@@ -20,7 +19,7 @@ def parser() -> Parser:
         "Writes one self-contained page, readable offline, that compares landscape files class by class.",
         "runs/ce/landscape.h5 runs/bgp/landscape.h5 --out report.html",
     )
-    add_files(made)
+    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files, the reference first")
     made.add_argument("--out", type=Path, default=Path("report.html"), help="the page to write")
     return made
 

@@ -11,9 +11,9 @@ from markupsafe import Markup
 from landscape.comparison.caveats.caveat import LEVELS, Caveat
 from landscape.comparison.compare import Comparison
 from landscape.comparison.formatting import factor, figure, percent, times
-from landscape.comparison.measures import Table, View
 from landscape.comparison.rows import Row
 from landscape.comparison.runs import Run
+from landscape.comparison.table import Table, View
 
 CLEAR = 1.25
 """Ratios of eigenvalues nearer to one than this are told as "about the same"."""

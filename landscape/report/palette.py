@@ -1,4 +1,4 @@
-"""The page's color maps: viridis for what only grows, blue to orange through neutral for what has a zero."""
+"""The page's colors: of runs; viridis for what only grows, blue to orange through neutral for what has a zero."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ import math
 import matplotlib as mpl
 import numpy as np
 
+from landscape.comparison.run_colors import DARK, LIGHT
+
 STOPS = 33
+
+
+def run_colors() -> str:
+    """Style that names the runs' colors, light and dark: `--run-0` and so on."""
+    return "".join(
+        f"{theme} {{ {' '.join(f'--run-{i}: {color};' for i, color in enumerate(colors))} }}\n"
+        for theme, colors in ((":root", LIGHT), (':root[data-theme="dark"]', DARK))
+    )
 
 
 def sequential() -> list[str]:

@@ -12,7 +12,7 @@ from foundation.errors import InputError
 from foundation.files import require_writable_folder, write_text
 from landscape.comparison.caveats.collect import caveats_of
 from landscape.comparison.compare import compare
-from landscape.comparison.surfaces import choose_rows
+from landscape.report.payload.budget import choose_rows
 from landscape.report.render import render
 
 

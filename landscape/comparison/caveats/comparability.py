@@ -10,9 +10,9 @@ import numpy as np
 from landscape.comparison.caveats.caveat import Caveat, named
 from landscape.comparison.compare import Comparison
 from landscape.comparison.formatting import figure, quoted, times
-from landscape.comparison.measures import Table
 from landscape.comparison.rows import Row
 from landscape.comparison.runs import Run
+from landscape.comparison.table import Table
 
 LOSS_RATIO = 3.0
 """Runs whose losses differ by more are told not to be compared by raw curvature."""

@@ -9,9 +9,9 @@ import numpy as np
 from landscape.comparison.caveats.caveat import Caveat, named
 from landscape.comparison.compare import Comparison
 from landscape.comparison.formatting import count, figure, listing, quoted
+from landscape.comparison.loss_grids import planes_of
 from landscape.comparison.rows import Row, keys_of, places_of
 from landscape.comparison.runs import Run
-from landscape.comparison.surfaces import planes_of
 from landscape.schema import PYHESSIAN_AGREES
 
 _COMMANDS: dict[str, str] = {

@@ -9,10 +9,10 @@ import numpy as np
 from landscape.comparison.caveats.caveat import Caveat, named
 from landscape.comparison.compare import Comparison
 from landscape.comparison.formatting import count, figure, percent, quoted
-from landscape.comparison.measures import View
+from landscape.comparison.loss_grids import cells_of, hidden_share, planes_of
 from landscape.comparison.rows import Row, keys_of, places_of
 from landscape.comparison.runs import Run
-from landscape.comparison.surfaces import cells_of, hidden_share, planes_of
+from landscape.comparison.table import View
 from landscape.schema import FAILED, NON_FINITE, TODO
 
 FEW_SAMPLES = 20

@@ -1,24 +1,49 @@
 // Puts the page together.
 
-readAddress();
-applyTheme();
-buildToolbar();
-buildStrip();
-buildDetail();
-buildTable();
-buildExplorer();
-buildDensity();
-buildSurface();
-buildMatrix();
-buildLine();
-buildCurves();
-spreadLonePanels();
+(({
+  curves: { buildCurves },
+  density: { buildDensity },
+  detail: { buildDetail },
+  explorer: { buildExplorer },
+  line: { buildLine },
+  matrix: { buildMatrix },
+  plot_panel: { drawEverything, spreadLonePanels },
+  state: { choose, readAddress, state, tell },
+  surface: { buildSurface },
+  table: { buildTable },
+  theme: { applyTheme, setPrinting, systemDark },
+  toolbar: { buildToolbar },
+  verdict_strip: { buildStrip },
+}) => {
+  readAddress();
+  applyTheme();
+  buildToolbar();
+  buildStrip();
+  buildDetail();
+  buildTable();
+  buildExplorer();
+  buildDensity();
+  buildSurface();
+  buildMatrix();
+  buildLine();
+  buildCurves();
+  spreadLonePanels();
 
-document.body.addEventListener("click", (event) => {
-  const button = event.target.closest("button.link[data-row]");
-  if (button) choose(Number(button.dataset.row));
-});
-window.addEventListener("hashchange", readAddress);
-window.addEventListener("beforeprint", () => { printing = true; applyTheme(); tell(["theme"]); drawEverything(); });
-window.addEventListener("afterprint", () => { printing = false; applyTheme(); tell(["theme"]); });
-systemDark.addEventListener("change", () => { if (!state.theme) tell(["theme"]); });
+  document.body.addEventListener("click", (event) => {
+    const button = event.target.closest("button.link[data-row]");
+    if (button) choose(Number(button.dataset.row));
+  });
+  window.addEventListener("hashchange", readAddress);
+  window.addEventListener("beforeprint", () => {
+    setPrinting(true);
+    tell(["theme"]);
+    drawEverything();
+  });
+  window.addEventListener("afterprint", () => {
+    setPrinting(false);
+    tell(["theme"]);
+  });
+  systemDark.addEventListener("change", () => {
+    if (!state.theme) tell(["theme"]);
+  });
+})(landscape);

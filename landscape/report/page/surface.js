@@ -1,196 +1,459 @@
 // Loss surfaces of the chosen (and the pinned) subset, every run side by side on one color scale, flat or in 3-D.
 
-const MOST_COLUMNS = 4;
-const CAMERA = { eye: { x: 1.22, y: -1.22, z: 0.9 }, center: { x: 0, y: 0, z: -0.12 } };
-let camera = CAMERA;
+landscape.surface = (({
+  controls: { controlsOf, segments, select, slider, tick },
+  format: { cut, figure, percent, plotlyText, shownName },
+  grid: { QUANTITIES, cellsWhere, differenceOf, gridOf, heightScale, heightsOf, meshOf, planeNames, rangeOf },
+  lookup: { comparedRows, shownRuns },
+  page_data: { constants, page },
+  plot_panel: { chart },
+  scales: { ticksOf },
+  state: { state },
+  subsets: { rows },
+  theme: { SIGNS, axis, baseLayout, diverging, ink, rem, runColor, sequential },
+  unpack: { unpack },
+}) => {
+  const codes = constants.status;
+  const MOST_COLUMNS = 4;
+  const CAMERA = { eye: { x: 1.22, y: -1.22, z: 0.9 }, center: { x: 0, y: 0, z: -0.12 } };
+  let camera = CAMERA;
 
-function buildSurface() {
-  const quantities = Object.entries(QUANTITIES).filter(([key]) => page.surfaces.flat().some((plane) => key === "loss" || key === "rise" || plane[key]));
-  const controls = controlsOf("surface");
-  if (planeNames.length > 1) controls.append(select("Plane", "plane", [["", [["", "of the split"], ...planeNames.map((name) => [name, name])]]]));
-  controls.append(select("Quantity", "quantity", [["", quantities.map(([key, { title }]) => [key, title])]]), segments("Form", "form", [["contour", "Contour"], ["3d", "3-D"]]), tick("Log", "log"));
-  if (page.runs.length > 1) controls.append(tick("Difference", "difference"));
-  if (page.surfaces.flat().some((plane) => plane.status && unpack(plane.status).some((code) => code === 4))) controls.append(tick("Points", "points"));
-  if (page.surfaces.flat().some((plane) => plane.path)) controls.append(tick("Path", "path"));
-  controls.append(slider("Clip", "clip", 50, 100));
-  const keys = ["view", "row", "pin", "hidden", "plane", "form", "quantity", "log", "clip", "points", "path", "difference"];
-  const panel = chart("surface", keys, drawSurface, surfaceNumbers);
-  panel.bind = linkCameras;
-}
+  function buildSurface() {
+    const quantities = Object.entries(QUANTITIES).filter(([key]) =>
+      page.surfaces.flat().some((plane) => key === "loss" || key === "rise" || plane[key]),
+    );
+    const controls = controlsOf("surface");
+    if (planeNames.length > 1)
+      controls.append(
+        select("Plane", "plane", [["", [["", "of the split"], ...planeNames.map((name) => [name, name])]]]),
+      );
+    controls.append(
+      select("Quantity", "quantity", [["", quantities.map(([key, { title }]) => [key, title])]]),
+      segments("Form", "form", [
+        ["contour", "Contour"],
+        ["3d", "3-D"],
+      ]),
+      tick("Log", "log"),
+    );
+    if (page.runs.length > 1) controls.append(tick("Difference", "difference"));
+    if (
+      page.surfaces
+        .flat()
+        .some((plane) => plane.status && unpack(plane.status).some((code) => code === codes.interpolated))
+    )
+      controls.append(tick("Points", "points"));
+    if (page.surfaces.flat().some((plane) => plane.path)) controls.append(tick("Path", "path"));
+    controls.append(slider("Clip", "clip", 50, 100));
+    const keys = [
+      "view",
+      "row",
+      "pin",
+      "hidden",
+      "plane",
+      "form",
+      "quantity",
+      "log",
+      "clip",
+      "points",
+      "path",
+      "difference",
+    ];
+    const panel = chart("surface", keys, drawSurface, surfaceNumbers);
+    panel.bind = linkCameras;
+  }
 
-function surfaceGrids() {
-  const shown = comparedRows().map((row) => shownRuns().map((run) => gridOf(run, row)).filter(Boolean)).filter((line) => line.length);
-  if (!state.difference) return { lines: shown, differs: false };
-  const lines = shown.map(([first, ...others]) => others.map((other) => ({ ...differenceOf(first, other), first: first.run })).filter((grid) => grid.values));
-  return { lines: lines.filter((line) => line.length), differs: true };
-}
+  function surfaceGrids() {
+    const shown = comparedRows()
+      .map((row) =>
+        shownRuns()
+          .map((run) => gridOf(run, row))
+          .filter(Boolean),
+      )
+      .filter((line) => line.length);
+    if (!state.difference) return { lines: shown, differs: false };
+    const lines = shown.map(([first, ...others]) =>
+      others.map((other) => ({ ...differenceOf(first, other), first: first.run })).filter((grid) => grid.values),
+    );
+    return { lines: lines.filter((line) => line.length), differs: true };
+  }
 
-function drawSurface(width) {
-  const { lines, differs } = surfaceGrids();
-  if (!lines.length) return { empty: emptySurface(differs) };
-  const grids = lines.flat();
-  const scale = heightScale(grids, differs);
-  const range = rangeOf(grids, scale, differs);
-  if (!range) return { empty: "No point of this surface is finite." };
-  const flat = state.form === "contour";
-  const columns = Math.min(MOST_COLUMNS, Math.max(...lines.map((line) => line.length)));
-  const places = lines.flatMap((line, band) => line.map((grid, i) => ({ grid, column: i % columns, line: band * Math.ceil(line.length / columns) + Math.floor(i / columns) })));
-  const count = Math.max(...places.map(({ line }) => line)) + 1;
-  const span = ([low, high]) => high - low || 1;
-  const shape = flat ? Math.min(2, Math.max(0.25, span(widest(grids, "b")) / span(widest(grids, "a")))) : 1;
-  const frame = frameOf(width, columns, count, flat, shape);
-  const data = [];
-  const layout = baseLayout({
-    width, height: frame.height, margin: frame.margin, uirevision: `${state.form}`, annotations: [], meta: { a: widest(grids, "a"), b: widest(grids, "b") },
-    coloraxis: { colorscale: differs ? diverging() : sequential(), cmin: range[0], cmax: range[1], colorbar: colorBar(scale, range, differs) },
-  });
-  places.forEach(({ grid, column, line }, i) => {
-    const [x0, x1] = [(column * (frame.cell + frame.gap)) / frame.inner, (column * (frame.cell + frame.gap) + frame.cell) / frame.inner];
-    const top = 1 - (line * (frame.cellHeight + frame.rowGap)) / frame.innerHeight;
-    const domain = { x: [x0, x1], y: [Math.max(0, top - frame.cellHeight / frame.innerHeight), top] };
-    layout.annotations.push(titleOf(grid, domain));
-    data.push(...(flat ? flatTraces(grid, scale, range, i, layout, domain) : spatialTraces(grid, scale, range, i, layout, domain)));
-  });
-  return { data, layout, stage: state.form, caption: surfaceCaption(grids, differs), label: `${QUANTITIES[state.quantity].title} surfaces of ${comparedRows().map((row) => rows[row].title).join(" and ")} for ${grids.map((grid) => page.runs[grid.run]).join(", ")}` };
-}
+  function drawSurface(width) {
+    const { lines, differs } = surfaceGrids();
+    if (!lines.length) return { empty: emptySurface(differs) };
+    const grids = lines.flat();
+    const scale = heightScale(grids, differs);
+    const range = rangeOf(grids, scale, differs);
+    if (!range) return { empty: "No point of this surface is finite." };
+    const flat = state.form === "contour";
+    const columns = Math.min(MOST_COLUMNS, Math.max(...lines.map((line) => line.length)));
+    const places = lines.flatMap((line, band) =>
+      line.map((grid, i) => ({
+        grid,
+        column: i % columns,
+        line: band * Math.ceil(line.length / columns) + Math.floor(i / columns),
+      })),
+    );
+    const count = Math.max(...places.map(({ line }) => line)) + 1;
+    const span = ([low, high]) => high - low || 1;
+    const shape = flat ? Math.min(2, Math.max(0.25, span(widest(grids, "b")) / span(widest(grids, "a")))) : 1;
+    const frame = frameOf(width, columns, count, flat, shape);
+    const data = [];
+    const layout = baseLayout({
+      width,
+      height: frame.height,
+      margin: frame.margin,
+      uirevision: `${state.form}`,
+      annotations: [],
+      meta: { a: widest(grids, "a"), b: widest(grids, "b") },
+      coloraxis: {
+        colorscale: differs ? diverging() : sequential(),
+        cmin: range[0],
+        cmax: range[1],
+        colorbar: colorBar(scale, range, differs),
+      },
+    });
+    places.forEach(({ grid, column, line }, i) => {
+      const [x0, x1] = [
+        (column * (frame.cell + frame.gap)) / frame.inner,
+        (column * (frame.cell + frame.gap) + frame.cell) / frame.inner,
+      ];
+      const top = 1 - (line * (frame.cellHeight + frame.rowGap)) / frame.innerHeight;
+      const domain = { x: [x0, x1], y: [Math.max(0, top - frame.cellHeight / frame.innerHeight), top] };
+      layout.annotations.push(titleOf(grid, domain));
+      data.push(
+        ...(flat
+          ? flatTraces(grid, scale, range, i, layout, domain)
+          : spatialTraces(grid, scale, range, i, layout, domain)),
+      );
+    });
+    return {
+      data,
+      layout,
+      stage: state.form,
+      caption: surfaceCaption(grids, differs),
+      label: `${QUANTITIES[state.quantity].title} surfaces of ${comparedRows()
+        .map((row) => rows[row].title)
+        .join(" and ")} for ${grids.map((grid) => page.runs[grid.run]).join(", ")}`,
+    };
+  }
 
-function emptySurface(differs) {
-  const name = cut(rows[state.row].title, 60);
-  if (differs && shownRuns().length < 2) return "A difference needs two runs in sight.";
-  if (differs && shownRuns().every((run) => gridOf(run, state.row))) return "These runs were measured on different coordinates, so their difference is not defined.";
-  return page.surfaces.flat().length ? `No ${QUANTITIES[state.quantity].title} surface of “${name}” is on this page.` : "No surface was measured; add one with python -m landscape.surface.";
-}
+  function emptySurface(differs) {
+    const name = cut(rows[state.row].title, 60);
+    if (differs && shownRuns().length < 2) return "A difference needs two runs in sight.";
+    if (differs && shownRuns().every((run) => gridOf(run, state.row)))
+      return "These runs were measured on different coordinates, so their difference is not defined.";
+    return page.surfaces.flat().length
+      ? `No ${QUANTITIES[state.quantity].title} surface of “${name}” is on this page.`
+      : "No surface was measured; add one with python -m landscape.surface.";
+  }
 
-// Sizes in pixels: planes side by side, `shape` times as high as wide, a color bar at the right.
-function frameOf(width, columns, lines, flat, shape) {
-  const margin = { l: flat ? 48 : 8, r: 96, t: 34, b: flat ? 40 : 8 };
-  const gap = flat ? 58 : 12;
-  const room = (width - margin.l - margin.r - gap * (columns - 1)) / columns;
-  const tallest = Math.max(300, window.innerHeight * 0.62);
-  const cell = flat ? Math.min(room, tallest / shape) : room;
-  const cellHeight = Math.min(cell * shape, tallest);
-  const inner = columns * cell + gap * (columns - 1);
-  margin.r = width - margin.l - inner;
-  const rowGap = flat ? 74 : 36;
-  const innerHeight = lines * cellHeight + (lines - 1) * rowGap;
-  return { margin, gap, inner, cell, cellHeight, rowGap, innerHeight, height: innerHeight + margin.t + margin.b };
-}
+  // Sizes in pixels: planes side by side, `shape` times as high as wide, a color bar at the right.
+  function frameOf(width, columns, lines, flat, shape) {
+    const margin = { l: flat ? 48 : 8, r: 96, t: 34, b: flat ? 40 : 8 };
+    const gap = flat ? 58 : 12;
+    const room = (width - margin.l - margin.r - gap * (columns - 1)) / columns;
+    const tallest = Math.max(300, window.innerHeight * 0.62);
+    const cell = flat ? Math.min(room, tallest / shape) : room;
+    const cellHeight = Math.min(cell * shape, tallest);
+    const inner = columns * cell + gap * (columns - 1);
+    margin.r = width - margin.l - inner;
+    const rowGap = flat ? 74 : 36;
+    const innerHeight = lines * cellHeight + (lines - 1) * rowGap;
+    return { margin, gap, inner, cell, cellHeight, rowGap, innerHeight, height: innerHeight + margin.t + margin.b };
+  }
 
-function colorBar(scale, [low, high], differs) {
-  const { title } = QUANTITIES[state.quantity];
-  return {
-    title: { text: differs ? `difference<br>in ${title}` : title.replace(" above", "<br>above").replace(" of ", "<br>of "), side: "top", font: { size: 0.76 * rem(), color: ink("soft") } },
-    thickness: 12, len: 1, outlinewidth: 0, x: 1, xpad: 14, ypad: 0, tickfont: { size: 0.74 * rem(), color: ink("soft") }, ...ticksOf(scale, low, high),
-    ...(QUANTITIES[state.quantity].percent ? { tickformat: ".0%" } : {}),
-  };
-}
+  function colorBar(scale, [low, high], differs) {
+    const { title } = QUANTITIES[state.quantity];
+    return {
+      title: {
+        text: differs ? `difference<br>in ${title}` : title.replace(" above", "<br>above").replace(" of ", "<br>of "),
+        side: "top",
+        font: { size: 0.76 * rem(), color: ink("soft") },
+      },
+      thickness: 12,
+      len: 1,
+      outlinewidth: 0,
+      x: 1,
+      xpad: 14,
+      ypad: 0,
+      tickfont: { size: 0.74 * rem(), color: ink("soft") },
+      ...ticksOf(scale, low, high),
+      ...(QUANTITIES[state.quantity].percent ? { tickformat: ".0%" } : {}),
+    };
+  }
 
-function titleOf(grid, { x, y }) {
-  const other = grid.first === undefined ? "" : ` − ${shownName(page.runs[grid.first], 20)}`;
-  return {
-    xref: "paper", yref: "paper", x: x[0], y: y[1], xanchor: "left", yanchor: "bottom", yshift: 4, showarrow: false, align: "left",
-    text: `<b>${SIGNS[grid.run % 8]} ${shownName(page.runs[grid.run], 20)}${other}</b>  ${shownName(rows[grid.row].title, 24)}`, font: { color: runColor(grid.run), size: 0.84 * rem() },
-  };
-}
+  function titleOf(grid, { x, y }) {
+    const other = grid.first === undefined ? "" : ` − ${shownName(page.runs[grid.first], 20)}`;
+    return {
+      xref: "paper",
+      yref: "paper",
+      x: x[0],
+      y: y[1],
+      xanchor: "left",
+      yanchor: "bottom",
+      yshift: 4,
+      showarrow: false,
+      align: "left",
+      text: `<b>${SIGNS[grid.run % 8]} ${shownName(page.runs[grid.run], 20)}${other}</b>  ${shownName(rows[grid.row].title, 24)}`,
+      font: { color: runColor(grid.run), size: 0.84 * rem() },
+    };
+  }
 
-function hoverGrid(grid) {
-  const { percent: share } = QUANTITIES[state.quantity];
-  const told = { 0: " (not measured)", 2: " (not finite)", 3: " (failed)", 4: " (interpolated)" };
-  return Array.from({ length: grid.b.length }, (_, i) => Array.from(grid.a, (_a, j) => {
-    const at = i * grid.a.length + j;
-    return `${share ? percent(grid.values[at]) : figure(grid.values[at])}${grid.status ? told[grid.status[at]] ?? "" : ""}`;
-  }));
-}
+  function hoverGrid(grid) {
+    const { percent: share } = QUANTITIES[state.quantity];
+    const told = {
+      [codes.todo]: " (not measured)",
+      [codes.nonFinite]: " (not finite)",
+      [codes.failed]: " (failed)",
+      [codes.interpolated]: " (interpolated)",
+    };
+    return Array.from({ length: grid.b.length }, (_, i) =>
+      Array.from(grid.a, (_a, j) => {
+        const at = i * grid.a.length + j;
+        return `${share ? percent(grid.values[at]) : figure(grid.values[at])}${grid.status ? (told[grid.status[at]] ?? "") : ""}`;
+      }),
+    );
+  }
 
-const axisTitle = (grid, which, i) => (i ? "" : plotlyText(cut(grid.plane.axes[which] ?? "ab"[which], 60)));
+  const axisTitle = (grid, which, i) => (i ? "" : plotlyText(cut(grid.plane.axes[which] ?? "ab"[which], 60)));
 
-// All planes are drawn over the widest span among them, so that equal lengths on the page are equal distances.
-function widest(grids, name) {
-  const low = Math.min(...grids.map((grid) => grid[name][0]));
-  return [low, Math.max(...grids.map((grid) => grid[name][grid[name].length - 1]))];
-}
+  // All planes are drawn over the widest span among them, so that equal lengths on the page are equal distances.
+  function widest(grids, name) {
+    const low = Math.min(...grids.map((grid) => grid[name][0]));
+    return [low, Math.max(...grids.map((grid) => grid[name][grid[name].length - 1]))];
+  }
 
-function flatTraces(grid, scale, range, i, layout, { x, y }) {
-  const id = i ? i + 1 : "";
-  layout[`xaxis${id}`] = axis({ domain: x, anchor: `y${id}`, title: axisTitle(grid, 0, i), range: layout.meta.a, showgrid: false, constrain: "domain" });
-  layout[`yaxis${id}`] = axis({ domain: y, anchor: `x${id}`, title: axisTitle(grid, 1, i), range: layout.meta.b, showgrid: false, scaleanchor: `x${id}`, constrain: "domain" });
-  const on = { xaxis: `x${id}`, yaxis: `y${id}` };
-  const traces = [{
-    type: "contour", ...on, x: Array.from(grid.a), y: Array.from(grid.b), z: heightsOf(grid, scale), text: hoverGrid(grid), coloraxis: "coloraxis", connectgaps: false,
-    contours: { coloring: "heatmap", start: range[0], end: range[1], size: (range[1] - range[0]) / 14 }, line: { width: 0.6, color: "rgba(255,255,255,0.55)", smoothing: 0.6 },
-    hovertemplate: `${shownName(page.runs[grid.run])}<br>a %{x:.3g}, b %{y:.3g}<br>${QUANTITIES[state.quantity].title} %{text}<extra></extra>`,
-  }];
-  const dots = (cells, marker) => { if (cells.x.length) traces.push({ type: "scatter", mode: "markers", ...on, ...cells, marker, hoverinfo: "skip", cliponaxis: false }); };
-  dots(cellsWhere(grid, (status, value) => status === 2 || status === 3 || (status !== 0 && !Number.isFinite(value))), { symbol: "x-thin-open", size: 5, color: ink("serious") });
-  if (state.points && grid.status) dots(cellsWhere(grid, (status) => status === 1), { symbol: "circle", size: 2.6, color: "rgba(255,255,255,0.85)", line: { width: 0.5, color: "rgba(0,0,0,0.6)" } });
-  if (state.path && grid.plane.path) traces.push(...pathTraces(grid.plane, on));
-  traces.push({ type: "scatter", mode: "markers", ...on, x: [0], y: [0], marker: { symbol: "cross", size: 0.6 * rem(), color: "#ffffff", line: { width: 1, color: "#101317" } }, hoverinfo: "text", text: "the measured network" });
-  return traces;
-}
+  function flatTraces(grid, scale, range, i, layout, { x, y }) {
+    const id = i ? i + 1 : "";
+    layout[`xaxis${id}`] = axis({
+      domain: x,
+      anchor: `y${id}`,
+      title: axisTitle(grid, 0, i),
+      range: layout.meta.a,
+      showgrid: false,
+      constrain: "domain",
+    });
+    layout[`yaxis${id}`] = axis({
+      domain: y,
+      anchor: `x${id}`,
+      title: axisTitle(grid, 1, i),
+      range: layout.meta.b,
+      showgrid: false,
+      scaleanchor: `x${id}`,
+      constrain: "domain",
+    });
+    const on = { xaxis: `x${id}`, yaxis: `y${id}` };
+    const traces = [
+      {
+        type: "contour",
+        ...on,
+        x: Array.from(grid.a),
+        y: Array.from(grid.b),
+        z: heightsOf(grid, scale),
+        text: hoverGrid(grid),
+        coloraxis: "coloraxis",
+        connectgaps: false,
+        contours: { coloring: "heatmap", start: range[0], end: range[1], size: (range[1] - range[0]) / 14 },
+        line: { width: 0.6, color: "rgba(255,255,255,0.55)", smoothing: 0.6 },
+        hovertemplate: `${shownName(page.runs[grid.run])}<br>a %{x:.3g}, b %{y:.3g}<br>${QUANTITIES[state.quantity].title} %{text}<extra></extra>`,
+      },
+    ];
+    const dots = (cells, marker) => {
+      if (cells.x.length)
+        traces.push({
+          type: "scatter",
+          mode: "markers",
+          ...on,
+          ...cells,
+          marker,
+          hoverinfo: "skip",
+          cliponaxis: false,
+        });
+    };
+    dots(
+      cellsWhere(
+        grid,
+        (status, value) =>
+          status === codes.nonFinite || status === codes.failed || (status !== codes.todo && !Number.isFinite(value)),
+      ),
+      { symbol: "x-thin-open", size: 5, color: ink("serious") },
+    );
+    if (state.points && grid.status)
+      dots(
+        cellsWhere(grid, (status) => status === codes.measured),
+        {
+          symbol: "circle",
+          size: 2.6,
+          color: "rgba(255,255,255,0.85)",
+          line: { width: 0.5, color: "rgba(0,0,0,0.6)" },
+        },
+      );
+    if (state.path && grid.plane.path) traces.push(...pathTraces(grid.plane, on));
+    traces.push({
+      type: "scatter",
+      mode: "markers",
+      ...on,
+      x: [0],
+      y: [0],
+      marker: { symbol: "cross", size: 0.6 * rem(), color: "#ffffff", line: { width: 1, color: "#101317" } },
+      hoverinfo: "text",
+      text: "the measured network",
+    });
+    return traces;
+  }
 
-// The points a plane was laid for: a trajectory as a line, separate networks by name. The fainter a point, the more of
-// its distance the plane does not show.
-function pathTraces({ path, plane }, on) {
-  const [x, y, hidden] = [Array.from(unpack(path.a)), Array.from(unpack(path.b)), path.hidden ? unpack(path.hidden) : null];
-  const apart = plane === "checkpoints";
-  return [{
-    type: "scatter", mode: apart ? "markers+text" : "lines+markers", ...on, x, y, line: { color: "rgba(255,255,255,0.9)", width: 1.6 }, cliponaxis: false,
-    marker: { size: apart ? 9 : 7, color: x.map((_, i) => `rgba(255,255,255,${hidden ? (1 - 0.85 * hidden[i]).toFixed(2) : 1})`), line: { width: 1, color: "#101317" } },
-    text: path.names.map((name) => shownName(name, 20)), textposition: "top center", textfont: { color: "#ffffff", size: 0.78 * rem() }, hoverinfo: "text",
-    hovertext: path.names.map((name, i) => `${shownName(name, 40)}${hidden ? `<br>${percent(hidden[i])} of its distance is not shown` : ""}`),
-  }];
-}
+  // The points a plane was laid for: a trajectory as a line, separate networks by name. The fainter a point, the more of
+  // its distance the plane does not show.
+  function pathTraces({ path, plane }, on) {
+    const [x, y, hidden] = [
+      Array.from(unpack(path.a)),
+      Array.from(unpack(path.b)),
+      path.hidden ? unpack(path.hidden) : null,
+    ];
+    const apart = plane === "checkpoints";
+    return [
+      {
+        type: "scatter",
+        mode: apart ? "markers+text" : "lines+markers",
+        ...on,
+        x,
+        y,
+        line: { color: "rgba(255,255,255,0.9)", width: 1.6 },
+        cliponaxis: false,
+        marker: {
+          size: apart ? 9 : 7,
+          color: x.map((_, i) => `rgba(255,255,255,${hidden ? (1 - 0.85 * hidden[i]).toFixed(2) : 1})`),
+          line: { width: 1, color: "#101317" },
+        },
+        text: path.names.map((name) => shownName(name, 20)),
+        textposition: "top center",
+        textfont: { color: "#ffffff", size: 0.78 * rem() },
+        hoverinfo: "text",
+        hovertext: path.names.map(
+          (name, i) =>
+            `${shownName(name, 40)}${hidden ? `<br>${percent(hidden[i])} of its distance is not shown` : ""}`,
+        ),
+      },
+    ];
+  }
 
-// A mesh of the very cells: Plotly's own surface trace refines them ninefold, which software renderers take seconds for.
-// Only the first scene has numbers at its sides, since every letter there is a shape of its own; the others have the same.
-function spatialTraces(grid, scale, range, i, layout, domain) {
-  const id = i ? `scene${i + 1}` : "scene";
-  const side = (title, more = {}) => ({ title: { text: i ? "" : title, font: { size: 0.76 * rem(), color: ink("soft") } }, tickfont: { size: 0.66 * rem(), color: ink("soft") }, gridcolor: ink("line"), zerolinecolor: ink("line"), showbackground: false, showspikes: false, showticklabels: !i, nticks: 5, ...more });
-  layout[id] = {
-    domain, camera, aspectmode: "manual", aspectratio: { x: 1, y: 1, z: 0.75 }, xaxis: side("a", { range: layout.meta.a }), yaxis: side("b", { range: layout.meta.b }), bgcolor: "rgba(0,0,0,0)",
-    zaxis: side("", { range, ...ticksOf(scale, range[0], range[1]), ...(QUANTITIES[state.quantity].percent ? { tickformat: ".0%" } : {}) }),
-  };
-  const mesh = meshOf(grid, heightsOf(grid, scale, range[1]), hoverGrid(grid));
-  return [{
-    type: "mesh3d", scene: id, ...mesh, intensity: mesh.z, coloraxis: "coloraxis", lighting: { ambient: 0.75, diffuse: 0.5, specular: 0.05, roughness: 0.9, vertexnormalsepsilon: 0, facenormalsepsilon: 0 }, lightposition: { x: 10, y: 10000, z: 0 },
-    hovertemplate: `a %{x:.3g}, b %{y:.3g}<br>${QUANTITIES[state.quantity].title} %{text}<extra></extra>`,
-  }];
-}
+  // A mesh of the very cells: Plotly's own surface trace refines them ninefold, which software renderers take seconds for.
+  // Only the first scene has numbers at its sides, since every letter there is a shape of its own; the others have the same.
+  function spatialTraces(grid, scale, range, i, layout, domain) {
+    const id = i ? `scene${i + 1}` : "scene";
+    const side = (title, more = {}) => ({
+      title: { text: i ? "" : title, font: { size: 0.76 * rem(), color: ink("soft") } },
+      tickfont: { size: 0.66 * rem(), color: ink("soft") },
+      gridcolor: ink("line"),
+      zerolinecolor: ink("line"),
+      showbackground: false,
+      showspikes: false,
+      showticklabels: !i,
+      nticks: 5,
+      ...more,
+    });
+    layout[id] = {
+      domain,
+      camera,
+      aspectmode: "manual",
+      aspectratio: { x: 1, y: 1, z: 0.75 },
+      xaxis: side("a", { range: layout.meta.a }),
+      yaxis: side("b", { range: layout.meta.b }),
+      bgcolor: "rgba(0,0,0,0)",
+      zaxis: side("", {
+        range,
+        ...ticksOf(scale, range[0], range[1]),
+        ...(QUANTITIES[state.quantity].percent ? { tickformat: ".0%" } : {}),
+      }),
+    };
+    const mesh = meshOf(grid, heightsOf(grid, scale, range[1]), hoverGrid(grid));
+    return [
+      {
+        type: "mesh3d",
+        scene: id,
+        ...mesh,
+        intensity: mesh.z,
+        coloraxis: "coloraxis",
+        lighting: {
+          ambient: 0.75,
+          diffuse: 0.5,
+          specular: 0.05,
+          roughness: 0.9,
+          vertexnormalsepsilon: 0,
+          facenormalsepsilon: 0,
+        },
+        lightposition: { x: 10, y: 10000, z: 0 },
+        hovertemplate: `a %{x:.3g}, b %{y:.3g}<br>${QUANTITIES[state.quantity].title} %{text}<extra></extra>`,
+      },
+    ];
+  }
 
-// Turning one scene turns all.
-function linkCameras(plot) {
-  let turning = false;
-  const turn = async (changes) => {
-    const [key] = Object.keys(changes).filter((name) => /^scene\d*\.camera$/.test(name));
-    if (!key || turning) return;
-    turning = true;
-    camera = changes[key];
-    const others = Object.keys(plot.layout).filter((name) => /^scene\d*$/.test(name) && `${name}.camera` !== key);
-    await Plotly.relayout(plot, Object.fromEntries(others.map((name) => [`${name}.camera`, camera])));
-    turning = false;
-  };
-  plot.on("plotly_relayout", turn);
-  plot.on("plotly_relayouting", turn);
-}
+  // Turning one scene turns all.
+  function linkCameras(plot) {
+    let turning = false;
+    const turn = async (changes) => {
+      const [key] = Object.keys(changes).filter((name) => /^scene\d*\.camera$/.test(name));
+      if (!key || turning) return;
+      turning = true;
+      camera = changes[key];
+      const others = Object.keys(plot.layout).filter((name) => /^scene\d*$/.test(name) && `${name}.camera` !== key);
+      await Plotly.relayout(plot, Object.fromEntries(others.map((name) => [`${name}.camera`, camera])));
+      turning = false;
+    };
+    plot.on("plotly_relayout", turn);
+    plot.on("plotly_relayouting", turn);
+  }
 
-function surfaceCaption(grids, differs) {
-  const { words } = QUANTITIES[state.quantity];
-  const { plane } = grids[0];
-  const what = differs ? `Difference in ${words}: each run minus ${page.runs[grids[0].first]}; blue is lower` : `The ${words}`;
-  const shared = grids.length > 1 && !differs ? " on one color scale" : "";
-  const clip = state.clip < 100 ? ` The highest ${100 - state.clip} % ${state.form === "contour" ? "share one color" : "are cut off"}.` : "";
-  const outside = state.path && plane.path && plane.path.hidden ? unpack(plane.path.hidden).reduce((p, q) => Math.max(p, q), 0) : NaN;
-  const path = Number.isFinite(outside) ? ` ${plane.plane === "checkpoints" ? "White points: the networks the plane was laid through" : "White line: the training path"}${outside > 0.005 ? `; at the worst of them ${percent(outside)} of the distance lies outside this plane` : ""}.` : "";
-  const marks = grids.some((grid) => cellsWhere(grid, (status, value) => status !== 0 && !Number.isFinite(value)).x.length) ? " ✕: not finite." : "";
-  const dots = state.points ? " Dots: measured; the rest is interpolated." : "";
-  const absent = shownRuns().filter((run) => !grids.some((grid) => grid.run === run || grid.first === run)).map((run) => page.runs[run]);
-  const none = absent.length ? ` No such surface: ${absent.join(", ")}.` : "";
-  return `${what}${shared}, in a ${plane.plane} plane (${plane.name})${state.form === "contour" ? "; the cross is" : "; its middle is"} the measured network.${clip}${path}${marks}${dots}${none}`;
-}
+  function surfaceCaption(grids, differs) {
+    const { words } = QUANTITIES[state.quantity];
+    const { plane } = grids[0];
+    const what = differs
+      ? `Difference in ${words}: each run minus ${page.runs[grids[0].first]}; blue is lower`
+      : `The ${words}`;
+    const shared = grids.length > 1 && !differs ? " on one color scale" : "";
+    const clip =
+      state.clip < 100
+        ? ` The highest ${100 - state.clip} % ${state.form === "contour" ? "share one color" : "are cut off"}.`
+        : "";
+    const outside =
+      state.path && plane.path?.hidden ? unpack(plane.path.hidden).reduce((p, q) => Math.max(p, q), 0) : NaN;
+    const path = Number.isFinite(outside)
+      ? ` ${plane.plane === "checkpoints" ? "White points: the networks the plane was laid through" : "White line: the training path"}${outside > constants.visible ? `; at the worst of them ${percent(outside)} of the distance lies outside this plane` : ""}.`
+      : "";
+    const marks = grids.some(
+      (grid) => cellsWhere(grid, (status, value) => status !== codes.todo && !Number.isFinite(value)).x.length,
+    )
+      ? " ✕: not finite."
+      : "";
+    const dots = state.points ? " Dots: measured; the rest is interpolated." : "";
+    const absent = shownRuns()
+      .filter((run) => !grids.some((grid) => grid.run === run || grid.first === run))
+      .map((run) => page.runs[run]);
+    const none = absent.length ? ` No such surface: ${absent.join(", ")}.` : "";
+    return `${what}${shared}, in a ${plane.plane} plane (${plane.name})${state.form === "contour" ? "; the cross is" : "; its middle is"} the measured network.${clip}${path}${marks}${dots}${none}`;
+  }
 
-function surfaceNumbers() {
-  const grids = comparedRows().flatMap((row) => shownRuns().map((run) => gridOf(run, row)).filter(Boolean));
-  return [["subset", "run", "plane", "a", "b", state.quantity, "status"], ...grids.flatMap((grid) => Array.from(grid.values, (value, i) => [
-    rows[grid.row].name, page.runs[grid.run], grid.plane.name, grid.a[i % grid.a.length], grid.b[Math.floor(i / grid.a.length)], value, grid.status ? grid.status[i] : "",
-  ]))];
-}
+  function surfaceNumbers() {
+    const grids = comparedRows().flatMap((row) =>
+      shownRuns()
+        .map((run) => gridOf(run, row))
+        .filter(Boolean),
+    );
+    return [
+      ["subset", "run", "plane", "a", "b", state.quantity, "status"],
+      ...grids.flatMap((grid) =>
+        Array.from(grid.values, (value, i) => [
+          rows[grid.row].name,
+          page.runs[grid.run],
+          grid.plane.name,
+          grid.a[i % grid.a.length],
+          grid.b[Math.floor(i / grid.a.length)],
+          value,
+          grid.status ? grid.status[i] : "",
+        ]),
+      ),
+    ];
+  }
+
+  return { buildSurface };
+})(landscape);

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from landscape.comparison import surfaces
 from landscape.comparison.compare import compare
-from landscape.comparison.densities import pack_densities
 from landscape.comparison.formatting import factor, figure, listing, percent
-from landscape.comparison.measures import tabulate, wilson
 from landscape.comparison.rows import rows_of
 from landscape.comparison.runs import open_runs
-from landscape.comparison.surfaces import pack_surfaces
+from landscape.comparison.table import tabulate, wilson
 from landscape.files.landscape_file import read_landscape
 from landscape.files.units import partial_path
 from landscape.report import write_report
 from landscape.report.headline import headline_of
 from landscape.report.palette import diverging
+from landscape.report.payload import budget
+from landscape.report.payload.loss_grids import pack_surfaces
+from landscape.report.payload.spectrum import pack_densities
 from landscape.report.render import escape_json
 from tests.landscape.report.synthetic import COUNTS, NAMES, open_recording, put, subsets_of, write_run
 
@@ -135,9 +135,9 @@ def test_matrices_count_toward_the_pages_size(tmp_path: Path, monkeypatch: pytes
     plain = compare([write_run(tmp_path / "plain" / "landscape.h5", points=5, cross=False)])
     crossed = compare([write_run(tmp_path / "crossed" / "landscape.h5", points=5)])
     cells = 2 * 15 * 25 + 2 * 15 * 25  # a plane's and a line's loss and accuracy
-    monkeypatch.setattr(surfaces, "BUDGET", (cells + 2 * 15 * 512) * 8 // 3)
-    monkeypatch.setattr(surfaces, "EXTREMES", 2)
-    kept = [surfaces.choose_rows(c.runs, c.rows, np.arange(15.0)) for c in (plain, crossed)]
+    monkeypatch.setattr(budget, "BUDGET", (cells + 2 * 15 * 512) * 8 // 3)
+    monkeypatch.setattr(budget, "EXTREMES", 2)
+    kept = [budget.choose_rows(c.runs, c.rows, np.arange(15.0)) for c in (plain, crossed)]
     assert kept[0] == frozenset(range(15))
     assert kept[1] == frozenset((0, 1, 2, 3, 4, 5, 6, 13, 14))
 

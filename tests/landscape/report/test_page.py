@@ -232,18 +232,25 @@ def test_cameras_turn_together(browser: Browser, report: Path) -> None:
         assert page.page.locator("#surface .js-plotly-plot").count() == 2
 
 
-def test_a_line_tells_how_high_its_barrier_is(browser: Browser, tmp_path: Path) -> None:
+def test_a_line_tells_the_barrier_that_the_file_states(browser: Browser, tmp_path: Path) -> None:
     file = write_run(tmp_path / "ce" / "landscape.h5", points=5)
     subsets = subsets_of(COUNTS, NAMES)
     with open_recording(file, "surface", "to-bgp", subsets, plane="checkpoints") as record:
         record.scale("a", np.array([0.0, 1.0, 2.0, 3.0]))
         put(record, "loss", np.tile([0.2, 1.75, 0.5, 9.0], (len(subsets), 1)), ("subset", "a"))
+        put(record, "barrier", np.arange(len(subsets)) + 0.25, ("subset",))
         put(record, "trajectory/coordinates", np.array([[0.0, 0.0], [2.0, 0.0]]), ("point", "axis"))
         record.finish()
     report = write_report([file], tmp_path / "report.html").path
-    with opened(browser, report, address="#line=to-bgp") as page:
+    with opened(browser, report, address="#line=to-bgp&row=class%3A2") as page:
         page.settle("line")
-        assert "rises by 1.25 above the higher end" in page.page.locator("#line .caption").inner_text()
+        caption = page.page.locator("#line .caption").inner_text()
+        assert (
+            "above the straight line between the losses of both ends (Entezari et al., ICLR 2022): ce 7.25." in caption
+        )
+        page.page.locator("#line select[data-key=line]").select_option("between")  # a line whose file states none
+        page.settle("line")
+        assert "Barrier" not in page.page.locator("#line .caption").inner_text()
 
 
 def test_printing_shows_every_panel(browser: Browser, report: Path) -> None:

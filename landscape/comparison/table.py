@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from landscape.comparison.columns import Z95, Column, Measure
 from landscape.comparison.curvature import BRACKETS, CURVATURE, read_curvature
-from landscape.comparison.measure import Z95, Column, Measure
 from landscape.comparison.rows import Key, Row, keys_of, places_of
 from landscape.comparison.runs import Run
 from landscape.files.landscape_file import Measurement

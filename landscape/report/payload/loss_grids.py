@@ -1,111 +1,20 @@
-"""Loss surfaces for the page: every subset's grid in 16-bit codes, within a budget of bytes."""
+"""Loss surfaces and lines for the page: every subset's grid in 16-bit codes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
-from landscape.comparison.densities import POINTS
+from landscape.comparison.loss_grids import hidden_share, lines_of, planes_of
 from landscape.comparison.packing import bytes_, codes, floats
 from landscape.comparison.rows import Key, Row, keys_of, places_of
 from landscape.comparison.runs import Run
 from landscape.files.landscape_file import Measurement
-from landscape.report.payload.matrices import ALONG
-from landscape.schema import FAILED, INTERPOLATED, NON_FINITE, TODO
 
-BUDGET = 12_000_000
-"""Bytes of base64 all surfaces, densities and matrices may take: with plotly.js (4.8 MB) a page stays below 20 MB."""
-_STORED = ("loss", "accuracy", "loss_se")
-EXTREMES = 20
-"""How many of the sharpest and of the flattest classes stay when not all fit."""
-
-
-@dataclass(frozen=True)
-class Cells:
-    """How the cells of one surface came to be.
-
-    Attributes:
-        total: Cells of the grid.
-        todo: Not measured yet.
-        non_finite: Measured, and not a finite number.
-        failed: Could not be measured.
-        interpolated: Filled in between measured ones.
-        error: Largest stated error of an interpolated cell over all subsets; NaN when none is stated.
-    """
-
-    total: int
-    todo: int
-    non_finite: int
-    failed: int
-    interpolated: int
-    error: float
-
-
-def cells_of(measurement: Measurement) -> Cells:
-    """Counts the cells of a surface by status."""
-    status = measurement.data.get("status", np.empty(0))
-    error = measurement.data.get("error")
-    inside = error[..., status == INTERPOLATED] if error is not None and error.shape[-2:] == status.shape else None
-    known = inside[np.isfinite(inside)] if inside is not None else np.empty(0)
-    todo, bad, failed, filled = (
-        int(np.count_nonzero(status == code)) for code in (TODO, NON_FINITE, FAILED, INTERPOLATED)
-    )
-    return Cells(int(status.size), todo, bad, failed, filled, float(known.max()) if known.size else float("nan"))
-
-
-def hidden_share(measurement: Measurement) -> np.ndarray | None:
-    """The share of the distance to each point of a trajectory that the plane does not show, or None."""
-    for key, values in measurement.data.items():
-        if key.startswith("trajectory/") and "share" in key:
-            return np.asarray(values, dtype=float)
-    return None
-
-
-def planes_of(run: Run) -> list[Measurement]:
-    """The run's two-dimensional surfaces, in name order with the split's own first."""
-    planes = [m for m in run.of("surface").values() if "loss" in m.data and not _is_line(m)]
-    return sorted(planes, key=lambda m: ({"train": 0, "test": 1}.get(m.name, 2), m.name))
-
-
-def lines_of(run: Run) -> list[Measurement]:
-    """The run's one-dimensional surfaces: lines, such as those between two checkpoints."""
-    return [m for m in run.of("surface").values() if "loss" in m.data and _is_line(m)]
-
-
-def _is_line(measurement: Measurement) -> bool:
-    """Whether the surface has one row of cells: `loss` is (S, 1, A), or (S, A)."""
-    loss = measurement.data["loss"]
-    return loss.ndim == 2 or loss.shape[1] == 1
-
-
-def choose_rows(runs: Sequence[Run], rows: Sequence[Row], sharpness: np.ndarray) -> frozenset[int]:
-    """Which rows get curves and surfaces: all when they fit, else the groups and the extremes.
-
-    Args:
-        runs: The page's runs.
-        rows: The page's subsets.
-        sharpness: What the extremes are extremes of, one a row; NaN where unknown.
-
-    Returns:
-        Indices of rows.
-    """
-    everything = frozenset(range(len(rows)))
-    cells = sum(
-        m.data[key].size for run in runs for m in (*planes_of(run), *lines_of(run)) for key in _STORED if key in m.data
-    )
-    hessians = [m for run in runs for m in run.of("hessian").values()]
-    densities = sum(POINTS * len(m.subset) for m in hessians for key in ("density", "density_se") if key in m.data)
-    matrices = sum(2 * m.data[key].size for m in hessians for key in ALONG if key in m.data)  # twice the bytes a number
-    if (cells + densities + matrices) * 8 // 3 <= BUDGET:
-        return everything
-    classes = [i for i, row in enumerate(rows) if row.kind == "class"]
-    order = sorted(classes, key=lambda i: (np.isnan(sharpness[i]), -sharpness[i], i))
-    known = [i for i in order if np.isfinite(sharpness[i])] or order
-    return everything - set(classes) | set(known[:EXTREMES]) | set(known[-EXTREMES:])
+STORED = ("loss", "accuracy", "loss_se")
 
 
 def pack_surfaces(
@@ -201,7 +110,7 @@ def pack_lines(run: Run, rows: Sequence[Row], kept: frozenset[int], known: Mappi
         known: Names of the page's runs by their checkpoint's SHA-256.
 
     Returns:
-        One entry a line: `a`, `rows`, packed `loss` and, where stored, `accuracy`, the axis's `title`.
+        One entry a line: `a`, `rows`, packed `loss` and, where stored, `accuracy` and `barrier`, the axis's `title`.
     """
     index = places_of(rows)
     packed = []
@@ -216,6 +125,8 @@ def pack_lines(run: Run, rows: Sequence[Row], kept: frozenset[int], known: Mappi
             "rows": [row for _, row in positions],
             "path": _path(measurement, networks),
         }
+        if "barrier" in data:
+            line["barrier"] = floats(data["barrier"][[p for p, _ in positions]])
         for key in ("loss", "accuracy"):
             if key in data:
                 line[key] = [codes(data[key][p]) for p, _ in positions]
