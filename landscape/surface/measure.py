@@ -180,8 +180,9 @@ def check(tolerance: float | None, samples_per_class: int | None) -> None:
 def barriers(surface: Surface) -> np.ndarray:
     """How high each subset's loss rises along a line between two networks, (S,).
 
-    The largest L(t) - [(1 - t) L(0) + t L(1)] (Frankle et al., "Linear Mode Connectivity and the Lottery Ticket
-    Hypothesis", ICML 2020, section 2); at least 0, which the ends attain. NaN where the loss is.
+    The largest L(t) - [(1 - t) L(0) + t L(1)] (Entezari et al., "The Role of Permutation Invariance in Linear Mode
+    Connectivity of Neural Networks", ICLR 2022; Frankle et al., ICML 2020, take the mean of the two ends instead of
+    the straight line between them); at least 0, which the ends attain. NaN where the loss is.
 
     Args:
         surface: Along a line.
