@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from landscape.comparison.flatness import Flatness, compare_flatness
 from landscape.comparison.rows import Row, rows_of
 from landscape.comparison.runs import Run, open_runs
 from landscape.comparison.table import Table, tabulate
@@ -19,11 +20,13 @@ class Comparison:
         runs: The runs, the reference first.
         rows: Every subset that any run measured, groups first, then classes from head to tail.
         table: Their measures.
+        flatness: By run, how each row compares with the first run's; empty for the first itself.
     """
 
     runs: tuple[Run, ...]
     rows: tuple[Row, ...]
     table: Table
+    flatness: tuple[tuple[Flatness, ...], ...]
 
 
 def compare(paths: Sequence[Path]) -> Comparison:
@@ -40,4 +43,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
     """
     runs = open_runs(paths)
     rows = rows_of(runs)
-    return Comparison(runs, rows, tabulate(runs, rows))
+    table = tabulate(runs, rows)
+    split = next((view.name for view in table.views if view.name in ("train", "test")), "train")
+    flatness = tuple(compare_flatness(runs[0], other, rows, split) for other in runs[1:])
+    return Comparison(runs, rows, table, ((), *flatness))

@@ -16,6 +16,8 @@ from plotly.offline import get_plotlyjs
 from foundation.packages import package_version
 from landscape.comparison.caveats.caveat import LEVELS, Caveat
 from landscape.comparison.compare import Comparison
+from landscape.comparison.flatness import RULE, WITNESSES
+from landscape.report.flatness_table import witness_lines
 from landscape.report.headline import headline_of
 from landscape.report.palette import run_colors
 from landscape.report.payload.page_data import page_data
@@ -56,6 +58,9 @@ def render(compared: Comparison, caveats: Sequence[Caveat], kept: frozenset[int]
         runs=compared.runs,
         provenance=[provenance_of(run) for run in compared.runs],
         caveats=caveats,
+        rule=RULE,
+        witnesses=WITNESSES,
+        flatness=[witness_lines(compared, other) for other in range(1, len(compared.runs))],
         levels=LEVELS,
         version=package_version(),
     )

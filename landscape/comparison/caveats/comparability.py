@@ -13,9 +13,13 @@ from landscape.comparison.formatting import figure, quoted, times
 from landscape.comparison.rows import Row
 from landscape.comparison.runs import Run
 from landscape.comparison.table import Table
+from landscape.comparison.weight_norm import weight_norm
 
 LOSS_RATIO = 3.0
 """Runs whose losses differ by more are told not to be compared by raw curvature."""
+
+NORM_RATIO = 1.1
+"""Runs whose weights differ more in length are told not to be compared by raw curvature."""
 
 
 def comparability(compared: Comparison) -> Iterator[Caveat]:
@@ -28,6 +32,7 @@ def comparability(compared: Comparison) -> Iterator[Caveat]:
         A caveat for each difference that a comparison could be mistaken by.
     """
     yield from _different_losses(compared)
+    yield from _different_norms(compared.runs)
     yield from _different_settings(compared.runs)
     yield from _different_classes(compared.runs, compared.rows)
     yield from _same_checkpoint(compared.runs)
@@ -58,11 +63,24 @@ def _different_losses(compared: Comparison) -> Iterator[Caveat]:
             )
 
 
+def _different_norms(runs: Sequence[Run]) -> Iterator[Caveat]:
+    for a, b in _pairs(runs):
+        norms = [weight_norm(runs[a]), weight_norm(runs[b])]
+        if all(norm > 0 for norm in norms) and max(norms) > NORM_RATIO * min(norms):
+            yield Caveat(
+                "serious",
+                f"The weights of {quoted(runs[a].name)} and {quoted(runs[b].name)} differ in length, ‖w‖ "
+                f"{figure(norms[0])} against {figure(norms[1])}. Raw eigenvalues, traces and SAM sharpness change when "
+                "a network is merely rescaled: only the scale-free measures, those of |w|H|w| and adaptive sharpness, "
+                "compare.",
+            )
+
+
 def _advice(table: Table) -> str:
     matched = [view.name for view in table.views if view.matched]
     if matched:
         return f"the view {quoted(matched[0])} compares them at equal loss."
-    return "compare at matched loss (python -m landscape.hessian --match-loss) before calling one flatter."
+    return "compare at equal loss (python -m landscape.hessian --match-loss) before calling one flatter."
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -1,0 +1,83 @@
+"""The page's loudest sentence: which of the first two networks is flatter, as far as the rule allows to say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from landscape.comparison.compare import Comparison
+from landscape.comparison.flatness import (
+    DISAGREE,
+    EQUAL,
+    FLATTER,
+    SHARPER,
+    UNCERTAIN,
+    UNKNOWN,
+    Flatness,
+)
+from landscape.comparison.formatting import count, factor
+from landscape.report.words import run_mark
+
+_WORDS = {
+    FLATTER: "flatter than {first} at {classes}",
+    SHARPER: "sharper than {first} at {classes}",
+    EQUAL: "as flat as {first} at {classes}",
+    DISAGREE: "flatter than {first} by one measure and not by another at {classes}",
+    UNCERTAIN: "not told apart from {first} within the errors at {classes}",
+}
+
+
+def claim(compared: Comparison) -> Markup:
+    """The verdict on the second run at the few-shot classes (at all classes where no group is few-shot).
+
+    Args:
+        compared: What the page compares; at least two runs.
+
+    Returns:
+        One sentence as safe HTML. It speaks of two networks, not of two methods.
+    """
+    runs = compared.runs
+    first, second = run_mark(runs, 0), run_mark(runs, 1)
+    rows, noun = leading_rows(compared)
+    told = [(i, compared.flatness[1][i]) for i in rows]
+    judged = [flatness for _, flatness in told if flatness.verdict != UNKNOWN]
+    if not judged:
+        return Markup(
+            "{} and {}, class by class: neither is called flatter before two scale‑free measures at equal loss say so."
+        ).format(first, second)
+    sizes = Counter(flatness.verdict for flatness in judged)
+    parts = [
+        Markup(_WORDS[verdict]).format(
+            first=first if i == 0 else Markup("it"), classes=_of(sizes[verdict], len(told), noun)
+        )
+        for i, verdict in enumerate(verdict for verdict in _WORDS if sizes[verdict])
+    ]
+    return Markup("At equal loss {} is {}{}. Two networks, one seed each.").format(
+        second, Markup(", ").join(parts), _size(judged)
+    )
+
+
+def leading_rows(compared: Comparison) -> tuple[tuple[int, ...], str]:
+    """The rows that the headline speaks of, and what it calls one of them."""
+    classes = [i for i, row in enumerate(compared.rows) if row.kind == "class"]
+    few = [i for i in classes if compared.rows[i].group == "few"]
+    return (tuple(few), "few‑shot class") if few else (tuple(classes), "class")
+
+
+def _of(size: int, total: int, noun: str) -> str:
+    if size == total:
+        return f"the one {noun}" if total == 1 else f"all {count(total, noun)}"
+    return f"{size} of {count(total, noun)}"
+
+
+def _size(judged: Sequence[Flatness]) -> Markup:
+    """The range over classes of the first witness that all of them have."""
+    names = [[witness.name for witness in flatness.witnesses] for flatness in judged]
+    shared = next((name for name in names[0] if all(name in others for others in names)), None)
+    if shared is None:
+        return Markup("")
+    ratios = sorted(w.ratio for flatness in judged for w in flatness.witnesses if w.name == shared)
+    ends = list(dict.fromkeys(factor(ratio) for ratio in (ratios[0], ratios[-1])))
+    return Markup(" ({} {})").format(shared, " to ".join(ends))
