@@ -222,9 +222,10 @@ def predictions(folder: Path, test: Split) -> np.ndarray:
         network = build_model(checkpoint.model["name"], **checkpoint.model["kwargs"]).eval()
         network.load_state_dict(checkpoint.state_dict)
         with torch.no_grad():
-            found = [network(test.inputs(part)).argmax(1) for part in torch.arange(len(test)).chunk(len(test) // 250)]
+            parts = torch.arange(len(test)).chunk(len(test) // 250)
+            predicted = torch.cat([network(test.inputs(part)).argmax(1) for part in parts])
         with replacing(file) as temporary, temporary.open("wb") as opened:
-            np.save(opened, torch.cat(found).numpy())
+            np.save(opened, predicted.numpy())
     return np.asarray(np.load(file))
 
 
@@ -270,11 +271,11 @@ def check_settings(run: Run) -> None:
     Raises:
         InputError: A setting differs.
     """
-    found = load_checkpoint(run.checkpoint).method
+    then = load_checkpoint(run.checkpoint).method
     now = build_method(run.config.method, run.class_counts, **run.config.method_kwargs).record
-    if found != now:
+    if then != now:
         raise InputError(
-            f"{run.folder} was trained with {found['kwargs']}, and the method's settings are now {now['kwargs']}: "
+            f"{run.folder} was trained with {then['kwargs']}, and the method's settings are now {now['kwargs']}: "
             "remove the folder to train it again"
         )
 
@@ -296,13 +297,13 @@ def methods_table(out: Path, *, methods: Sequence[str], seeds: int, epochs: int,
     right = {}
     with Progress("methods", len(methods) * seeds, "run") as progress:
         for name in methods:
-            found = []
+            by_seed = []
             for seed in range(seeds):
                 finished = train(configuration(out, name, seed=seed, epochs=epochs))
                 check_settings(finished)
-                found.append(predictions(finished.folder, test) == labels)
+                by_seed.append(predictions(finished.folder, test) == labels)
                 progress.advance(note=name)
-            right[name] = np.stack(found)
+            right[name] = np.stack(by_seed)
     groups = {"all": tuple(range(len(finished.class_counts))), **dict(group_classes(finished.class_counts).named())}
     return tabulate(right, labels, groups)
 

@@ -84,12 +84,12 @@ def compare(files: dict[str, Path]) -> str:
     """
     runs = {name: read_landscape(path) for name, path in files.items()}
 
-    def found(name: str, analysis: str, measurement: str) -> Measurement:
-        measured = runs[name].get(analysis, measurement)
+    def measurement(run: str, analysis: str, name: str) -> Measurement:
+        measured = runs[run].get(analysis, name)
         assert measured is not None
         return measured
 
-    first = found(METHODS[0], "hessian", "train")
+    first = measurement(METHODS[0], "hessian", "train")
     heads = [f"{what} {name}" for what in ("test acc %", "train loss", "λ_top") for name in files]
     lines = [f"{'subset':<13}{'n train':>8}" + "".join(f"{head:>16}" for head in heads)]
     for row, subset in enumerate(first.subset):
@@ -100,13 +100,13 @@ def compare(files: dict[str, Path]) -> str:
             ("hessian", "train", "top", 1, ".1f"),
         ):
             for name in files:
-                measured = found(name, analysis, split)
+                measured = measurement(name, analysis, split)
                 value = np.ravel(measured.data[dataset][measured.subset.index(subset)])[0]
                 cells.append(f"{scale * value:>16{form}}")
         lines.append(f"{first.label[row]:<13}{first.train_count[row]:>8}{''.join(cells)}")
     lines.append("\nat equal training loss (the lower one lifted by a temperature):")
     for name in files:
-        matched = found(name, "hessian", "train-matched")
+        matched = measurement(name, "hessian", "train-matched")
         for row, label in enumerate(matched.label):
             lines.append(
                 f"{label:<13}{name:>8}  loss {matched.data['loss'][row]:.4f}  λ_top {matched.data['top'][row, 0]:.1f}"
@@ -115,8 +115,8 @@ def compare(files: dict[str, Path]) -> str:
 
 
 def _command(arguments: argparse.Namespace) -> None:
-    found = quickstart(arguments.out, epochs=arguments.epochs, seed=arguments.seed, points=arguments.points)
-    print(f"\n{found.table}\n\nopen {found.report}")
+    study = quickstart(arguments.out, epochs=arguments.epochs, seed=arguments.seed, points=arguments.points)
+    print(f"\n{study.table}\n\nopen {study.report}")
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

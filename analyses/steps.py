@@ -17,10 +17,10 @@ def step(module: str, *arguments: object) -> None:
     words = [str(argument) for argument in arguments]
     print(f"\n$ python -m {module} {shlex.join(words)}", flush=True)
     try:
-        found = importlib.import_module(module)
-        if hasattr(found, "__path__"):  # a package runs by its __main__
-            found = importlib.import_module(f"{module}.__main__")
-        found.main(words)
+        command = importlib.import_module(module)
+        if hasattr(command, "__path__"):  # a package runs by its __main__
+            command = importlib.import_module(f"{module}.__main__")
+        command.main(words)
     except SystemExit as ended:
         if ended.code:
             sys.exit(ended.code)

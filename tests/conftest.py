@@ -44,10 +44,10 @@ def run_command(module: str, *arguments: object, check: bool = True) -> Ended:
 
 def _main_of(module: str) -> Callable[[list[str]], None]:
     """What `python -m module` runs; a package runs by its `__main__`."""
-    found = importlib.import_module(module)
-    if hasattr(found, "__path__"):
-        found = importlib.import_module(f"{module}.__main__")
-    main: Callable[[list[str]], None] = found.main
+    command = importlib.import_module(module)
+    if hasattr(command, "__path__"):
+        command = importlib.import_module(f"{module}.__main__")
+    main: Callable[[list[str]], None] = command.main
     return main
 
 
