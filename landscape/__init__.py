@@ -13,15 +13,28 @@ from typing import TYPE_CHECKING, Any
 import foundation
 
 if TYPE_CHECKING:
+    __version__: str
+    from landscape.figures import write_figures as write_figures
     from landscape.files.checkpoint import open_checkpoint as open_checkpoint
     from landscape.files.landscape_file import read_landscape as read_landscape
     from landscape.hessian.measure import measure_hessian as measure_hessian
+    from landscape.hessian.result import HessianSettings as HessianSettings
     from landscape.notebook import open as open
+    from landscape.recording.measure import measure as measure
+    from landscape.recording.save import save as save
     from landscape.report import write_report as write_report
     from landscape.sharpness.measure import measure_sharpness as measure_sharpness
+    from landscape.sharpness.result import SharpnessSettings as SharpnessSettings
     from landscape.subject.samples import TensorSamples as TensorSamples
     from landscape.subject.subject import Subject as Subject
     from landscape.surface.measure import measure_surface as measure_surface
+    from landscape.surface.plane import Plane as Plane
+    from landscape.surface.plane import random_plane as random_plane
+    from landscape.surface.planes import checkpoints_plane as checkpoints_plane
+    from landscape.surface.planes import eigen_plane as eigen_plane
+    from landscape.surface.planes import gradient_plane as gradient_plane
+    from landscape.surface.planes import pca_plane as pca_plane
+    from landscape.surface.result import SurfaceSettings as SurfaceSettings
 
 if not hasattr(foundation, "__longtail_landscape__"):
     _place = getattr(foundation, "__file__", None)
@@ -33,14 +46,26 @@ if not hasattr(foundation, "__longtail_landscape__"):
     raise SystemExit(f"error: {_sentence}") if sys.argv[:1] == ["-m"] else ImportError(_sentence)
 
 _HOMES = {
+    "HessianSettings": "landscape.hessian.result",
+    "Plane": "landscape.surface.plane",
+    "SharpnessSettings": "landscape.sharpness.result",
     "Subject": "landscape.subject.subject",
+    "SurfaceSettings": "landscape.surface.result",
     "TensorSamples": "landscape.subject.samples",
+    "checkpoints_plane": "landscape.surface.planes",
+    "eigen_plane": "landscape.surface.planes",
+    "gradient_plane": "landscape.surface.planes",
+    "measure": "landscape.recording.measure",
     "measure_hessian": "landscape.hessian.measure",
     "measure_sharpness": "landscape.sharpness.measure",
     "measure_surface": "landscape.surface.measure",
     "open": "landscape.notebook",
     "open_checkpoint": "landscape.files.checkpoint",
+    "pca_plane": "landscape.surface.planes",
+    "random_plane": "landscape.surface.plane",
     "read_landscape": "landscape.files.landscape_file",
+    "save": "landscape.recording.save",
+    "write_figures": "landscape.figures",
     "write_report": "landscape.report",
 }
 __all__ = sorted(_HOMES)
@@ -48,6 +73,10 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> Any:
     """Imports a public name from its home."""
+    if name == "__version__":
+        from foundation.provenance import package_version
+
+        return package_version()
     if name not in _HOMES:
         raise AttributeError(f"module 'landscape' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

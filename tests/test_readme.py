@@ -7,19 +7,23 @@ import pytest
 import torch
 from torch import nn
 
-import landscape
+from tests.landscape.report.browser import opened, started
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_python_example_runs(capsys):
+def test_an_own_network_gets_to_a_page_by_the_example(tmp_path, monkeypatch):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3))
     images, labels = torch.randn(24, 1, 4, 4), torch.tensor([0] * 12 + [1] * 8 + [2] * 4)
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(example.splitlines()) <= 12
+    monkeypatch.chdir(tmp_path)
     exec(example, {"network": network, "images": images, "labels": labels})
-    assert "class:2" in capsys.readouterr().out
+    with started() as browser, opened(browser, tmp_path / "report.html") as page:
+        page.settle("surface")
+        assert "boot" in page.page.locator("table").first.inner_text()
 
 
 def test_every_link_and_picture_is_there():
@@ -35,10 +39,3 @@ def test_every_command_shows_its_help(module):
 
     shown = run_command(module, "--help").stdout
     assert f"example: python -m {module}" in shown
-
-
-def test_the_public_face_is_whole():
-    for name in landscape.__all__:
-        assert getattr(landscape, name).__doc__
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        landscape.nothing  # noqa: B018

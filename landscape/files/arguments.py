@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from foundation.devices import choose_device
-from foundation.errors import InputError
 from foundation.files import require_writable_folder
 from foundation.provenance import provenance
 from landscape.files.checkpoint import DTYPES, SPLITS, Opened, open_checkpoint
+from landscape.files.evaluation_record import left_out
 from landscape.files.target import Target
 
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def open_arguments(arguments: argparse.Namespace) -> tuple[Opened, Target]:
-    """Opens what the shared options name.
+    """Opens what the shared options name, and says which subsets are left out.
 
     Args:
         arguments: Parsed by a parser that `add_arguments` was applied to and that has a `--seed`.
@@ -60,11 +60,12 @@ def open_arguments(arguments: argparse.Namespace) -> tuple[Opened, Target]:
         data_dir=arguments.data_dir,
     )
     require_writable_folder(out.parent, "--out")
-    name: str = arguments.name or arguments.split
-    if not name or set(name) & set("/\\ .\0"):
-        raise InputError(f"--name {name!r} cannot name a measurement: use letters, digits, - and _")
+    name = arguments.split if arguments.name is None else arguments.name
     made = provenance(opened.subject.device, seed=arguments.seed)
-    return opened, Target(out, name, opened.sha256, opened.config, made, arguments.overwrite)
+    target = Target(out, name, opened.sha256, opened.config, made, arguments.overwrite)
+    if said := left_out(opened.subject):
+        print(said, flush=True)
+    return opened, target
 
 
 def _listed(text: str | None) -> list[str] | None:

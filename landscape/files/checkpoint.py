@@ -14,7 +14,6 @@ from foundation.errors import InputError
 from foundation.files import sha256_of
 from foundation.packages import require_own
 from landscape.subject.losses import LossFunction, cross_entropy
-from landscape.subject.samples import Samples
 from landscape.subject.subject import Subject
 
 if TYPE_CHECKING:
@@ -147,13 +146,6 @@ def weights(path: Path, subject: Subject) -> Tensor:
             raise InputError(f"{str(path)!r} holds another network than --ckpt ({name} differs): give one of its kind")
     flat = torch.cat([state[name].reshape(-1) for name in subject.parameters])
     return flat.to(device=subject.device, dtype=subject.dtype)
-
-
-def training_samples(opened: Opened, data_dir: Path | None = None) -> Samples:
-    """The samples that the checkpoint was trained on, in a fixed order and without augmentation."""
-    from training.data import open_split
-
-    return open_split(opened.checkpoint.data, "train", data_dir)
 
 
 def _load(path: Path) -> Checkpoint:

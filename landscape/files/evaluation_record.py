@@ -5,6 +5,7 @@ from __future__ import annotations
 from landscape.execution.evaluate import evaluate
 from landscape.files.target import Target
 from landscape.files.units import recording
+from landscape.schema import NAT, SHARE
 from landscape.subject.subject import Subject
 
 
@@ -24,8 +25,23 @@ def record_evaluation(subject: Subject, target: Target) -> None:
             return
         evaluation = evaluate(subject)
         shape = (len(subject.subsets),)
-        record.create("loss", dims=["subset"], shape=shape, unit="nats", meaning="mean loss")
-        record.create("accuracy", dims=["subset"], shape=shape, unit="1", meaning="share classified rightly")
+        record.create("loss", dims=["subset"], shape=shape, unit=NAT, meaning="mean loss")
+        record.create("accuracy", dims=["subset"], shape=shape, unit=SHARE, meaning="share classified rightly")
         record.write("loss", slice(None), evaluation.loss)
         record.write("accuracy", slice(None), evaluation.accuracy)
         record.finish()
+
+
+def left_out(subject: Subject, most: int = 6) -> str:
+    """Which subsets have no sample to measure, in words.
+
+    Args:
+        subject: What is measured.
+        most: Names to list.
+
+    Returns:
+        A sentence; empty where every subset has samples.
+    """
+    absent = subject.absent
+    more = f" and {len(absent) - most} more" if len(absent) > most else ""
+    return f"left out, for want of samples here: {', '.join(absent[:most])}{more}" if absent else ""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from foundation.errors import InputError
+
 
 @dataclass(frozen=True)
 class Target:
@@ -19,6 +21,9 @@ class Target:
         config: What makes a measurement of it the thing it is: split, loss, parameters, BN mode, dtype; JSON types.
         provenance: Of this process.
         overwrite: Replace a measurement of the same name and another configuration.
+
+    Raises:
+        InputError: The name cannot be part of a group's path and of a file's name.
     """
 
     file: Path
@@ -27,3 +32,7 @@ class Target:
     config: Mapping[str, Any]
     provenance: Mapping[str, Any]
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name or set(self.name) & set("/\\ .\0"):
+            raise InputError(f"--name {self.name!r} cannot name a measurement: use letters, digits, - and _")

@@ -45,10 +45,14 @@ class Recording:
     Attributes:
         resumed: Some of it was there already: its `status` says what.
         previous: A measurement of the same thing with another extent, to continue from, or None.
+        extent: How much of it is asked for.
     """
 
-    def __init__(self, group: h5py.Group, *, resumed: bool, previous: Measurement | None) -> None:
+    def __init__(
+        self, group: h5py.Group, *, extent: Mapping[str, Any], resumed: bool, previous: Measurement | None
+    ) -> None:
         self._group = group
+        self.extent = extent
         self.resumed = resumed
         self.previous = previous
         self.finished = False
@@ -198,7 +202,7 @@ def recording(
                 )
                 _write_table(group, subsets)
         with h5py.File(partial, "r+") as handle:
-            record = Recording(handle[f"{analysis}/{name}"], resumed=resumed, previous=previous)
+            record = Recording(handle[f"{analysis}/{name}"], extent=extent, resumed=resumed, previous=previous)
             try:
                 yield record
             finally:

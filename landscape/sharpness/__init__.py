@@ -1,1 +1,1 @@
-"""Sharpness: how much the loss of every class and group can rise near the trained weights."""
+"""Sharpness: how much the loss of every class and group can increase near the trained weights."""

@@ -48,6 +48,8 @@ class Subject:
     Attributes:
         network: The private copy.
         loss: As given.
+        batch_norm: As given.
+        calibration: As given; the samples themselves by default.
         parameters: The measured parameters by name, in the network's order.
         size: How many numbers they hold, P.
         classes: Number of classes, C.
@@ -103,8 +105,9 @@ class Subject:
         self._known = self._table(train_counts, class_names or [str(c) for c in range(self.classes)])
         self.absent = tuple(s.name for s in self._known if s.measured_count == 0)
         self.subsets = self._chosen(subsets)
+        self.batch_norm, self.calibration = batch_norm, calibration or samples
         if batch_norm == "recalibrated":
-            self.recalibrate(calibration or samples)
+            self.recalibrate(self.calibration)
         elif batch_norm != "eval":
             raise InputError(f"unknown batch-norm mode {batch_norm!r}: choose eval or recalibrated")
 

@@ -8,7 +8,7 @@ converge to vᵀHv as the step shrinks. Which of the two a reader means must be 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from landscape.execution.evaluate import Evaluator
+from landscape.schema import quantity
 from landscape.subject.subject import Subject
 from landscape.surface.plane import Plane
 
@@ -25,21 +26,34 @@ SAMPLES_PER_CLASS = 64
 
 
 @dataclass(frozen=True)
-class Center:
-    """Second derivatives of every subset's loss along the K directions of a plane, at its origin.
+class DrawnCurvature:
+    """Second derivatives of every subset's loss along the K directions of a plane, at its origin; empty by default.
 
     Attributes:
         autodiff: dᵀHd, exact, (S, K).
-        drawn: [L(s d) - 2 L(0) + L(-s d)] / s² over one cell, (S, K).
+        finite_difference: [L(s d) - 2 L(0) + L(-s d)] / s² over one cell, (S, K).
         step: s, (K,).
     """
 
-    autodiff: np.ndarray
-    drawn: np.ndarray
-    step: np.ndarray
+    autodiff: np.ndarray = field(
+        default_factory=lambda: np.empty((0, 0)),
+        metadata=quantity(
+            "second derivative at the origin along a and b, by autodiff", "subset", "axis", name="curvature_autodiff"
+        ),
+    )
+    finite_difference: np.ndarray = field(
+        default_factory=lambda: np.empty((0, 0)),
+        metadata=quantity(
+            "second difference at the origin over one cell, from the same samples", "subset", "axis",
+            name="curvature_drawn",
+        ),
+    )  # fmt: skip
+    step: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
-def drawn_curvature_at_center(subject: Subject, plane: Plane, step: Sequence[float], *, seed: int = 0) -> Center:
+def drawn_curvature_at_center(
+    subject: Subject, plane: Plane, step: Sequence[float], *, seed: int = 0
+) -> DrawnCurvature:
     """Both curvatures at a plane's origin, from the same samples.
 
     Args:
@@ -53,14 +67,14 @@ def drawn_curvature_at_center(subject: Subject, plane: Plane, step: Sequence[flo
     """
     evaluator = Evaluator(subject, samples_per_class=SAMPLES_PER_CLASS, seed=seed)
     middle = evaluator.at(plane.origin).loss
-    drawn = []
+    differences = []
     for k, s in enumerate(step):
         up, down = ([0.0, 0.0], [0.0, 0.0])
         up[k], down[k] = s, -s
-        drawn.append((evaluator.at(plane.at(*up)).loss - 2 * middle + evaluator.at(plane.at(*down)).loss) / s**2)
+        differences.append((evaluator.at(plane.at(*up)).loss - 2 * middle + evaluator.at(plane.at(*down)).loss) / s**2)
     with subject.placed(plane.origin):
         exact = [evaluator.over_subsets(sums).numpy() for sums in _by_class(subject, evaluator, plane)]
-    return Center(np.stack(exact, axis=1), np.stack(drawn, axis=1), np.asarray(step, dtype=np.float64))
+    return DrawnCurvature(np.stack(exact, axis=1), np.stack(differences, axis=1), np.asarray(step, dtype=np.float64))
 
 
 def _by_class(subject: Subject, evaluator: Evaluator, plane: Plane) -> Tensor:

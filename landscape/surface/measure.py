@@ -3,105 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from foundation.errors import InputError, one_of
-from landscape.execution.evaluate import Evaluator, check_draw
+from foundation.errors import InputError
+from landscape.execution.evaluate import Evaluator
 from landscape.schema import FAILED, INTERPOLATED, MEASURED, NON_FINITE, TODO
-from landscape.subject.samples import Samples
 from landscape.subject.subject import Subject
 from landscape.surface.axes import automatic_span, axes
-from landscape.surface.plane import Plane, random_plane
+from landscape.surface.drawn_curvature import DrawnCurvature, drawn_curvature_at_center
+from landscape.surface.plane import Plane
+from landscape.surface.planes import SEVERAL, make_plane
 from landscape.surface.refinement import Refinement
-
-VALUES = ("loss", "accuracy", "loss_se")
-"""What is known of a cell, (S,) each."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One evaluated point of a surface.
-
-    Attributes:
-        row: Index into `b`.
-        column: Index into `a`.
-        loss: Of every subset, (S,); NaN and infinities stay.
-        accuracy: Of every subset, (S,).
-        loss_se: Standard error of each loss, (S,).
-        status: `MEASURED`, `NON_FINITE` or `FAILED`.
-    """
-
-    row: int
-    column: int
-    loss: np.ndarray
-    accuracy: np.ndarray
-    loss_se: np.ndarray
-    status: int
-
-
-@dataclass(frozen=True)
-class Surface:
-    """Loss and accuracy of every subset over a plane, or along a line where B is 1.
-
-    Attributes:
-        plane: What was cut through; its directions and named points.
-        subset: Names of the S subsets.
-        a: Coordinates along the first direction, (A,).
-        b: Coordinates along the second, (B,).
-        loss: Mean loss, (S, B, A).
-        accuracy: Share classified rightly, (S, B, A).
-        loss_se: Standard error of each loss where only some samples of a class were evaluated, (S, B, A); else 0.
-        status: What each cell is, (B, A): values of `landscape.files.landscape_file`.
-        error: Estimated error of an interpolated loss, (S, B, A); 0 where measured.
-        evaluations: Points evaluated for this result, those of an interrupted run included.
-        forward: How the network was evaluated, in words: see `Evaluator.form`.
-    """
-
-    plane: Plane
-    subset: tuple[str, ...]
-    a: np.ndarray
-    b: np.ndarray
-    loss: np.ndarray
-    accuracy: np.ndarray
-    loss_se: np.ndarray
-    status: np.ndarray
-    error: np.ndarray
-    evaluations: int
-    forward: str
+from landscape.surface.result import VALUES, Cell, Surface, SurfaceSettings, barriers
 
 
 def measure_surface(
     subject: Subject,
     *,
     plane: str | Plane = "random",
-    points: int | tuple[int, int] = 51,
-    span: float | Sequence[float] | None = None,
-    tolerance: float | None = 0.01,
-    seed: int = 0,
-    calibration: Samples | None = None,
-    samples_per_class: int | None = None,
-    bf16: bool = False,
+    settings: SurfaceSettings | None = None,
     done: Iterable[Cell] = (),
     on_done: Callable[[Cell], None] | None = None,
 ) -> Surface:
     """Measures loss and accuracy of every subset over a plane through weight space.
 
-    Each point costs one forward pass over the data, whatever the number of subsets.
+    Each point costs one forward pass over the data, whatever the number of subsets. Of a subject whose BatchNorm is
+    `recalibrated` the statistics are measured afresh at every point.
 
     Args:
         subject: What is measured; its weights and buffers are as before afterwards, also after an exception.
-        plane: `"random"` (filter-normalized), or one made by `landscape.surface.plane` or `landscape.surface.planes`.
-        points: Cells along both axes, or (A, B).
-        span: The axes run from -span to span, one number or one an axis; found automatically by default.
-        tolerance: Largest estimated error of an interpolated loss, as a share of a subset's range; None measures
-            every cell.
-        seed: Of the random plane and of the samples drawn.
-        calibration: Training samples over which BatchNorm statistics are measured afresh at every point; the
-            network's own by default.
-        samples_per_class: Evaluate at most so many samples of each class, the same at every point.
-        bf16: Multiply in bfloat16.
+        plane: `"random"` (filter-normalized), `"gradient"` or `"eigen"`, or one made by `landscape.surface.plane` or
+            `landscape.surface.planes`.
+        settings: How much to measure, and how exactly.
         done: Cells of an interrupted run, which are not evaluated again.
         on_done: Called with each cell as soon as it is evaluated.
 
@@ -109,19 +44,23 @@ def measure_surface(
         The surface.
 
     Raises:
-        InputError: A number is out of range or the plane is unknown.
+        InputError: A number is out of range, the plane is unknown, or it joins several networks whose BatchNorm
+            statistics are not measured afresh.
     """
-    check(tolerance, samples_per_class)
-    plane = _plane(subject, plane, seed)
-    evaluator = Evaluator(subject, calibration=calibration, samples_per_class=samples_per_class, seed=seed, bf16=bf16)
+    settings = settings or SurfaceSettings()
+    if isinstance(plane, str):
+        plane = make_plane(subject, plane, seed=settings.seed)
+    require_fresh_statistics(subject, plane)
+    evaluator = evaluator_of(subject, settings)
+    span = settings.span
     if span is None and not plane.ranges:
         span = automatic_span(evaluator, plane)
-    a, b = axes(plane, points=points, span=span)
+    a, b = axes(plane, points=settings.points, span=span)
     cells = {(cell.row, cell.column): cell for cell in done if cell.status != FAILED}
-    evaluator.at(plane.origin)  # what fails here is an error, not a cell
+    here = evaluator.at(plane.origin).loss  # what fails here is an error, not a cell
     values = {name: np.full((len(subject.subsets), len(b), len(a)), np.nan) for name in VALUES}
     status = np.full((len(b), len(a)), TODO, dtype=np.int8)
-    refinement = Refinement(status.shape, tolerance)
+    refinement = Refinement(status.shape, settings.tolerance)
     wanted = refinement.start()
     while wanted:
         for row, column in wanted:
@@ -139,17 +78,52 @@ def measure_surface(
     if between.any():
         values, error = refinement.between(values, status)
         status[between] = INTERPOLATED
+    used, nothing = [a, b][: len(plane.directions)], np.empty(0)
+    exactly = None if settings.precision == "full" else evaluator_of(subject, settings, precision="full")
     return Surface(
         plane,
+        settings,
         evaluator.subsets,
         a,
         b,
         **values,
-        status=status,
         error=error,
+        status=status,
         evaluations=int((~between).sum()),
         forward=evaluator.form,
+        curvature=_curvature(subject, plane, [float(axis[1] - axis[0]) for axis in used], settings.seed),
+        barrier=barriers(values["loss"][:, 0]) if plane.points and len(b) == 1 else nothing,
+        precision_error=nothing if exactly is None else here - exactly.at(plane.origin).loss,
     )
+
+
+def evaluator_of(subject: Subject, settings: SurfaceSettings, *, precision: str | None = None) -> Evaluator:
+    """What evaluates a surface's points, in the settings' precision unless another is named."""
+    return Evaluator(
+        subject,
+        calibration=subject.calibration if subject.batch_norm == "recalibrated" else None,
+        samples_per_class=settings.samples_per_class,
+        seed=settings.seed,
+        bf16=(precision or settings.precision) == "bfloat16",
+    )
+
+
+def require_fresh_statistics(subject: Subject, plane: Plane) -> None:
+    """Refuses a plane through several networks at the BatchNorm statistics of one, which would fabricate barriers.
+
+    Args:
+        subject: What is measured.
+        plane: What is cut through.
+
+    Raises:
+        InputError: The subject has running statistics and uses them as they are.
+    """
+    several = plane.kind in SEVERAL and subject.batch_norm == "eval"
+    if several and any(isinstance(m, _BatchNorm) and m.track_running_stats for m in subject.network.modules()):
+        raise InputError(
+            f"a {plane.kind} plane through several networks at the BatchNorm statistics of one would show barriers "
+            'that are not there: give the subject batch_norm="recalibrated" and its training samples as calibration'
+        )
 
 
 def _evaluate(evaluator: Evaluator, plane: Plane, row: int, column: int, a: float, b: float) -> Cell:
@@ -162,52 +136,7 @@ def _evaluate(evaluator: Evaluator, plane: Plane, row: int, column: int, a: floa
     return Cell(row, column, found.loss, found.accuracy, found.loss_se, status)
 
 
-def check(tolerance: float | None, samples_per_class: int | None) -> None:
-    """Refuses settings that make no surface.
-
-    Args:
-        tolerance: A share between 0 and 1, or None.
-        samples_per_class: At least 2, or None.
-
-    Raises:
-        InputError: One of them is out of range.
-    """
-    if tolerance is not None and not 0.0 < tolerance < 1.0:
-        raise InputError(f"--tolerance {tolerance:g} is no share of a range: give a number between 0 and 1")
-    check_draw(samples_per_class)
-
-
-def barriers(surface: Surface) -> np.ndarray:
-    """How high each subset's loss rises along a line between two networks, (S,).
-
-    The largest L(t) - [(1 - t) L(0) + t L(1)] (Entezari et al., "The Role of Permutation Invariance in Linear Mode
-    Connectivity of Neural Networks", ICLR 2022; Frankle et al., ICML 2020, take the mean of the two ends instead of
-    the straight line between them); at least 0, which the ends attain. NaN where the loss is.
-
-    Args:
-        surface: Along a line.
-    """
-    loss = surface.loss[:, 0]
-    straight = loss[:, :1] + (loss[:, -1:] - loss[:, :1]) * np.linspace(0, 1, loss.shape[1])
-    return np.asarray((loss - straight).max(axis=1))
-
-
-def _plane(subject: Subject, plane: str | Plane, seed: int) -> Plane:
-    if isinstance(plane, Plane):
-        return plane
-    if plane == "random":
-        return random_plane(subject, seed=seed)
-    raise one_of("plane", plane, ("random",))
-
-
-def describe(surface: Surface) -> str:
-    """What became of a surface's cells, in one line."""
-    count = {status: int((surface.status == status).sum()) for status in (MEASURED, INTERPOLATED, NON_FINITE, FAILED)}
-    parts = [f"{count[MEASURED]} cells measured"]
-    if count[INTERPOLATED]:
-        parts.append(f"{count[INTERPOLATED]} interpolated")
-    if count[NON_FINITE]:
-        parts.append(f"{count[NON_FINITE]} not finite")
-    if count[FAILED]:
-        parts.append(f"{count[FAILED]} failed (the same command tries them again)")
-    return ", ".join(parts)
+def _curvature(subject: Subject, plane: Plane, steps: Sequence[float], seed: int) -> DrawnCurvature:
+    if subject.batch_norm == "recalibrated":
+        return DrawnCurvature()
+    return drawn_curvature_at_center(subject, plane, steps, seed=seed)

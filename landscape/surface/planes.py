@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,13 +15,63 @@ from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.operators import HessianFactory
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import Subset
-from landscape.surface.plane import Plane, orthonormal_plane
+from landscape.surface.plane import Plane, orthonormal_plane, random_plane
+
+PLANES = ("random", "gradient", "eigen", "checkpoints", "pca")
+SEVERAL = ("checkpoints", "pca")
+"""Planes through several networks."""
 
 GRAPH = 64  # samples in one graph: the activations of more leave a CPU's cache
 MARGIN = 0.2
 """What is shown beyond the named points, as a share of their extent."""
 
 EXACT = 1e-3  # residual of the eigenvectors, relative to their eigenvalue
+
+
+def make_plane(
+    subject: Subject,
+    kind: str,
+    *,
+    of: Sequence[str] = (),
+    others: Mapping[str, Tensor] | None = None,
+    known: Extremes | None = None,
+    seed: int = 0,
+) -> Plane:
+    """A plane by its name.
+
+    Args:
+        subject: What is measured.
+        kind: `random`, `gradient`, `eigen`, `checkpoints` or `pca`.
+        of: The subset of an eigen plane, `all` by default, or the two of a gradient plane, `all` and `few`.
+        others: Weights (P,) by name: one or two other networks of a checkpoints plane, the way of training of a pca
+            plane.
+        known: Outermost eigenpairs of the eigen plane's subset, where they have been measured.
+        seed: Of random directions.
+
+    Returns:
+        The plane.
+
+    Raises:
+        InputError: The name is unknown, or the plane cannot be made of what is given.
+    """
+    if kind not in PLANES:
+        raise one_of("plane", kind, PLANES)
+    if of and kind not in ("eigen", "gradient"):
+        raise InputError(f"--of {','.join(of)} says nothing of a {kind} plane: leave it out")
+    if len(of) > (2 if kind == "gradient" else 1):
+        raise InputError(
+            f"--of {','.join(of)} names {len(of)} subsets: give one of an eigen plane, two of a gradient plane"
+        )
+    if kind == "gradient":
+        first, second = (*of, *("all", "few")[len(of) :])[:2]
+        return gradient_plane(subject, of=(first, second))
+    if kind == "eigen":
+        return eigen_plane(subject, of=of[0] if of else "all", known=known, seed=seed)
+    if kind == "checkpoints":
+        return checkpoints_plane(subject.vector(), others or {})
+    if kind == "pca":
+        return pca_plane(subject.vector(), others or {})
+    return random_plane(subject, seed=seed)
 
 
 def gradient_plane(subject: Subject, *, of: tuple[str, str] = ("all", "few")) -> Plane:

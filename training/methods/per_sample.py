@@ -33,7 +33,7 @@ def sample_losses(method: Mapping[str, Any], class_counts: Sequence[int]) -> Cal
 
     built = build_method(str(method["name"]), class_counts, **method["kwargs"])
     name = built.record["name"]
-    way_out = "measure it with the plain cross-entropy, --loss ce"
+    way_out = "measure it with the plain cross-entropy, --loss evaluation"
     reason = None
     if built.mixing is not None:
         reason = f"is trained on mixed images ({built.mixing.name})"

@@ -12,7 +12,8 @@ from torch.nn import functional
 from foundation.errors import InputError
 from landscape.execution.evaluate import Evaluator
 from landscape.files.landscape_file import read_landscape
-from landscape.sharpness.measure import Ascent, Draw, Sharpness, measure_sharpness
+from landscape.sharpness.measure import measure_sharpness
+from landscape.sharpness.result import Ascent, Draw, Sharpness, SharpnessSettings
 from landscape.subject.samples import TensorSamples
 from landscape.subject.subject import Subject
 from tests.conftest import run_command
@@ -37,6 +38,14 @@ def quadratic(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return torch.where(labels == 0, rise, rise * 0) + 1.0
 
 
+RESUME = ("done_ascents", "done_draws", "on_ascent", "on_draw")
+
+
+def measured(subject: Subject, **options: object) -> Sharpness:
+    resumed = {key: options.pop(key) for key in RESUME if key in options}
+    return measure_sharpness(subject, settings=SharpnessSettings(**options), **resumed)
+
+
 def subject_of(network: nn.Module, shape: tuple[int, ...] = (12,), **options: object) -> Subject:
     labels = torch.repeat_interleave(torch.arange(4), torch.tensor(COUNTS))
     inputs = torch.randn(len(labels), *shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -58,7 +67,7 @@ def height(w: np.ndarray) -> np.ndarray:
 
 
 def test_one_step_rises_are_the_closed_forms_of_a_quadratic() -> None:
-    result = measure_sharpness(parabola(), radii=[0.1, 0.4])
+    result = measured(parabola(), radii=[0.1, 0.4])
     gradient = CURVATURE * WEIGHTS
     assert result.gradient_norm[0] == pytest.approx(np.linalg.norm(gradient), rel=1e-12)
     for r, rho in enumerate((0.1, 0.4)):
@@ -71,7 +80,7 @@ def test_one_step_rises_are_the_closed_forms_of_a_quadratic() -> None:
 
 def test_several_steps_find_the_top_of_the_ball() -> None:
     radii = [0.05, 0.1, 0.2, 0.5]
-    result = measure_sharpness(parabola(), radii=radii, steps=12)
+    result = measured(parabola(), radii=radii, steps=12)
     ball = np.random.default_rng(0).standard_normal((200_000, 3))
     ball /= np.linalg.norm(ball, axis=1, keepdims=True)
     for r, rho in enumerate(radii):
@@ -81,7 +90,7 @@ def test_several_steps_find_the_top_of_the_ball() -> None:
 
 
 def test_the_average_rise_of_a_quadratic_is_known() -> None:
-    result = measure_sharpness(parabola(), radii=[0.1, 0.3], draws=400)
+    result = measured(parabola(), radii=[0.1, 0.3], draws=400)
     expected = np.array([0.1, 0.3]) ** 2 * (CURVATURE * WEIGHTS**2).sum() / 2
     assert (np.abs(result.average[0] - expected) <= 4 * result.average_se[0]).all()
     assert (result.average_se[0] < 0.2 * expected).all()
@@ -90,14 +99,14 @@ def test_the_average_rise_of_a_quadratic_is_known() -> None:
 
 
 def test_a_flat_class_is_flat_by_every_measure() -> None:
-    result = measure_sharpness(parabola())
+    result = measured(parabola())
     for name in ("gradient_norm", "sam", "sam_steps", "adaptive", "average", "average_se"):
         assert not getattr(result, name)[1].any(), name
 
 
 def test_gradients_weigh_samples_not_batches() -> None:
     subject = subject_of(relu_network())
-    result = measure_sharpness(subject, radii=[0.1], steps=1, draws=2)
+    result = measured(subject, radii=[0.1], steps=1, draws=2)
     for s, subset in enumerate(subject.subsets):
         rows = subject.rows(subset)
         losses = functional.cross_entropy(subject.network(subject.inputs(rows)), subject.labels[rows], reduction="none")
@@ -116,7 +125,7 @@ def rescaled(network: nn.Module, factor: float) -> nn.Module:
 
 
 def test_adaptive_measures_do_not_change_when_layers_are_rescaled_and_others_do() -> None:
-    plain, scaled = (measure_sharpness(subject_of(rescaled(relu_network(), f)), draws=3) for f in (1.0, 8.0))
+    plain, scaled = (measured(subject_of(rescaled(relu_network(), f)), draws=3) for f in (1.0, 8.0))
     np.testing.assert_allclose(plain.loss, scaled.loss, rtol=1e-12)
     for name in ("adaptive", "average", "average_se"):
         np.testing.assert_allclose(getattr(plain, name), getattr(scaled, name), rtol=1e-9)
@@ -126,7 +135,7 @@ def test_adaptive_measures_do_not_change_when_layers_are_rescaled_and_others_do(
 
 
 def test_larger_balls_never_hold_less() -> None:
-    result = measure_sharpness(subject_of(relu_network()), radii=[0.01, 0.05, 0.1, 0.5, 1.0, 5.0], steps=2, draws=2)
+    result = measured(subject_of(relu_network()), radii=[0.01, 0.05, 0.1, 0.5, 1.0, 5.0], steps=2, draws=2)
     assert (np.diff(result.sam_steps, axis=1) >= 0).all()
     assert (result.sam_steps >= result.sam).all() and (result.sam_steps >= 0).all()
 
@@ -135,7 +144,7 @@ def test_equal_subsets_are_measured_once_and_say_the_same() -> None:
     labels = torch.arange(12) % 3
     data = TensorSamples(torch.randn(12, 12, generator=torch.Generator().manual_seed(1)), labels)
     subject = Subject(relu_network().float(), data, train_counts=[4, 4, 4, 0], subsets=["all", "balanced"])
-    result = measure_sharpness(subject, draws=2)
+    result = measured(subject, draws=2)
     for name in ("sam", "sam_steps", "adaptive"):
         assert np.array_equal(*getattr(result, name)), name
 
@@ -147,10 +156,10 @@ def test_an_interrupted_measurement_ends_as_an_uninterrupted_one(ascents: int, d
     found: list[Ascent] = []
     rises: list[Draw] = []
     options = {"radii": [0.1, 0.3], "steps": 2, "draws": 4, "seed": 3, "samples_per_class": 5}
-    whole = measure_sharpness(subject, **options, on_ascent=found.append, on_draw=rises.append)
+    whole = measured(subject, **options, on_ascent=found.append, on_draw=rises.append)
     again: list[Ascent] = []
     done = {"done_ascents": found[:ascents], "done_draws": rises[:draws]}
-    rest = measure_sharpness(subject, **options, **done, on_ascent=again.append)
+    rest = measured(subject, **options, **done, on_ascent=again.append)
     assert len(again) == 4 - ascents
     for field in dataclasses.fields(Sharpness):
         assert np.array_equal(getattr(whole, field.name), getattr(rest, field.name)), field.name
@@ -160,10 +169,10 @@ def test_errors_over_samples_are_those_of_many_draws() -> None:
     """Over many draws of samples the scatter of a rise along one direction is what its standard error says."""
     subject = subject_of(relu_network(), subsets=["all", "balanced", "class:0"])
     options = {"radii": [0.2], "steps": 1, "draws": 2}
-    whole = measure_sharpness(subject, **options)
+    whole = measured(subject, **options)
     for name in ("sam_se", "sam_steps_se", "adaptive_se", "draws_se"):
         assert not getattr(whole, name).any(), name
-    drawn = [measure_sharpness(subject, **options, samples_per_class=6, seed=0) for _ in range(2)]
+    drawn = [measured(subject, **options, samples_per_class=6, seed=0) for _ in range(2)]
     assert np.array_equal(drawn[0].sam, drawn[1].sam) and not np.array_equal(drawn[0].sam, whole.sam)
     origin = subject.vector()
     point = origin + 0.2 * torch.randn(subject.size, generator=torch.Generator().manual_seed(4), dtype=origin.dtype)
@@ -181,7 +190,7 @@ def test_errors_over_samples_are_those_of_many_draws() -> None:
 
 
 def test_average_errors_hold_both_those_of_noise_and_those_of_samples() -> None:
-    result = measure_sharpness(subject_of(relu_network()), radii=[0.2], draws=4, samples_per_class=3)
+    result = measured(subject_of(relu_network()), radii=[0.2], draws=4, samples_per_class=3)
     noise = result.draws.std(2, ddof=1) / 2
     samples = np.sqrt((result.draws_se**2).mean(2))
     np.testing.assert_allclose(result.average_se, np.hypot(noise, samples))
@@ -213,7 +222,7 @@ def test_the_command_keeps_errors_over_samples_only_where_there_are_any(small_ru
 def test_weights_are_as_before() -> None:
     subject = subject_of(relu_network())
     before = subject.vector()
-    measure_sharpness(subject, radii=[3.0], steps=2, draws=2)
+    measured(subject, radii=[3.0], steps=2, draws=2)
     assert torch.equal(subject.vector(), before)
     assert all(parameter.grad is None for parameter in subject.network.parameters())
 
@@ -221,7 +230,7 @@ def test_weights_are_as_before() -> None:
 def test_what_is_not_finite_stays_so() -> None:
     subject = subject_of(Parameters(), subsets=["class:0"])
     subject.loss = lambda logits, labels: torch.where(logits[:, 0] > 0.61, torch.nan, logits[:, 0] ** 2)
-    result = measure_sharpness(subject, radii=[0.001, 0.1], draws=2)
+    result = measured(subject, radii=[0.001, 0.1], draws=2)
     for rises in (result.sam[0], result.sam_steps[0]):
         assert np.isfinite(rises[0]) and np.isnan(rises[1])
 
@@ -233,4 +242,4 @@ def test_what_is_not_finite_stays_so() -> None:
 )  # fmt: skip
 def test_bad_numbers_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        measure_sharpness(parabola(), **options)
+        measured(parabola(), **options)

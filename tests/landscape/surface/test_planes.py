@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from landscape.execution.evaluate import Evaluator, evaluate
 from landscape.subject.samples import TensorSamples
 from landscape.subject.subject import Subject
 from landscape.surface.drawn_curvature import drawn_curvature_at_center
-from landscape.surface.measure import barriers, measure_surface
+from landscape.surface.measure import measure_surface
 from landscape.surface.plane import Plane, random_plane
 from landscape.surface.planes import checkpoints_plane, eigen_plane, gradient_plane, pca_plane
+from landscape.surface.result import SurfaceSettings, barriers
 
 COUNTS = [12, 5, 2]
 SUBSETS = ["all", "few", "class:0"]
@@ -80,7 +82,7 @@ def test_the_note_at_the_center_is_the_dense_hessians_and_what_a_smooth_network_
         hessian = hessian_of(subject, subset)
         exact = [float(d @ hessian @ d) for d in plane.directions]
         np.testing.assert_allclose(center.autodiff[s], exact, rtol=1e-9)
-        np.testing.assert_allclose(center.drawn[s], exact, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(center.finite_difference[s], exact, rtol=1e-4, atol=1e-7)
 
 
 def test_autodiff_and_drawn_curvature_differ_with_relus() -> None:
@@ -90,7 +92,7 @@ def test_autodiff_and_drawn_curvature_differ_with_relus() -> None:
     plain = lambda logits, labels: logits.abs().sum(1)  # noqa: E731
     subject = subject_of(model, loss=plain, params=["1.*"])
     center = drawn_curvature_at_center(subject, random_plane(subject), [0.3, 0.3])
-    assert np.abs(center.autodiff).max() < 1e-9 < 0.1 < center.drawn[0].max()
+    assert np.abs(center.autodiff).max() < 1e-9 < 0.1 < center.finite_difference[0].max()
 
 
 def test_gradient_planes_climb_along_their_axes() -> None:
@@ -146,27 +148,27 @@ def test_one_networks_buffers_would_fabricate_a_barrier() -> None:
             if parameter.startswith("0."):
                 second.parameters[parameter].copy_(value * 4)
     line = checkpoints_plane(first.vector(), {"second": second.vector()})
-    fixed = measure_surface(first, plane=line, points=9)
-    fresh = measure_surface(first, plane=line, points=9, calibration=data())
+    fixed = [Evaluator(first).at(line.at(a)).loss[0] for a in line.ranges[0]]
+    assert abs(fixed[1] - fixed[0]) > 0.05
+    with pytest.raises(InputError, match="would show barriers"):
+        measure_surface(first, plane=line)
+    calibrated = subject_of(trained(0), batch_norm="recalibrated", calibration=data())
+    fresh = measure_surface(calibrated, plane=line, settings=SurfaceSettings(points=9))
     assert fresh.loss[0, 0, -1] == pytest.approx(fresh.loss[0, 0, 0], rel=1e-3)
-    assert abs(fixed.loss[0, 0, -1] - fixed.loss[0, 0, 0]) > 0.05
 
 
 def test_a_line_runs_from_one_checkpoint_to_the_other() -> None:
     first, second = subject_of(), subject_of(network(5))
     line = checkpoints_plane(first.vector(), {"second": second.vector()})
-    surface = measure_surface(first, plane=line, points=7)
+    surface = measure_surface(first, plane=replace(line, kind="gradient"), settings=SurfaceSettings(points=7))
     assert surface.loss.shape == (3, 1, 7)
     assert torch.equal(line.at(float(surface.a[0])), first.vector())
     torch.testing.assert_close(line.at(float(surface.a[-1])), second.vector(), rtol=1e-12, atol=1e-13)
 
 
 def test_barriers_are_what_rises_above_the_straight_line() -> None:
-    subject = subject_of()
-    line = checkpoints_plane(subject.vector(), {"second": subject.vector() + 1})
-    surface = measure_surface(subject, plane=line, points=5)
-    surface.loss[:, 0] = [[1, 2, 3, 4, 5], [1, 5, 2, 2, 3], [2, 0, 0, 0, 2]]
-    np.testing.assert_allclose(barriers(surface), [0.0, 3.5, 0.0], atol=1e-12)
+    loss = np.array([[1, 2, 3, 4, 5], [1, 5, 2, 2, 3], [2, 0, 0, 0, 2]], dtype=float)
+    np.testing.assert_allclose(barriers(loss), [0.0, 3.5, 0.0], atol=1e-12)
 
 
 def test_pca_planes_find_the_plane_of_a_path_and_say_what_they_leave_out() -> None:

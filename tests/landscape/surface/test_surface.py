@@ -19,8 +19,9 @@ from landscape.schema import FAILED, INTERPOLATED, MEASURED, NON_FINITE
 from landscape.subject.samples import TensorSamples
 from landscape.subject.subject import Subject
 from landscape.surface.axes import automatic_span, axes
-from landscape.surface.measure import Cell, measure_surface
+from landscape.surface.measure import measure_surface
 from landscape.surface.plane import Plane, random_plane
+from landscape.surface.result import Cell, Surface, SurfaceSettings
 from tests.conftest import run_command, run_process
 
 COUNTS = [30, 9, 2]
@@ -35,6 +36,11 @@ def subject_of(model: nn.Module | None = None, **options: object) -> Subject:
     labels = torch.repeat_interleave(torch.arange(3), torch.tensor(COUNTS))
     inputs = torch.randn(len(labels), 1, 8, 8, generator=torch.Generator().manual_seed(1))
     return Subject(model or network(), TensorSamples(inputs, labels), train_counts=COUNTS, **options)
+
+
+def measured(subject: Subject, **options: object) -> Surface:
+    others = {key: options.pop(key) for key in ("plane", "done", "on_done") if key in options}
+    return measure_surface(subject, settings=SurfaceSettings(**options), **others)
 
 
 class Bowl(nn.Module):
@@ -63,7 +69,7 @@ def bowl() -> tuple[Subject, Plane]:
 @settings(max_examples=15, deadline=None)
 def test_non_square_grids_put_a_across_and_b_up(across: int, up: int) -> None:
     subject, plane = bowl()
-    surface = measure_surface(subject, plane=plane, points=(across, up), span=(2.0, 0.5), tolerance=None)
+    surface = measured(subject, plane=plane, points=(across, up), span=(2.0, 0.5), tolerance=None)
     assert surface.loss.shape == (len(subject.subsets), up, across)
     assert (surface.a[0], surface.a[-1], surface.b[0], surface.b[-1]) == (-2.0, 2.0, -0.5, 0.5)
     a, b = np.meshgrid(surface.a, surface.b)
@@ -77,7 +83,7 @@ def test_non_square_grids_put_a_across_and_b_up(across: int, up: int) -> None:
 
 def test_every_cell_is_the_plain_evaluation_at_its_coordinates() -> None:
     subject = subject_of()
-    surface = measure_surface(subject, points=(5, 3), span=0.7, tolerance=None, seed=4)
+    surface = measured(subject, points=(5, 3), span=0.7, tolerance=None, seed=4)
     plane = random_plane(subject, seed=4)
     for row, b in enumerate(surface.b):
         for column, a in enumerate(surface.a):
@@ -92,7 +98,7 @@ def test_every_cell_is_the_plain_evaluation_at_its_coordinates() -> None:
 
 def test_the_middle_cell_is_exactly_the_trained_network() -> None:
     subject = subject_of()
-    surface = measure_surface(subject, points=11, span=0.3)
+    surface = measured(subject, points=11, span=0.3)
     here = Evaluator(subject).here()
     assert surface.a[5] == 0.0 and surface.b[5] == 0.0
     assert np.array_equal(surface.loss[:, 5, 5], here.loss)
@@ -101,10 +107,11 @@ def test_the_middle_cell_is_exactly_the_trained_network() -> None:
 
 def test_weights_buffers_and_modes_are_untouched_by_a_surface() -> None:
     model = network()
-    subject = subject_of(model)
+    calibration = TensorSamples(torch.randn(20, 1, 8, 8), torch.zeros(20))
+    subject = subject_of(model, batch_norm="recalibrated", calibration=calibration)
     before = {name: tensor.clone() for name, tensor in subject.network.state_dict().items()}
     theirs = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    measure_surface(subject, points=5, span=2.0, calibration=TensorSamples(torch.randn(20, 1, 8, 8), torch.zeros(20)))
+    measured(subject, points=5, span=2.0)
     for name, tensor in subject.network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
         assert torch.equal(model.state_dict()[name], theirs[name]), name
@@ -120,7 +127,7 @@ def test_weights_are_restored_after_an_interrupt() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure_surface(subject, points=5, span=1.0, on_done=stop)
+        measured(subject, points=5, span=1.0, on_done=stop)
     assert torch.equal(subject.vector(), before)
 
 
@@ -133,7 +140,7 @@ def test_nan_cells_are_kept_and_counted_never_replaced() -> None:
         return torch.where(logits[:, 0] > 0.55, torch.where(labels == 0, torch.nan, losses), losses)
 
     subject.loss = broken
-    surface = measure_surface(subject, plane=plane, points=21, span=1.0)
+    surface = measured(subject, plane=plane, points=21, span=1.0)
     bad = np.repeat(surface.a[None] > 0.55, 21, axis=0)
     assert (surface.status[bad] == NON_FINITE).all() and not (surface.status[~bad] == NON_FINITE).any()
     names = list(surface.subset)
@@ -153,11 +160,11 @@ def test_a_point_that_fails_is_marked_and_tried_again() -> None:
 
     subject.loss = sometimes
     cells: list[Cell] = []
-    first = measure_surface(subject, plane=plane, points=5, span=1.0, on_done=cells.append)
+    first = measured(subject, plane=plane, points=5, span=1.0, on_done=cells.append)
     assert (first.status[:, -1] == FAILED).all() and np.isnan(first.loss[:, :, -1]).all()
     fails = False
     again: list[Cell] = []
-    second = measure_surface(subject, plane=plane, points=5, span=1.0, done=cells, on_done=again.append)
+    second = measured(subject, plane=plane, points=5, span=1.0, done=cells, on_done=again.append)
     assert {(c.row, c.column) for c in again} == {(row, 4) for row in range(5)}
     assert (second.status == MEASURED).all()
 
@@ -170,7 +177,7 @@ def test_a_network_that_fails_at_its_own_weights_is_an_error() -> None:
 
     subject.loss = failing
     with pytest.raises(RuntimeError, match="never works"):
-        measure_surface(subject, plane=plane, points=5, span=1.0)
+        measured(subject, plane=plane, points=5, span=1.0)
 
 
 @pytest.mark.parametrize("tolerance", [None, 0.05])
@@ -178,11 +185,9 @@ def test_a_network_that_fails_at_its_own_weights_is_an_error() -> None:
 def test_an_interrupted_surface_ends_as_an_uninterrupted_one(tolerance: float | None, kept: int) -> None:
     subject = subject_of()
     cells: list[Cell] = []
-    whole = measure_surface(subject, points=(13, 11), span=1.0, tolerance=tolerance, on_done=cells.append)
+    whole = measured(subject, points=(13, 11), span=1.0, tolerance=tolerance, on_done=cells.append)
     rest: list[Cell] = []
-    again = measure_surface(
-        subject, points=(13, 11), span=1.0, tolerance=tolerance, done=cells[:kept], on_done=rest.append
-    )
+    again = measured(subject, points=(13, 11), span=1.0, tolerance=tolerance, done=cells[:kept], on_done=rest.append)
     assert len(rest) == len(cells) - min(kept, len(cells))
     for name in ("loss", "accuracy", "loss_se", "status", "error"):
         assert np.array_equal(getattr(whole, name), getattr(again, name)), name
@@ -190,7 +195,7 @@ def test_an_interrupted_surface_ends_as_an_uninterrupted_one(tolerance: float | 
 
 def test_interpolated_cells_say_so() -> None:
     subject, plane = bowl()
-    surface = measure_surface(subject, plane=plane, points=41, span=1.0)
+    surface = measured(subject, plane=plane, points=41, span=1.0)
     between = surface.status == INTERPOLATED
     assert between.mean() > 0.8 and surface.evaluations == int((~between).sum())
     a, b = np.meshgrid(surface.a, surface.b)
@@ -202,7 +207,7 @@ def test_interpolated_cells_say_so() -> None:
 def test_a_line_has_one_row() -> None:
     subject, plane = bowl()
     line = Plane("gradient", plane.origin, plane.directions[:1], ("first",))
-    surface = measure_surface(subject, plane=line, points=9, span=1.0)
+    surface = measured(subject, plane=line, points=9, span=1.0)
     assert surface.loss.shape == (len(subject.subsets), 1, 9) and np.array_equal(surface.b, [0.0])
     np.testing.assert_allclose(surface.loss[0, 0], 1 + surface.a**2 / 2 * 30 / 41, rtol=1e-12)
 
@@ -243,18 +248,18 @@ def test_symmetric_axes_are_exactly_symmetric() -> None:
 )  # fmt: skip
 def test_bad_numbers_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        measure_surface(subject_of(), **{"span": 1.0, **options})
+        measured(subject_of(), **{"span": 1.0, **options})
 
 
 def test_constant_surfaces_come_only_from_constant_losses() -> None:
-    surface = measure_surface(subject_of(), points=9, span=1.0)
+    surface = measured(subject_of(), points=9, span=1.0)
     assert (np.ptp(surface.loss, axis=(1, 2)) > 0.01).all()
 
 
 def test_few_samples_of_each_class_come_with_standard_errors() -> None:
     subject = subject_of()
-    whole = measure_surface(subject, points=5, span=0.5, tolerance=None)
-    drawn = measure_surface(subject, points=5, span=0.5, tolerance=None, samples_per_class=15, seed=2)
+    whole = measured(subject, points=5, span=0.5, tolerance=None)
+    drawn = measured(subject, points=5, span=0.5, tolerance=None, samples_per_class=15, seed=2)
     names = list(whole.subset)
     assert not whole.loss_se.any() and not drawn.loss_se[names.index("class:1")].any()
     for name in ("all", "balanced", "class:0"):

@@ -1,0 +1,1 @@
+"""From any subject to a `landscape.h5`: `landscape.measure` and `landscape.save`."""
