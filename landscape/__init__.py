@@ -74,7 +74,7 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     """Imports a public name from its home."""
     if name == "__version__":
-        from foundation.provenance import package_version
+        from foundation.packages import package_version
 
         return package_version()
     if name not in _HOMES:

@@ -9,8 +9,8 @@ from foundation.devices import choose_device
 from foundation.files import require_writable_folder
 from foundation.provenance import provenance
 from landscape.files.checkpoint import DTYPES, SPLITS, Opened, open_checkpoint
-from landscape.files.evaluation_record import left_out
 from landscape.files.target import Target
+from landscape.subject.subsets import left_out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def open_arguments(arguments: argparse.Namespace) -> tuple[Opened, Target]:
     name = arguments.split if arguments.name is None else arguments.name
     made = provenance(opened.subject.device, seed=arguments.seed)
     target = Target(out, name, opened.sha256, opened.config, made, arguments.overwrite)
-    if said := left_out(opened.subject):
+    if said := left_out(opened.subject.absent):
         print(said, flush=True)
     return opened, target
 

@@ -15,7 +15,7 @@ import torch
 
 from foundation.errors import InputError
 from foundation.progress import Progress
-from landscape.files.evaluation_record import record_evaluation
+from landscape.evaluation.record import record_evaluation
 from landscape.files.landscape_file import Measurement, read_array, read_landscape
 from landscape.files.target import Target
 from landscape.files.units import Recording, recording

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from landscape.evaluation.record import record_evaluation
 from landscape.files.checkpoint import Opened
-from landscape.files.evaluation_record import left_out, record_evaluation
 from landscape.files.landscape_file import Landscape, read_landscape
 from landscape.hessian.record import record_hessian
 from landscape.hessian.result import HessianSettings
@@ -18,6 +18,7 @@ from landscape.recording.identity import target_of
 from landscape.sharpness.record import record_sharpness
 from landscape.sharpness.result import SharpnessSettings
 from landscape.subject.subject import Subject
+from landscape.subject.subsets import left_out
 from landscape.surface.plane import Plane
 from landscape.surface.record import named, record_surface
 from landscape.surface.result import SurfaceSettings
@@ -67,7 +68,7 @@ def measure(
     target = target_of(measured, Path(file), name, overwrite=overwrite)
     if subject is measured:
         subject.probe()
-    if say is not None and (said := left_out(subject)):
+    if say is not None and (said := left_out(subject.absent)):
         say(said)
     record_evaluation(subject, target)
     if asked := _settings(hessian, HessianSettings):

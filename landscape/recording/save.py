@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import InputError
+from landscape.evaluation.record import record_evaluation
 from landscape.files.checkpoint import Opened
-from landscape.files.evaluation_record import record_evaluation
 from landscape.files.units import Recording, recording
 from landscape.hessian import record as hessian_record
 from landscape.hessian.measure import HessianResult

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from foundation.progress import Progress
-from landscape.files.evaluation_record import record_evaluation
+from landscape.evaluation.record import record_evaluation
 from landscape.files.target import Target
 from landscape.files.units import Recording, recording
 from landscape.schema import MEASURED, NON_FINITE, TODO, quantities

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -24,3 +25,17 @@ class Subset:
     classes: tuple[int, ...]
     train_count: int
     measured_count: int
+
+
+def left_out(absent: Sequence[str], most: int = 6) -> str:
+    """Which subsets have no sample to measure, in words.
+
+    Args:
+        absent: Their names.
+        most: Names to list.
+
+    Returns:
+        A sentence; empty where every subset has samples.
+    """
+    more = f" and {len(absent) - most} more" if len(absent) > most else ""
+    return f"left out, for want of samples here: {', '.join(absent[:most])}{more}" if absent else ""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from foundation.progress import Progress
-from landscape.files.evaluation_record import record_evaluation
+from landscape.evaluation.record import record_evaluation
 from landscape.files.target import Target
 from landscape.files.units import Recording, recording
 from landscape.hessian.record import extremes

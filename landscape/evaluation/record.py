@@ -30,18 +30,3 @@ def record_evaluation(subject: Subject, target: Target) -> None:
         record.write("loss", slice(None), evaluation.loss)
         record.write("accuracy", slice(None), evaluation.accuracy)
         record.finish()
-
-
-def left_out(subject: Subject, most: int = 6) -> str:
-    """Which subsets have no sample to measure, in words.
-
-    Args:
-        subject: What is measured.
-        most: Names to list.
-
-    Returns:
-        A sentence; empty where every subset has samples.
-    """
-    absent = subject.absent
-    more = f" and {len(absent) - most} more" if len(absent) > most else ""
-    return f"left out, for want of samples here: {', '.join(absent[:most])}{more}" if absent else ""

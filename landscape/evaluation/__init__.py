@@ -1,0 +1,1 @@
+"""Loss and accuracy of every class and group: what every other analysis stands beside."""
