@@ -13,7 +13,7 @@ from playwright.sync_api import Page, sync_playwright
 
 PICTURES = (
     # file, address, dark, panel (None: the top of the page), charts that must have been drawn
-    ("report.png", "", False, None, ("explorer", "density")),
+    ("report.png", "", False, None, ("explorer", "spectrum")),
     ("report-class.png", "#row=class%3A9", True, "verdicts", ()),
     ("report-surface.png", "#row=few", False, "surface", ("surface",)),
     ("report-surface-3d.png", "#row=few&form=3d", True, "surface", ("surface",)),

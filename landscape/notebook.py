@@ -11,10 +11,11 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from foundation.errors import one_of
+from foundation.errors import InputError, one_of
 from landscape.comparison.compare import Comparison, compare
 from landscape.comparison.formatting import figure, percent
 from landscape.comparison.run_colors import LIGHT
+from landscape.comparison.spectrum import spectra_of
 from landscape.comparison.table import View
 from landscape.files.landscape_file import Measurement
 
@@ -144,24 +145,33 @@ class LandscapeFile:
         made.update_yaxes(title=known[measure].title, type="log" if logs else "linear")
         return made
 
-    def plot_density(self, subset: str = "all", name: str = "train") -> go.Figure:
-        """The spectral density of a subset on a logarithmic axis.
+    def plot_spectrum(self, subset: str = "all", name: str = "train") -> go.Figure:
+        """The share of a subset's eigenvalues beyond ±|λ|, on logarithmic axes.
 
         Args:
             subset: Its name, such as `few` or `class:3`.
             name: The measurement's name, by default its split.
 
         Returns:
-            A Plotly figure.
+            A Plotly figure: a line of the positive and one of the negative eigenvalues.
         """
         measurement = self._measurement("hessian", name)
-        position = self._position(measurement, subset)
-        grid, density = (measurement.data[key][position] for key in ("density_grid", "density"))
-        made = self._figure(
-            go.Scatter(x=grid, y=density, line={"color": LIGHT[0]}), f"Spectrum of {_text(subset)}, {name}"
+        self._position(measurement, subset)
+        row = next(i for i, row in enumerate(self._rows) if row.name == subset)
+        measure = spectra_of(self._run, self._rows, name).get(row)
+        if measure is None:
+            raise InputError(f"hessian/{name} holds no spectrum of {subset!r}: measure it again to have one")
+        nodes, share = measure.beyond()
+        made = self._figure([], f"Spectrum of {_text(subset)}, {name}")
+        for sign, words, color in ((1, "λ ≥ x", LIGHT[0]), (-1, "λ ≤ −x", LIGHT[1])):
+            side = nodes * sign > 0
+            order = np.argsort(sign * nodes[side])
+            x, y = np.abs(nodes[side][order]), share[side][order]
+            made.add_scatter(x=x, y=y, name=words, line={"color": color, "shape": "vh"})
+        made.update_xaxes(title="|eigenvalue|", type="log").update_yaxes(
+            title="share of eigenvalues beyond", type="log"
         )
-        made.update_xaxes(title="eigenvalue").update_yaxes(title="spectral density", type="log")
-        return made
+        return made.update_layout(showlegend=True)
 
     def plot_surface(self, subset: str = "all", name: str = "train", *, flat: bool = True) -> go.Figure:
         """The loss surface of a subset, its logarithm in color.

@@ -1,4 +1,4 @@
-"""Spectral densities: a panel a class with the runs overlaid, and ridgelines from head to tail."""
+"""Spectra: the share of eigenvalues beyond λ, a panel a class with the runs overlaid, and ridgelines head to tail."""
 
 from __future__ import annotations
 
@@ -9,36 +9,40 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from landscape.comparison.compare import Comparison
+from landscape.comparison.formatting import figure as figures
 from landscape.comparison.rows import Row
 from landscape.comparison.runs import Run
-from landscape.comparison.spectrum import DensityCurve, densities_of
+from landscape.comparison.spectrum import SpectralMeasure, spectra_of
 from landscape.figures.style import PAGE, color, figure, label_panel, plain
 
-FLOOR = 1e-7
-"""Densities below this share of the largest are left out: quadrature says nothing there."""
+DECADES = 4
+"""Eigenvalues so far below the largest of a panel lie in the linear middle of its axis."""
+RIDGE = 1.5
+"""Lines that the tallest ridge rises over."""
 MOST_PANELS = 15
 MOST_RIDGES = 20
 
 
 @dataclass(frozen=True)
 class Spectra:
-    """The densities of one view of all runs.
+    """The spectra of one view of all runs.
 
     Attributes:
         runs: The runs.
         rows: All subsets.
-        curves: By run, then by index of the row.
+        measures: By run, then by index of the row.
     """
 
     runs: Sequence[Run]
     rows: Sequence[Row]
-    curves: tuple[dict[int, DensityCurve], ...]
+    measures: tuple[dict[int, SpectralMeasure], ...]
 
     def drawn(self, most: int) -> list[int]:
-        """The classes that have a density, head to tail; when there are more than `most` (or none), the groups."""
-        known = sorted({row for curves in self.curves for row in curves})
+        """The classes that have a spectrum, head to tail; when there are more than `most` (or none), the groups."""
+        known = sorted({row for measures in self.measures for row in measures})
         classes = [row for row in known if self.rows[row].kind == "class"]
         return classes if 0 < len(classes) <= most else [row for row in known if self.rows[row].kind != "class"]
 
@@ -46,9 +50,15 @@ class Spectra:
         """A row's name as matplotlib shows it."""
         return plain(self.rows[row].title)
 
+    def scale(self, drawn: Sequence[int]) -> tuple[float, float]:
+        """The largest |λ| of these rows, and the share of eigenvalues at which their axis begins."""
+        shown = [measures[row] for measures in self.measures for row in drawn if row in measures]
+        largest = max(float(np.abs(measure.nodes).max()) for measure in shown) or 1.0
+        return largest, min(float(measure.beyond()[1].min(initial=1.0)) for measure in shown) / 2
+
 
 def gather_spectra(compared: Comparison, view: str) -> Spectra:
-    """Reads the densities of one view, but those that are 0 throughout.
+    """Reads the spectra of one view.
 
     Args:
         compared: The runs and their subsets.
@@ -57,20 +67,17 @@ def gather_spectra(compared: Comparison, view: str) -> Spectra:
     Returns:
         What `spectra` and `ridgelines` draw.
     """
-    found = (densities_of(run, compared.rows, view) for run in compared.runs)
-    return Spectra(
-        compared.runs, compared.rows, tuple({i: d for i, d in curves.items() if d.y.max() > 0} for curves in found)
-    )
+    return Spectra(compared.runs, compared.rows, tuple(spectra_of(run, compared.rows, view) for run in compared.runs))
 
 
 def spectra(gathered: Spectra) -> Figure | None:
-    """A panel a class (a group, when there are many classes), runs overlaid on a logarithmic axis.
+    """A panel a class (a group, when there are many classes): the share of eigenvalues beyond λ, runs overlaid.
 
     Args:
-        gathered: The densities; bands are one standard error.
+        gathered: The spectra.
 
     Returns:
-        The figure; None without densities.
+        The figure, with a circle at every eigenvalue that was found one by one; None without spectra.
     """
     drawn = gathered.drawn(MOST_PANELS)
     if not drawn:
@@ -78,75 +85,92 @@ def spectra(gathered: Spectra) -> Figure | None:
     columns = min(5, len(drawn))
     lines = -(-len(drawn) // columns)
     made = figure(PAGE, 1.35 * lines + 0.5)
-    axes = np.atleast_1d(made.subplots(lines, columns, sharey=True)).ravel()
+    axes = np.atleast_1d(made.subplots(lines, columns, sharex=True, sharey=True)).ravel()
+    largest, floor = gathered.scale(drawn)
     for place, row in zip(axes, drawn, strict=False):
-        for position, curves in enumerate(gathered.curves):
-            if row in curves:
-                density, least = curves[row], FLOOR * curves[row].y.max()
-                above = np.where(density.y > least, density.y, np.nan)
-                place.plot(density.x, above, color=color(position), linewidth=0.9)
-                if density.error is not None:
-                    low, high = (np.maximum(end, least) for end in _band(density.y, density.error))
-                    place.fill_between(density.x, low, high, color=color(position), alpha=0.25, linewidth=0)
+        for position, measures in enumerate(gathered.measures):
+            if row in measures:
+                x, share = _steps(measures[row], floor)
+                place.plot(x, share, color=color(position), linewidth=0.9)
+                _mark(place, measures[row], color(position))
         place.set_yscale("log")
+        place.set_ylim(floor, 1.5)
+        _eigenvalue_axis(place, largest)
         label_panel(place, gathered.title(row))
     for place in axes[len(drawn) :]:
         place.set_visible(False)
-    made.supxlabel("eigenvalue", fontsize=8)
-    made.supylabel("spectral density", fontsize=8)
+    made.supxlabel("eigenvalue λ", fontsize=8)
+    made.supylabel("share of eigenvalues beyond", fontsize=8)
     _legend(made, gathered.runs)
     return made
 
 
 def ridgelines(gathered: Spectra) -> Figure | None:
-    """Densities of the classes stacked from head (top) to tail, a column a run, on one eigenvalue axis.
+    """The same shares of the classes stacked from head (top) to tail, a column a run, on one eigenvalue axis.
 
     Args:
-        gathered: The densities; bands are one standard error.
+        gathered: The spectra.
 
     Returns:
-        The figure; None without densities.
+        The figure; None without spectra.
     """
     drawn = gathered.drawn(MOST_RIDGES)
     if not drawn:
         return None
     made = figure(PAGE, 0.27 * len(drawn) + 1.0)
     places: list[Axes] = list(np.atleast_1d(made.subplots(1, len(gathered.runs), sharex=True, sharey=True)).ravel())
-    ends = [density.x[[0, -1]] for curves in gathered.curves for row, density in curves.items() if row in drawn]
-    for position, (place, curves) in enumerate(zip(places, gathered.curves, strict=True)):
+    largest, floor = gathered.scale(drawn)
+    for position, (place, measures) in enumerate(zip(places, gathered.measures, strict=True)):
         for line, row in enumerate(drawn):
             base = float(len(drawn) - line)
             place.axhline(base, color="0.85", linewidth=0.4, zorder=line)
-            if row in curves:
-                _ridge(place, curves[row], base, color(position), line)
-        place.set_xlim(min(e[0] for e in ends), max(e[1] for e in ends))
+            if row in measures:
+                x, share = _steps(measures[row], floor)
+                top = base + RIDGE * np.log(share / floor) / -np.log(floor)
+                place.fill_between(x, base, top, color="white", linewidth=0, zorder=line + 0.4)
+                place.fill_between(x, base, top, color=color(position), alpha=0.3, linewidth=0, zorder=line + 0.5)
+                place.plot(x, top, color=color(position), linewidth=0.8, zorder=line + 0.6)
+        _eigenvalue_axis(place, largest)
         place.set_yticks(range(len(drawn), 0, -1), [gathered.title(row) for row in drawn])
         place.tick_params(axis="y", length=0)
         place.spines["left"].set_visible(False)
-        place.set_xlabel("eigenvalue")
+        place.set_xlabel("eigenvalue λ")
         label_panel(place, plain(gathered.runs[position].name, 24))
     return made
 
 
-def _ridge(place: Axes, density: DensityCurve, base: float, shade: str, order: int) -> None:
-    """One density on its own base line, its logarithm above the floor as height; the nearer ones lie above."""
-    x, least = density.x, FLOOR * density.y.max()
-
-    def height(y: np.ndarray) -> np.ndarray:
-        return np.asarray(base + np.log10(np.maximum(y, least) / least) / 7 * 1.5)
-
-    top = height(density.y)
-    place.fill_between(x, base, top, color="white", linewidth=0, zorder=order + 0.4)
-    place.fill_between(x, base, top, color=shade, alpha=0.3, linewidth=0, zorder=order + 0.5)
-    if density.error is not None:
-        low, high = (height(end) for end in _band(density.y, density.error))
-        place.fill_between(x, low, high, color=shade, alpha=0.35, linewidth=0, zorder=order + 0.55)
-    place.plot(x, top, color=shade, linewidth=0.8, zorder=order + 0.6)
+def _steps(measure: SpectralMeasure, floor: float) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of the share beyond λ: left of 0 it changes upwards at a node, right of 0 downwards."""
+    nodes, share = measure.beyond()
+    negative = nodes < 0
+    left, right = share[negative], share[~negative]
+    outer = np.concatenate([np.r_[floor, left[:-1]] if left.size else left, np.r_[right[1:], floor][: right.size]])
+    pairs = np.where(negative[:, None], np.stack([outer, share], 1), np.stack([share, outer], 1))
+    x, y, middle = np.repeat(nodes, 2), pairs.ravel(), 2 * left.size
+    if left.size and right.size:
+        x, y = np.insert(x, middle, [0.0, 0.0]), np.insert(y, middle, [left[-1], right[0]])
+    return x, np.maximum(y, floor)
 
 
-def _band(y: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One standard error to either side; no wider than the line where none is known."""
-    return y - np.nan_to_num(error), y + np.nan_to_num(error)
+def _mark(place: Axes, measure: SpectralMeasure, shade: str) -> None:
+    nodes, share = measure.beyond()
+    found = measure.converged[measure.converged != 0]
+    if found.size and nodes.size:
+        nearest = np.abs(found[:, None] - nodes).argmin(1)
+        place.plot(
+            found, share[nearest], "o", color=shade, markersize=2.4, markerfacecolor="white", markeredgewidth=0.7
+        )
+
+
+def _eigenvalue_axis(place: Axes, largest: float) -> None:
+    """Linear around 0, logarithmic beyond."""
+    knee = 10.0 ** np.floor(np.log10(largest) - DECADES)
+    place.set_xscale("symlog", linthresh=knee, linscale=0.5)
+    ticks = knee * 100.0 ** np.arange(1, DECADES // 2 + 1)
+    low, high = place.get_xlim()
+    place.set_xticks([tick for tick in (*-ticks, 0.0, *ticks) if low < tick < high])
+    place.xaxis.set_minor_locator(NullLocator())
+    place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: figures(value)))
 
 
 def _legend(made: Figure, runs: Sequence[Run]) -> None:

@@ -2,7 +2,7 @@
 
 (({
   curves: { buildCurves },
-  density: { buildDensity },
+  spectrum: { buildSpectrum },
   detail: { buildDetail },
   explorer: { buildExplorer },
   line: { buildLine },
@@ -22,7 +22,7 @@
   buildDetail();
   buildTable();
   buildExplorer();
-  buildDensity();
+  buildSpectrum();
   buildSurface();
   buildMatrix();
   buildLine();

@@ -9,7 +9,7 @@ landscape.state = (({ page_data: { page }, subsets: { classes, groups, measureOf
     y: measureOf.has("top") ? "top" : page.measures.length ? page.measures[0].key : "",
     x: "rank",
     errors: true,
-    spectrum: "linear",
+    spectrum: "counts",
     plane: "",
     form: "contour",
     quantity: "loss",

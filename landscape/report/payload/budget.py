@@ -11,10 +11,10 @@ from landscape.comparison.rows import Row
 from landscape.comparison.runs import Run
 from landscape.report.payload.loss_grids import STORED
 from landscape.report.payload.matrices import ALONG
-from landscape.report.payload.spectrum import POINTS
 
 BUDGET = 12_000_000
 """Bytes of base64 all surfaces, densities and matrices may take: with plotly.js (4.8 MB) a page stays below 20 MB."""
+SPECTRUM = ("nodes", "weights")
 EXTREMES = 20
 """How many of the sharpest and of the flattest classes stay when not all fit."""
 
@@ -35,9 +35,10 @@ def choose_rows(runs: Sequence[Run], rows: Sequence[Row], sharpness: np.ndarray)
         m.data[key].size for run in runs for m in (*planes_of(run), *lines_of(run)) for key in STORED if key in m.data
     )
     hessians = [m for run in runs for m in run.of("hessian").values()]
-    densities = sum(POINTS * len(m.subset) for m in hessians for key in ("density", "density_se") if key in m.data)
-    matrices = sum(2 * m.data[key].size for m in hessians for key in ALONG if key in m.data)  # twice the bytes a number
-    if (cells + densities + matrices) * 8 // 3 <= BUDGET:
+    # Twice the bytes a number: these are floats.
+    spectra = sum(2 * m.data[key].size for m in hessians for key in SPECTRUM if key in m.data)
+    matrices = sum(2 * m.data[key].size for m in hessians for key in ALONG if key in m.data)
+    if (cells + spectra + matrices) * 8 // 3 <= BUDGET:
         return everything
     classes = [i for i, row in enumerate(rows) if row.kind == "class"]
     order = sorted(classes, key=lambda i: (np.isnan(sharpness[i]), -sharpness[i], i))

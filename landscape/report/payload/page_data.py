@@ -16,7 +16,7 @@ from landscape.report.payload.curves import pack_curves
 from landscape.report.payload.loss_grids import pack_lines, pack_surfaces
 from landscape.report.payload.matrices import pack_matrices
 from landscape.report.payload.samples import pack_samples
-from landscape.report.payload.spectrum import pack_densities
+from landscape.report.payload.spectrum import pack_spectra
 from landscape.schema import VERDICTS
 
 
@@ -65,7 +65,7 @@ def _view(view: View, compared: Comparison, kept: frozenset[int]) -> dict[str, A
             for columns in view.columns
         ],
         "verdicts": [[VERDICTS.index(v) if v else -1 for v in verdicts] for verdicts in view.verdicts],
-        "densities": pack_densities(runs, rows, view.name, kept),
+        "spectra": pack_spectra(runs, rows, view.name, kept),
         "matrices": pack_matrices(runs, rows, view.name, kept),
         "samples": pack_samples(runs, rows, view.name, kept),
     }

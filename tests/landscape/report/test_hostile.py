@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -13,7 +12,7 @@ from playwright.sync_api import Browser
 from foundation.errors import InputError
 from landscape.report import write_report
 from landscape.report.__main__ import main
-from tests.landscape.report.browser import opened, started
+from tests.landscape.report.browser import opened
 from tests.landscape.report.synthetic import open_recording, put, subsets_of, write_run
 
 ATTACK = "</script><img src=x onerror=alert(1)>"
@@ -31,12 +30,6 @@ HOSTILE = (
 )
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with started() as browser:
-        yield browser
-
-
 def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
     names = [name.replace("\u0000", "") for name in HOSTILE]
     first = write_run(tmp_path / "<img src=y onerror=alert(2)>" / "landscape.h5", names=names, points=5)
@@ -45,7 +38,7 @@ def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
     assert ATTACK not in page.read_text()
     with opened(browser, page, address="#row=class%3A0&form=contour") as shown:
         shown.page.on("dialog", lambda dialog: shown.errors.append(dialog.message))
-        for panel in ("explorer", "density", "surface", "matrix", "curves"):
+        for panel in ("explorer", "spectrum", "surface", "matrix", "curves"):
             shown.settle(panel)
         assert shown.page.locator("[role=combobox]").first.input_value() == ATTACK
         assert "</script><img" in shown.page.locator("#surface").inner_text()
@@ -61,7 +54,7 @@ def test_a_file_with_one_part_opens(browser: Browser, tmp_path: Path, part: str)
     report = write_report([only], tmp_path / "report.html")
     assert any("has no" in caveat for caveat in report.caveats)
     with opened(browser, report.path) as shown:
-        for panel in ("explorer", "density", "surface"):
+        for panel in ("explorer", "spectrum", "surface"):
             shown.settle(panel)
             assert shown.page.locator(f"#{panel} .empty, #{panel} .js-plotly-plot").count() == 1
 
@@ -73,7 +66,7 @@ def test_one_class_and_a_run_with_other_classes(browser: Browser, tmp_path: Path
     assert any("not measured on the same classes" in caveat for caveat in report.caveats)
     assert any("different counts" in caveat for caveat in report.caveats)
     with opened(browser, report.path, address="#row=class%3A1&difference=true") as shown:
-        for panel in ("explorer", "density", "surface"):
+        for panel in ("explorer", "spectrum", "surface"):
             shown.settle(panel)
         assert shown.page.locator("#surface .empty").inner_text() != ""
 
@@ -94,7 +87,7 @@ def test_nan_everywhere_and_an_unfinished_measurement(browser: Browser, tmp_path
     assert any("unfinished, 0.0 % of it is there" in caveat for caveat in report.caveats)
     assert any("not finite" in caveat for caveat in report.caveats)
     with opened(browser, report.path) as shown:
-        for panel in ("explorer", "density", "surface"):
+        for panel in ("explorer", "spectrum", "surface"):
             shown.settle(panel)
         shown.page.locator("#toolbar [data-value=later]").click()
         shown.settle("explorer")

@@ -24,7 +24,6 @@ from landscape.report.headline import headline_of
 from landscape.report.palette import diverging
 from landscape.report.payload import budget
 from landscape.report.payload.loss_grids import pack_surfaces
-from landscape.report.payload.spectrum import pack_densities
 from landscape.report.render import escape_json
 from tests.landscape.report.synthetic import COUNTS, NAMES, open_recording, put, subsets_of, write_run
 
@@ -119,23 +118,11 @@ def test_pyhessian_and_held_out_samples_have_their_say(tmp_path: Path) -> None:
     assert "the sharpest directions of “Trouser” belong to their samples more than to the class" in told
 
 
-def test_a_density_without_a_known_error_has_no_band(tmp_path: Path) -> None:
-    file = write_run(tmp_path / "run" / "landscape.h5", points=5, deep=True)
-    with h5py.File(file, "r+") as opened:
-        opened["hessian/train/density_se"][3] = np.nan
-    runs = open_runs([file])
-    rows = rows_of(runs)
-    (packed,) = pack_densities(runs, rows, "train", frozenset((3, 4)))
-    assert packed["rows"] == [3, 4]
-    assert packed["se"][0] is None
-    np.testing.assert_allclose(packed["se"][1]["hi"] - packed["y"][1]["hi"], np.log(0.4), atol=1e-3)
-
-
 def test_matrices_count_toward_the_pages_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = compare([write_run(tmp_path / "plain" / "landscape.h5", points=5, cross=False)])
     crossed = compare([write_run(tmp_path / "crossed" / "landscape.h5", points=5)])
     cells = 2 * 15 * 25 + 2 * 15 * 25  # a plane's and a line's loss and accuracy
-    monkeypatch.setattr(budget, "BUDGET", (cells + 2 * 15 * 512) * 8 // 3)
+    monkeypatch.setattr(budget, "BUDGET", (cells + 10) * 8 // 3)
     monkeypatch.setattr(budget, "EXTREMES", 2)
     kept = [budget.choose_rows(c.runs, c.rows, np.arange(15.0)) for c in (plain, crossed)]
     assert kept[0] == frozenset(range(15))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -15,16 +14,10 @@ from playwright.sync_api import Browser
 
 from landscape.comparison.formatting import figure
 from landscape.report import write_report
-from tests.landscape.report.browser import Opened, opened, started
+from tests.landscape.report.browser import Opened, opened
 from tests.landscape.report.synthetic import COUNTS, NAMES, open_recording, put, subsets_of, write_run
 
-PANELS = ("explorer", "density", "surface", "matrix", "line", "curves")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with started() as browser:
-        yield browser
+PANELS = ("explorer", "spectrum", "surface", "matrix", "line", "curves")
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +112,9 @@ def test_every_control_changes_what_is_shown(browser: Browser, report: Path, dar
         changes("explorer", lambda: find("#explorer select[data-key=y]").select_option("accuracy"))
         changes("explorer", find("#explorer input[data-key=errors]").click)
         changes("explorer", lambda: find("#explorer select[data-key=x]").select_option("top"))
-        changes("density", find("#density [data-value=signed]").click)
+        changes("spectrum", find("#spectrum [data-value=density]").click)
         find("#pin").click()
-        changes("density", find("#verdicts .tile").first.click)
+        changes("spectrum", find("#verdicts .tile").first.click)
         changes("matrix", lambda: find("#matrix select[data-key=matrixRun]").select_option("1"))
         for kind in ("overlap", "share", "layer_top", "cross"):
             changes("matrix", lambda kind=kind: find("#matrix select[data-key=matrix]").select_option(kind))
@@ -132,9 +125,9 @@ def test_every_control_changes_what_is_shown(browser: Browser, report: Path, dar
         changes("summary", find("#summary [data-value=groups]").click)
         changes("summary", lambda: find("#summary input").fill("shirt"))
         changes("surface", find(".chip").nth(1).click)
-        changes("density", find("#theme").click)
+        changes("spectrum", find("#theme").click)
         state = page.page.url
-        for word in ("view=test", "form", "y=accuracy", "x=top", "pin=class%3A4", "hidden=1", "spectrum=signed"):
+        for word in ("view=test", "form", "y=accuracy", "x=top", "pin=class%3A4", "hidden=1", "spectrum=density"):
             assert word in state or word == "form"
 
 
