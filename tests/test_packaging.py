@@ -42,10 +42,27 @@ def test_citation_and_metadata_agree():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert (str(citation["version"]), citation["license"]) == (PROJECT["version"], PROJECT["license"])
     assert [author["name"] for author in citation["authors"]] == [author["name"] for author in PROJECT["authors"]]
-    assert (
-        f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
-        or "Unreleased" in (ROOT / "CHANGELOG.md").read_text()
-    )
+
+
+def test_the_changelog_keeps_its_form():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    first, *versions = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert first == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", version) for version in versions)
+    kinds = re.findall(r"^### (.*)$", text, re.MULTILINE)
+    assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_continuous_integration_runs_what_a_desk_runs():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    made = {step["run"] for job in jobs.values() for step in job["steps"] if step.get("run", "").startswith("make")}
+    assert made == {"make lint", "make test", "make test-all"} and {run.split()[1] for run in made} <= targets
+    versions = jobs["test"]["strategy"]["matrix"]["python"]
+    assert versions == [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", c)]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert {hook["entry"].split()[0] for hook in hooks} <= {".venv/bin/ruff", ".venv/bin/mypy", "make"}
+    assert {hook["entry"].split()[1] for hook in hooks if hook["entry"].startswith("make")} <= targets
 
 
 def test_every_package_is_typed():
