@@ -51,8 +51,10 @@ def test_every_path_and_module_that_a_page_names_is_there(page):
 def there(dotted):
     """Whether it is a module, or a name in one."""
     module, _, name = dotted.rpartition(".")
-    with contextlib.suppress(ModuleNotFoundError):
-        return importlib.util.find_spec(dotted) is not None or hasattr(importlib.import_module(module), name)
+    for holds in (lambda: importlib.util.find_spec(dotted), lambda: hasattr(importlib.import_module(module), name)):
+        with contextlib.suppress(ModuleNotFoundError):
+            if holds():
+                return True
     return False
 
 
