@@ -41,13 +41,13 @@ from foundation.devices import describe_device
 from landscape.files.checkpoint import open_checkpoint
 from landscape.hessian.estimators.density import Density, spectral_density
 from landscape.hessian.estimators.exact_trace import exact_trace
+from landscape.hessian.estimators.krylov_space import Matvec
 from landscape.hessian.estimators.lanczos import (
     ExtremalEigenpairs,
     LanczosOptions,
-    Matvec,
     extremal_eigenpairs,
-    random_signs,
 )
+from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.estimators.trace import probe
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.hvp import HessianOperator
@@ -240,7 +240,9 @@ class Contest:
 
 
 def _density(matvec: Matvec, ends: ExtremalEigenpairs, probes: Tensor, products: Tensor, steps: int) -> Density:
-    return spectral_density(matvec, ends.space, zip(probes, products, strict=False), steps=steps, own=True)
+    return spectral_density(
+        matvec, ends.space, zip(probes, products, strict=False), steps=steps, include_own_chain=True
+    )
 
 
 def _reference(hessian: HessianOperator, subject: Subject, file: Path) -> tuple[np.ndarray, ...]:

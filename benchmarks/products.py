@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs, random_signs
+from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs
+from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.operators import HessianFactory
 from landscape.subject.samples import TensorSamples

@@ -20,10 +20,10 @@ from landscape.hessian.estimators.lanczos import (
     ExtremalEigenpairs,
     LanczosOptions,
     extremal_eigenpairs,
-    random_signs,
     warm_start,
 )
 from landscape.hessian.estimators.layerwise import layer_tops, layers
+from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.estimators.trace import estimate_trace, probe
 from landscape.hessian.products.hvp import HessianOperator
 from landscape.hessian.products.operators import COMPARED, HessianFactory
@@ -148,7 +148,7 @@ def _sums(
     )
     trace = direct or probing
     chains = zip(starts[: settings.chains - own], products, strict=False)
-    density = spectral_density(hessian, space, chains, steps=CHAIN, own=own)
+    density = spectral_density(hessian, space, chains, steps=CHAIN, include_own_chain=own)
     rank = (density.absolute / probing.frobenius) ** 2 if probing.frobenius else 0.0
     relative = np.hypot(
         density.absolute_error / (density.absolute or 1), probing.frobenius_error / (probing.frobenius or 1)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from foundation.errors import InputError, one_of
 from landscape.execution.gradient import loss_and_gradient
-from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs, random_signs
+from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs
+from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.operators import HessianFactory
 from landscape.subject.subject import Subject

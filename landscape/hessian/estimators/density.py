@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg import hessenberg
 from torch import Tensor
 
-from landscape.hessian.estimators.lanczos import KrylovSpace, Matvec
+from landscape.hessian.estimators.krylov_space import KrylovSpace, Matvec
 
 Array = NDArray[np.float64]
 Rule = tuple[Array, Array]
@@ -64,7 +64,12 @@ class Density:
 
 
 def spectral_density(
-    matvec: Matvec, space: KrylovSpace, starts: Iterable[tuple[Tensor, Tensor]], *, steps: int, own: bool = False
+    matvec: Matvec,
+    space: KrylovSpace,
+    starts: Iterable[tuple[Tensor, Tensor]],
+    *,
+    steps: int,
+    include_own_chain: bool = False,
 ) -> Density:
     """The density from the converged pairs of a Krylov space and chains in their complement.
 
@@ -73,7 +78,7 @@ def spectral_density(
         space: A space of H whose start did not depend on the chains'.
         starts: Independent random vectors z, (P,), each with Hz.
         steps: Products a chain, that of its start included.
-        own: The space itself is one more chain: it began with random signs and was never compressed.
+        include_own_chain: The space itself is one more chain: it began with random signs and was never compressed.
 
     Returns:
         The density.
@@ -82,7 +87,7 @@ def spectral_density(
     exact, rest = np.full(len(values), 1 / space.size), 1 - len(values) / space.size
     fine = list[Rule]()
     if rest > 0:
-        fine += [_gauss(others, LONGEST)] * (own and len(others[0]) > 0)
+        fine += [_gauss(others, LONGEST)] * (include_own_chain and len(others[0]) > 0)
         for z, product in starts:
             fine.append(_quadrature(_chain(matvec, vectors, products, z, product, steps).projected))
     coarse = [_gauss(rule, max(1, len(rule[0]) - 1)) for rule in fine]

@@ -16,8 +16,8 @@ from scipy import stats
 from torch import Tensor
 
 from landscape.hessian.estimators.gauss_newton import loss_roots
-from landscape.hessian.estimators.lanczos import random_signs
 from landscape.hessian.estimators.multiaffine import Layer, multiaffine_layers
+from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.products.hvp import out_of_memory
 from landscape.hessian.products.operators import Batches, HessianFactory
 from landscape.subject.samples import Batch

@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landscape.hessian.estimators.lanczos import LanczosOptions, Matvec, extremal_eigenpairs, random_signs
+from landscape.hessian.estimators.krylov_space import Matvec
+from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs
+from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.estimators.trace import estimate_trace
 from landscape.hessian.products.forward_mode import along
 from landscape.hessian.products.hvp import HessianOperator

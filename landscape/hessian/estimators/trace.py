@@ -19,7 +19,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from landscape.hessian.estimators.lanczos import KrylovSpace, Matvec, random_signs
+from landscape.hessian.estimators.krylov_space import KrylovSpace, Matvec
+from landscape.hessian.estimators.random_vectors import random_signs
 
 STRIPE = 1 << 18
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
 from landscape.hessian.estimators.density import _chain, _gauss, _quadrature, smooth, smoothing_grid, spectral_density
-from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs, random_signs
+from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs
+from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.estimators.trace import probe
 
 BULK = np.r_[np.linspace(-2, 3, 300), np.zeros(100)]
@@ -31,7 +32,7 @@ def measured(spectrum: np.ndarray, *, chains: int = 3, steps: int = 8, seed: int
     )
     made.clear()
     starts = [probe(len(h), seed, i).double() for i in range(chains)]
-    density = spectral_density(matvec, ends.space, [(z, h * z) for z in starts], steps=steps, own=own)
+    density = spectral_density(matvec, ends.space, [(z, h * z) for z in starts], steps=steps, include_own_chain=own)
     return density, len(made)
 
 

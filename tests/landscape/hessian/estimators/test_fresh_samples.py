@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from landscape.hessian.estimators.fresh_samples import fresh_sample_curvature
-from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs, random_signs
+from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs
+from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.products.operators import HessianFactory, Plan
 from landscape.subject.samples import TensorSamples
 from landscape.subject.subject import Subject

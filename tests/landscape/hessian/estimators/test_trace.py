@@ -8,7 +8,9 @@ import torch
 from scipy import stats
 from torch import nn
 
-from landscape.hessian.estimators.lanczos import KrylovSpace, LanczosOptions, extremal_eigenpairs, random_signs
+from landscape.hessian.estimators.krylov_space import KrylovSpace
+from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs
+from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.estimators.trace import estimate_trace, probe
 from tests.landscape.hessian.oracle import dense, standard
 
