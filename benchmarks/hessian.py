@@ -43,8 +43,8 @@ from landscape.hessian.estimators.density import Density, spectral_density
 from landscape.hessian.estimators.exact_trace import exact_trace
 from landscape.hessian.estimators.krylov_space import Matvec
 from landscape.hessian.estimators.lanczos import (
-    ExtremalEigenpairs,
     LanczosOptions,
+    LanczosRun,
     extremal_eigenpairs,
 )
 from landscape.hessian.estimators.random_vectors import random_signs
@@ -162,7 +162,7 @@ class Contest:
         probes = torch.stack([probe(self.subject.size, 1, i) for i in range(2)])
         density = _density(hessian, ends, probes, hessian.block(probes), CHAIN)
         seconds = time.perf_counter() - started
-        return Bundle(seconds, ends.top, trace.half_width / abs(trace.value), density.nodes, density.weights)
+        return Bundle(seconds, ends.top.values, trace.half_width / abs(trace.value), density.nodes, density.weights)
 
     def pyhessian(self, of: Class, *, iterations: int = 100, tol: float = 1e-3) -> Bundle:
         """PyHessian's three calls; at its defaults unless told otherwise.
@@ -201,7 +201,7 @@ class Contest:
                 self.hessians.of(of.subset), start, LanczosOptions(top, bottom, tol=tol), generator
             )
         seconds = time.perf_counter() - started
-        errors = [abs(ends.top[0] / of.top[0] - 1)] + [abs(value / of.bottom - 1) for value in ends.bottom]
+        errors = [abs(ends.top.outermost / of.top[0] - 1)] + [abs(v / of.bottom - 1) for v in ends.bottom.values]
         return seconds, float(max(errors))
 
     def peer_top(self, of: Class) -> tuple[float, float]:
@@ -239,10 +239,9 @@ class Contest:
         return seconds, float(max(abs(found[0] / of.top[0] - 1), abs(found[1] / of.bottom - 1)))
 
 
-def _density(matvec: Matvec, ends: ExtremalEigenpairs, probes: Tensor, products: Tensor, steps: int) -> Density:
-    return spectral_density(
-        matvec, ends.space, zip(probes, products, strict=False), steps=steps, include_own_chain=True
-    )
+def _density(matvec: Matvec, ends: LanczosRun, probes: Tensor, products: Tensor, steps: int) -> Density:
+    chains = zip(probes, products, strict=False)
+    return spectral_density(matvec, ends.space, chains, steps=steps, include_own_chain=True)[0]
 
 
 def _reference(hessian: HessianOperator, subject: Subject, file: Path) -> tuple[np.ndarray, ...]:
@@ -255,8 +254,8 @@ def _reference(hessian: HessianOperator, subject: Subject, file: Path) -> tuple[
     ends = extremal_eigenpairs(hessian, random_signs(subject.size, generator).double(), goal, generator)
     probes = torch.stack([probe(subject.size, 99, i).double() for i in range(4)])
     found = _density(hessian, ends, probes, hessian.block(probes), 12)
-    np.savez(file, of=weights, top=ends.top, bottom=ends.bottom, nodes=found.nodes, weights=found.weights)
-    return ends.top, ends.bottom, found.nodes, found.weights
+    np.savez(file, of=weights, top=ends.top.values, bottom=ends.bottom.values, nodes=found.nodes, weights=found.weights)
+    return ends.top.values, ends.bottom.values, found.nodes, found.weights
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from landscape.schema import Quantity, quantities
 
@@ -14,15 +15,21 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+def unknown() -> NDArray[np.float64]:
+    """The array of what nobody measured, for a field's `default_factory`: empty."""
+    return np.empty(0)
+
+
 def to_xarray(
-    results: object, coordinates: Mapping[str, Sequence[Any] | np.ndarray], attributes: Mapping[str, Any] | None = None
+    results: object, coordinates: Mapping[str, Any], attributes: Mapping[str, Any] | None = None
 ) -> xr.Dataset:
     """A labeled data set of every quantity.
 
     Args:
         results: One result, whose arrays span all subsets; or a sequence, one result a subset, whose arrays may differ
             in length: shorter ones end in NaN.
-        coordinates: Of dimensions, among them `subset`; one that is not named counts from 0.
+        coordinates: Of dimensions, among them `subset`, (n,) each; further ones as a dimension and its values. A
+            dimension that is not named counts from 0.
         attributes: What is said of the whole.
 
     Returns:
@@ -36,8 +43,10 @@ def to_xarray(
         if values.size
     }
     sizes = {dim: n for dims, values, _ in variables.values() for dim, n in zip(dims, values.shape, strict=True)}
-    named = {dim: np.asarray(coordinates[dim]) if dim in coordinates else np.arange(n) for dim, n in sizes.items()}
-    return xr.Dataset(variables, coords=named, attrs=dict(attributes or {}))
+    along = {dim: np.asarray(coordinates[dim]) if dim in coordinates else np.arange(n) for dim, n in sizes.items()}
+    beside = {name: values for name, values in coordinates.items() if isinstance(values, tuple) and values[0] in sizes}
+    said = {key: int(value) if isinstance(value, bool) else value for key, value in (attributes or {}).items()}
+    return xr.Dataset(variables, coords=along | beside, attrs=said)  # NetCDF has no truth values
 
 
 def to_frame(data: xr.Dataset, rows: Sequence[str] = ("subset",), spread: Sequence[str] = ()) -> pd.DataFrame:

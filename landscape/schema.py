@@ -4,23 +4,19 @@ A result is a frozen dataclass whose fields say in their metadata what they are:
 of a file, columns of a table and variables of xarray follow from it, so that a number is added in one place:
 
     @dataclass(frozen=True)
-    class Trace:
-        value: float = field(default=nan, metadata=quantity("{meaning}", name="{name}"))
-        error: float = field(default=nan, metadata=quantity("its standard error", name="{name}_se"))
-
-    @dataclass(frozen=True)
-    class SubsetCurvature:
+    class Measured:
         loss: float = field(metadata=quantity("mean evaluation loss", unit=NAT))
-        trace: Trace = field(default=Trace(), metadata=part("trace", "trace of the Hessian"))
+        rank: Estimate = field(default=Estimate(), metadata=part("effective_rank", "(Σ|λ|)² / Σλ²", unit=SHARE))
 
-    [q.name for q in quantities(SubsetCurvature)]  # loss, trace, trace_se
+    [q.name for q in quantities(Measured)]  # loss, effective_rank, effective_rank_se
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from math import nan
 from typing import Any, TypeVar, get_type_hints
 
 SCHEMA = "landscape"
@@ -121,6 +117,19 @@ def part(name: str = "", meaning: str = "", *, unit: str = "", when: str = "", *
     return {_KEY: _Part(name, meaning, unit, dims, when)}
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A number that was estimated; a part of a result that says what it is.
+
+    Attributes:
+        value: The estimate.
+        error: Its standard error.
+    """
+
+    value: float = field(default=nan, metadata=quantity("{meaning}", unit="{unit}", name="{name}"))
+    error: float = field(default=nan, metadata=quantity("its standard error", unit="{unit}", name="{name}_se"))
+
+
 def quantities(kind: type[Any]) -> tuple[Quantity, ...]:
     """Every quantity of a result's type, those of its parts included, in the order of the fields.
 
@@ -138,7 +147,8 @@ def assemble(kind: type[T], values: Mapping[str, Any], **others: Any) -> T:
 
     Args:
         kind: Its type.
-        values: By quantity name; one that is absent gets the field's default.
+        values: By quantity name; one that is absent gets the field's default, and a number of another type than the
+            field's becomes one of it.
         **others: Fields that are no quantities, by name.
 
     Returns:
@@ -152,30 +162,31 @@ def assemble(kind: type[T], values: Mapping[str, Any], **others: Any) -> T:
 def _walk(kind: type[Any], path: tuple[str, ...], outer: _Part) -> Iterator[Quantity]:
     hints = get_type_hints(kind)
     said = {"name": outer.name, "meaning": outer.meaning, "unit": outer.unit}
-    for field in fields(kind):
-        about = field.metadata.get(_KEY)
+    for item in fields(kind):
+        about = item.metadata.get(_KEY)
         if isinstance(about, _Part):
             when = about.when or outer.when
-            inner = _Part(about.name or field.name, about.meaning, about.unit, {**outer.dims, **about.dims}, when)
-            yield from _walk(hints[field.name], (*path, field.name), inner)
+            inner = _Part(about.name or item.name, about.meaning, about.unit, {**outer.dims, **about.dims}, when)
+            yield from _walk(hints[item.name], (*path, item.name), inner)
         elif isinstance(about, Quantity):
             yield Quantity(
-                name=(about.name or field.name).format(**said),
-                path=(*path, field.name),
+                name=(about.name or item.name).format(**said),
+                path=(*path, item.name),
                 dims=tuple(outer.dims.get(dim, dim) for dim in about.dims),
                 unit=about.unit.format(**said),
                 meaning=about.meaning.format(**said),
-                dtype=about.dtype or _DTYPES.get(hints[field.name], "f8"),
+                dtype=about.dtype or _DTYPES.get(hints[item.name], "f8"),
                 when=about.when or outer.when,
             )
 
 
 def _assemble(kind: type[Any], known: Mapping[tuple[str, ...], Any], others: Mapping[str, Any]) -> Any:
     hints, made = get_type_hints(kind), dict(others)
-    for field in fields(kind):
-        inside = {path[1:]: value for path, value in known.items() if path[0] == field.name}
+    for item in fields(kind):
+        inside = {path[1:]: value for path, value in known.items() if path[0] == item.name}
         if () in inside:
-            made[field.name] = inside[()]
+            kind_of = hints[item.name]
+            made[item.name] = kind_of(inside[()]) if kind_of in _DTYPES else inside[()]
         elif inside:
-            made[field.name] = _assemble(hints[field.name], inside, {})
+            made[item.name] = _assemble(hints[item.name], inside, {})
     return kind(**made)

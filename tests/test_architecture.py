@@ -45,9 +45,6 @@ PYTHON = [path for package in (*PACKAGES, "tests", "docs") for path in sorted((R
 
 # What does not hold yet, and why. Each line must still be needed; the aim is none.
 EXCEPTIONS: dict[str, str] = {
-    "landscape.hessian.record → landscape.surface.planes": "a type of planes that belongs to the estimators",
-    "landscape.hessian.matched_loss → landscape.files.landscape_file": "reads the other run's losses itself",
-    "landscape/hessian/estimators/lanczos.py is long": "to be split",
     "benchmarks/hessian.py is long": "to be split",
     "landscape/surface: plane and planes": "to be renamed",
     "tests/landscape/surface: test_plane and test_planes": "to be renamed",

@@ -11,60 +11,11 @@ from typing import NoReturn
 from foundation.command import Parser, run
 from foundation.errors import InputError
 from landscape.files.arguments import add_arguments, open_arguments
-from landscape.hessian.measure import ENGINES, HessianResult, check
+from landscape.hessian.measure import check
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.record import announcement, record_hessian
-from landscape.hessian.result import HessianSettings
+from landscape.hessian.result import HessianResult, HessianSettings
 from landscape.subject.subject import Subject
-
-
-def _table(subject: Subject, result: HessianResult) -> str:
-    lines = [
-        f"{'subset':<12}{'n':>6}{'loss':>10}{'‖∇L‖':>10}{'λ_top':>11}{'λ_bottom':>11}{'trace ± 95 %':>20}  verdict"
-    ]
-    for subset, c in zip(subject.subsets, result.curvatures, strict=True):
-        half = (c.trace_high - c.trace_low) / 2
-        trace = f"{c.trace:.4g} ± {half:.2g}" if half else f"{c.trace:.4g} exactly"
-        lines.append(
-            f"{subset.label[:11]:<12}{subset.measured_count:>6}{c.loss:>10.4f}{c.gradient_norm:>10.3g}{c.top[0]:>11.4g}"
-            f"{c.bottom[0]:>11.4g}{trace:>20}  {c.verdict}{'' if c.converged else ' (not converged)'}"
-        )
-    return "\n".join(lines)
-
-
-def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command."""
-    run(_command, build_parser(), argv)
-
-
-def _command(arguments: argparse.Namespace) -> None:
-    settings = HessianSettings(
-        top=arguments.top, bottom=arguments.bottom, tol=arguments.tol, probes=arguments.probes,
-        trace_width=arguments.trace_width, chains=arguments.chains, max_products=arguments.max_products,
-        intervals=arguments.intervals, gauss_newton=arguments.gauss_newton, layers=arguments.layers,
-        vectors=arguments.cross, engine=arguments.engine, seed=arguments.seed,
-    )  # fmt: skip
-    check(settings)
-    if settings.vectors and arguments.match_loss:
-        raise InputError("--cross compares classes at the trained weights: leave --match-loss out")
-    if arguments.warm and arguments.match_loss:
-        raise InputError("--warm and --match-loss do not go together: leave one out")
-    if arguments.check and arguments.match_loss:
-        raise InputError("--check compares at the trained weights: leave --match-loss out")
-    opened, target = open_arguments(arguments)
-    subject = opened.subject
-    if arguments.dry_run:
-        print(announcement(subject, settings, choose_plan(subject), 0))
-        return
-    recorded = record_hessian(
-        subject, target, settings, match=arguments.match_loss, warm=arguments.warm, checked=arguments.check is not None,
-        say=partial(print, flush=True),
-    )  # fmt: skip
-    if recorded is None:
-        print(f"hessian/{target.name} is in {target.file} already: nothing to do")
-        return
-    print(_table(subject, recorded))
-    print(f"written to {target.file} as hessian/{target.name}")
 
 
 def build_parser() -> Parser:
@@ -88,14 +39,17 @@ def build_parser() -> Parser:
         "--probes",
         type=int,
         default=default.probes,
-        help="random probes of ‖H‖ and of a trace that is not exact; at most --chains if it is",
+        help="random probes of ‖H‖ and of a trace that is not exact; at most --slq-vectors if it is",
     )
     much.add_argument(
-        "--trace-width", type=float, default=default.trace_width,
+        "--trace-rtol", type=float, default=default.trace_rtol,
         help="work on until the 95 %% half-width of a trace that is not exact is below this share of it, such as 0.05",
     )  # fmt: skip
     much.add_argument(
-        "--chains", type=int, default=default.chains, help="random vectors that the density and its error rest on"
+        "--slq-vectors",
+        type=int,
+        default=default.slq_vectors,
+        help="random vectors that the density and its error rest on",
     )
     much.add_argument(
         "--intervals", action=argparse.BooleanOptionalAction, default=default.intervals,
@@ -110,13 +64,12 @@ def build_parser() -> Parser:
         "--max-products", type=int, default=default.max_products, help="most products of one subset's Krylov run"
     )
     much.add_argument(
-        "--cross", action="store_true", help="also keep eigenvectors and measure every class along every other's"
+        "--cross-class", action="store_true", help="also keep eigenvectors and measure every class along every other's"
     )
     much.add_argument(
-        "--warm", type=Path, metavar="FILE",
-        help="landscape.h5 of a neighboring checkpoint, measured with --cross: start from its eigenvectors",
+        "--warm-start", type=Path, metavar="FILE",
+        help="landscape.h5 of a neighboring checkpoint, measured with --cross-class: start from its eigenvectors",
     )  # fmt: skip
-    much.add_argument("--engine", choices=sorted(ENGINES), default=default.engine, help="who measures")
     much.add_argument(
         "--check",
         choices=["pyhessian"],
@@ -124,7 +77,63 @@ def build_parser() -> Parser:
     )
     much.add_argument("--dry-run", action="store_true", help="only say what it would cost")
     much.add_argument("--seed", type=int, default=default.seed, help="of all random vectors")
+    hidden = partial(much.add_argument, default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # spellings of before
+    hidden("--chains", dest="slq_vectors", type=int)
+    hidden("--trace-width", dest="trace_rtol", type=float)
+    hidden("--cross", dest="cross_class", action="store_true")
+    hidden("--warm", dest="warm_start", type=Path)
     return parser
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command."""
+    run(_command, build_parser(), argv)
+
+
+def _command(arguments: argparse.Namespace) -> None:
+    settings = HessianSettings(
+        top=arguments.top, bottom=arguments.bottom, tol=arguments.tol, probes=arguments.probes,
+        trace_rtol=arguments.trace_rtol, slq_vectors=arguments.slq_vectors, max_products=arguments.max_products,
+        intervals=arguments.intervals, gauss_newton=arguments.gauss_newton, layers=arguments.layers,
+        vectors=arguments.cross_class, seed=arguments.seed,
+    )  # fmt: skip
+    check(settings)
+    if settings.vectors and arguments.match_loss:
+        raise InputError("--cross-class compares classes at the trained weights: leave --match-loss out")
+    if arguments.warm_start and arguments.match_loss:
+        raise InputError("--warm-start and --match-loss do not go together: leave one out")
+    if arguments.check and arguments.match_loss:
+        raise InputError("--check compares at the trained weights: leave --match-loss out")
+    opened, target = open_arguments(arguments)
+    subject = opened.subject
+    if arguments.dry_run:
+        print(announcement(subject, settings, choose_plan(subject), 0))
+        return
+    recorded = record_hessian(
+        subject, target, settings,
+        match=arguments.match_loss, warm=arguments.warm_start, checked=arguments.check is not None,
+        say=partial(print, flush=True),
+    )  # fmt: skip
+    if recorded is None:
+        print(f"hessian/{target.name} is in {target.file} already: nothing to do")
+        return
+    print(_table(subject, recorded))
+    print(f"written to {target.file} as hessian/{target.name}")
+
+
+def _table(subject: Subject, result: HessianResult) -> str:
+    lines = [
+        f"{'subset':<12}{'n':>6}{'loss':>10}{'‖∇L‖':>10}{'λ_top':>11}{'λ_bottom':>11}{'trace ± 95 %':>20}  verdict"
+    ]
+    for subset, c in zip(subject.subsets, result.curvatures, strict=True):
+        half = f" ± {c.trace.half_width:.2g}" if c.trace.half_width else " exactly"
+        trace = f"{c.trace.value:.4g}{half}"
+        lines.append(
+            f"{subset.label[:11]:<12}{subset.measured_count:>6}{c.loss:>10.4f}{c.gradient_norm:>10.3g}"
+            f"{c.top.outermost:>11.4g}{c.bottom.outermost:>11.4g}{trace:>20}  {c.negative_curvature.verdict}"
+            f"{'' if c.converged else ' (not converged)'}"
+        )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -4,40 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-import numpy as np
 import torch
 
-from foundation.errors import InputError
-from landscape.files.landscape_file import Landscape, read_landscape
-from landscape.hessian.measure import HessianResult, measure_hessian
+from landscape.hessian.measure import collect, measure_hessian
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.operators import Plan
-from landscape.hessian.result import HessianSettings, SubsetCurvature
+from landscape.hessian.result import HessianResult, HessianSettings, SubsetCurvature
 from landscape.subject.subject import Subject
 from landscape.subject.temperature import matching_temperature, tempered
-
-
-def other_losses(path: Path, split: str) -> tuple[Landscape, dict[str, float]]:
-    """The losses of the run to compare with.
-
-    Args:
-        path: Its `landscape.h5`.
-        split: The split that is measured.
-
-    Returns:
-        The file, and the evaluation loss of each of its subsets.
-
-    Raises:
-        InputError: The file cannot be read or was not evaluated on that split.
-    """
-    other = read_landscape(path)
-    evaluation = other.get("evaluation", split)
-    if evaluation is None:
-        raise InputError(f"--match-loss {str(path)!r} was not evaluated on {split!r}: measure its Hessian there first")
-    losses = np.asarray(evaluation.data["loss"], dtype=float)
-    return other, dict(zip(evaluation.subset, losses.tolist(), strict=True))
 
 
 def temperatures(subject: Subject, losses: Mapping[str, float], *, size: int = 500) -> dict[str, float]:
@@ -54,14 +29,15 @@ def temperatures(subject: Subject, losses: Mapping[str, float], *, size: int = 5
     Returns:
         One temperature a subset; NaN where the loss cannot be reached (log C and above) or is not known.
     """
-    found = {}
+    temperatures = {}
     for subset in subject.subsets:
         with torch.no_grad():
             logits = torch.cat([subject.network(batch.inputs) for batch in subject.batches(subset, size)])
         labels, weights = subject.labels[subject.rows(subset)], subject.weights(subset)
         target = losses.get(subset.name, math.nan)
-        found[subset.name] = math.nan if math.isnan(target) else matching_temperature(logits, labels, weights, target)
-    return found
+        known = not math.isnan(target)
+        temperatures[subset.name] = matching_temperature(logits, labels, weights, target) if known else math.nan
+    return temperatures
 
 
 def measure_matched(
@@ -87,12 +63,12 @@ def measure_matched(
         The curvatures of the tempered losses.
     """
     settings, plan = settings or HessianSettings(), plan or choose_plan(subject)
-    found = dict(done or {})
+    measured = dict(done or {})
     for subset in subject.subsets:
-        if subset.name not in found:
+        if subset.name not in measured:
             temperature = at[subset.name] if math.isfinite(at[subset.name]) else 1.0
             lifted = subject.with_subsets([subset.name]).with_loss(tempered(subject.loss, temperature))
-            found[subset.name] = measure_hessian(lifted, settings=settings, plan=plan).curvatures[0]
+            measured[subset.name] = measure_hessian(lifted, settings=settings, plan=plan).curvatures[0]
             if on_done is not None:
-                on_done(found[subset.name])
-    return HessianResult(tuple(found[subset.name] for subset in subject.subsets), settings, plan)
+                on_done(measured[subset.name])
+    return collect(subject, measured, settings, plan)

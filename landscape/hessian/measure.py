@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from foundation.errors import InputError, one_of
+from foundation.errors import InputError
 from landscape.hessian.estimators.exact_trace import backward_passes
+from landscape.hessian.estimators.layerwise import layers
 from landscape.hessian.estimators.trace import probe
 from landscape.hessian.measure_subset import measure_subset
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.hvp import HessianOperator
 from landscape.hessian.products.operators import HessianFactory, Plan
-from landscape.hessian.pyhessian import measure_by_pyhessian
-from landscape.hessian.result import HessianSettings, SubsetCurvature
+from landscape.hessian.result import HessianResult, HessianSettings, SubsetCurvature
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import Subset
 
-ENGINES = {"krylov": measure_subset, "pyhessian": measure_by_pyhessian}
 SHARED_BYTES = 1 << 30
 """Most memory for products of the shared probes; beyond it each subset takes its own."""
-
-
-@dataclass(frozen=True)
-class HessianResult:
-    """The curvature of every subset of a subject.
-
-    Attributes:
-        curvatures: One a subset, in the subject's order.
-        settings: How much was asked.
-        plan: How products were computed.
-    """
-
-    curvatures: tuple[SubsetCurvature, ...]
-    settings: HessianSettings
-    plan: Plan
-
-    def of(self, name: str) -> SubsetCurvature:
-        """The curvature of the subset called `name`."""
-        return next(c for c in self.curvatures if c.subset == name)
 
 
 def check(settings: HessianSettings) -> None:
@@ -53,20 +33,15 @@ def check(settings: HessianSettings) -> None:
     Raises:
         InputError: One is out of range.
     """
-    for name, least in (("top", 1), ("bottom", 1), ("probes", 2), ("chains", 2), ("max_products", 1), ("seed", 0)):
+    at_least = {"top": 1, "bottom": 1, "probes": 2, "slq_vectors": 2, "max_products": 1, "seed": 0}
+    for name, least in at_least.items():
         if getattr(settings, name) < least:
             option = f"--{name.replace('_', '-')}"
             raise InputError(f"{option} {getattr(settings, name)} is too small: give {least} or more")
     if settings.seed >= 1 << 40:
         raise InputError(f"--seed {settings.seed} is too large: give a number below {1 << 40}")
-    if settings.engine not in ENGINES:
-        raise one_of("engine", settings.engine, ENGINES)
-    for option in ("layers", "gauss_newton"):
-        if settings.engine == "pyhessian" and getattr(settings, option):
-            option = f"--{option.replace('_', '-')}"
-            raise InputError(f"--engine pyhessian knows no {option}: leave {option} out")
-    if not 0 <= settings.trace_width < 1:
-        raise InputError(f"--trace-width {settings.trace_width:g} is no share: give a number such as 0.05, or 0")
+    if not 0 <= settings.trace_rtol < 1:
+        raise InputError(f"--trace-rtol {settings.trace_rtol:g} is no share: give a number such as 0.05, or 0")
     if not 0 < settings.tol < 1:
         raise InputError(f"--tol {settings.tol:g} is no relative residual: give a number such as 1e-3")
 
@@ -76,7 +51,7 @@ def measure_hessian(
     *,
     settings: HessianSettings | None = None,
     plan: Plan | None = None,
-    warm: Mapping[str, Tensor] | None = None,
+    initial_vectors: Mapping[str, Tensor] | None = None,
     done: Mapping[str, SubsetCurvature] | None = None,
     on_done: Callable[[SubsetCurvature], None] | None = None,
 ) -> HessianResult:
@@ -90,7 +65,8 @@ def measure_hessian(
         subject: The network and the data to measure it on.
         settings: How much to measure.
         plan: How to compute products; by default chosen by timing a few.
-        warm: (w, P) vectors close to a subset's top eigenvectors, by its name, such as those of a snapshot before.
+        initial_vectors: (w, P) vectors close to a subset's top eigenvectors, by its name, such as those of a snapshot
+            before.
         done: Curvatures known from an interrupted run, by subset name.
         on_done: Called with each curvature as soon as it is known.
 
@@ -104,24 +80,34 @@ def measure_hessian(
     check(settings)
     plan = plan or choose_plan(subject)
     hessians, asked = HessianFactory(subject, plan), settings
-    if settings.engine == "krylov" and backward_passes(subject):  # the trace takes no probes, and ‖H‖ few: they leave
-        settings = replace(settings, probes=min(settings.probes, settings.chains))  # 0.1 % of it open
-    found = dict(done or {})
+    if backward_passes(subject):  # the trace takes no probes, and ‖H‖ few: they leave 0.1 % of it open
+        settings = replace(settings, probes=min(settings.probes, settings.slq_vectors))
+    measured = dict(done or {})
     same = {s.name: (subject.twin(s) or s).name for s in subject.subsets}
     pool = _SharedProbes(subject, settings)
     with hessians.workers.alone(subject.size):
         for subset in work_order(subject):
-            twin = next((c for name, c in found.items() if same[name] == same[subset.name]), None)
-            if twin is None or pool.needs(subset, found):
+            twin = next((c for name, c in measured.items() if same[name] == same[subset.name]), None)
+            if twin is None or pool.needs(subset, measured):
                 hessian = hessians.of(subset)
-                probed = pool.products(subset, hessian)
-                close = (warm or {}).get(subset.name)
-                twin = twin or ENGINES[settings.engine](hessians, subset, hessian, settings, probed=probed, warm=close)
-            if subset.name not in found:
-                found[subset.name] = replace(twin, subset=subset.name)
+                products = pool.products(subset, hessian)
+                initial = (initial_vectors or {}).get(subset.name)
+                twin = twin or measure_subset(
+                    hessians, subset, hessian, settings, probe_products=products, initial_vectors=initial
+                )
+            if subset.name not in measured:
+                measured[subset.name] = replace(twin, subset=subset.name)
                 if on_done is not None:
-                    on_done(found[subset.name])
-    return HessianResult(tuple(found[subset.name] for subset in subject.subsets), asked, plan)
+                    on_done(measured[subset.name])
+    return collect(subject, measured, asked, plan)
+
+
+def collect(
+    subject: Subject, measured: Mapping[str, SubsetCurvature], settings: HessianSettings, plan: Plan
+) -> HessianResult:
+    """Curvatures by subset name as one result, in the subject's order."""
+    curvatures = tuple(measured[subset.name] for subset in subject.subsets)
+    return HessianResult(curvatures, tuple(subject.subsets), tuple(layers(subject)), settings, plan)
 
 
 def work_order(subject: Subject) -> list[Subset]:
@@ -145,16 +131,16 @@ class _SharedProbes:
                 weights = subject.weights(subset)
                 self._shares[subset.name] = {c: float(weights[labels == c].sum()) for c in present}
         needed = len(self._shares) * len(self._probes) * subject.size * 8
-        if needed > SHARED_BYTES or settings.engine != "krylov":
+        if needed > SHARED_BYTES:
             self._shares.clear()
         self._sums = {
             name: [torch.zeros(subject.size, dtype=torch.float64, device=like.device) for _ in self._probes]
             for name in self._shares
         }
 
-    def needs(self, subset: Subset, found: Mapping[str, SubsetCurvature]) -> bool:
+    def needs(self, subset: Subset, measured: Mapping[str, SubsetCurvature]) -> bool:
         """Whether an unmeasured mixture waits for this class."""
-        waiting = [shares for name, shares in self._shares.items() if name not in found]
+        waiting = [shares for name, shares in self._shares.items() if name not in measured]
         return subset.kind == "class" and any(subset.classes[0] in shares for shares in waiting)
 
     def products(self, subset: Subset, hessian: HessianOperator) -> Sequence[Tensor] | None:

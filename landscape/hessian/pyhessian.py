@@ -1,26 +1,19 @@
-"""PyHessian (Yao et al., IEEE Big Data 2020) behind our interface: another engine, and a check of ours.
+"""PyHessian (Yao et al., IEEE Big Data 2020) as a check of ours.
 
-Its power iteration finds eigenvalues of largest magnitude one after the other and stops when a value changes little;
-its trace is Hutchinson's without deflation and stops in the same way. It has no smallest eigenvalue and no residuals:
-those stay unknown here, or cost one product of our own each.
+Its power iteration finds the eigenvalue of largest magnitude and stops when it changes little.
 """
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pyhessian
 import torch
 from torch import Tensor
 
-from landscape.hessian.products.hvp import HessianOperator
-from landscape.hessian.products.operators import HessianFactory
-from landscape.hessian.result import HessianSettings, SubsetCurvature, unmeasured
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import Subset
 
@@ -75,57 +68,3 @@ def largest_by_magnitude(subject: Subject, subset: Subset, *, tol: float, seed: 
     """
     with pyhessian_of(subject, subset, seed) as other:
         return float(other.eigenvalues(maxIter=ITERATIONS, tol=tol, top_n=1)[0][0])
-
-
-def measure_by_pyhessian(
-    hessians: HessianFactory,
-    subset: Subset,
-    hessian: HessianOperator,
-    settings: HessianSettings,
-    *,
-    probed: Sequence[Tensor] | None = None,
-    warm: Tensor | None = None,
-) -> SubsetCurvature:
-    """Measures one subset as PyHessian would: its largest eigenvalues by magnitude and its trace.
-
-    Args:
-        hessians: The subject.
-        subset: The subset.
-        hessian: Its Hessian, for residuals.
-        settings: How much; `tol` is PyHessian's.
-        probed: Not used: PyHessian draws its own probes
-        warm: … and starts.
-
-    Returns:
-        The curvature; what PyHessian does not measure is NaN, and no verdict is given. `products` counts ours alone.
-    """
-    subject = hessians.subject
-    blank = unmeasured(subject, subset, settings, hessian)
-    count = min(settings.top, subject.size)
-    with pyhessian_of(subject, subset, settings.seed) as other:
-        values, directions = other.eigenvalues(maxIter=ITERATIONS, tol=settings.tol, top_n=count)
-        samples = np.array(other.trace(maxIter=ITERATIONS, tol=settings.tol))
-    top = np.array([float(value) for value in values])
-    if not np.isfinite(top).all():
-        return blank
-    vectors = torch.stack([torch.cat([part.detach().reshape(-1) for part in vector]) for vector in directions])
-    vectors /= torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    order = np.argsort(-top, kind="stable")
-    top, vectors = top[order], vectors[torch.as_tensor(order).to(vectors.device)]
-    misses = hessian.block(vectors) - torch.as_tensor(top).to(vectors)[:, None] * vectors
-    residuals = torch.linalg.vector_norm(misses, dim=1).double().cpu().numpy()
-    empty = np.full(settings.top - count, np.nan)
-    kept = None
-    if settings.vectors:
-        kept = torch.cat([vectors, vectors.new_full((len(empty), subject.size), np.nan)])
-    return replace(
-        blank,
-        finite=True,
-        top=np.r_[top, empty],
-        top_residual=np.r_[residuals, empty],
-        trace=float(samples.mean()),
-        trace_se=float(samples.std(ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else np.nan,
-        converged=bool((residuals <= settings.tol * np.abs(top)).all()),
-        products=hessian.products,
-        top_vectors=kept,
-    )

@@ -11,8 +11,26 @@ from landscape.hessian.estimators.cross_class import class_share, curvature_alon
 from landscape.hessian.products.operators import HessianFactory, Plan
 from landscape.hessian.pyhessian import largest_by_magnitude
 from landscape.hessian.result import HessianSettings
-from landscape.schema import PYHESSIAN_AGREES
+from landscape.schema import PYHESSIAN_AGREES, SHARE
 from landscape.subject.subject import Subject
+
+
+def create_cross_class(record: Recording, subject: Subject, settings: HessianSettings) -> None:
+    """Makes the datasets across classes of a new measurement with eigenvectors."""
+    names = [s.name for s in subject.subsets]
+    record.scale("direction", np.array(names, dtype=object))
+    square = (len(names), len(names))
+    record.create(
+        "cross", dims=("direction", "subset"), shape=square,
+        meaning="vᵀHv of each class along each class's top eigenvector",
+    )  # fmt: skip
+    record.create(
+        "overlap", dims=("direction", "subset"), shape=square, unit=SHARE, meaning="‖V_i V_jᵀ‖² / k of top eigenspaces"
+    )
+    record.create(
+        "share", dims=("rank", "subset"), shape=(settings.top, len(names)), unit=SHARE,
+        meaning="each class's part of the top eigenvalues of all samples, sum 1",
+    )  # fmt: skip
 
 
 def record_across(record: Recording, subject: Subject, plan: Plan) -> None:

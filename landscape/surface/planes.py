@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from foundation.errors import InputError, one_of
 from landscape.execution.gradient import loss_and_gradient
-from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs
+from landscape.hessian.estimators.lanczos import ExtremalEigenpairs, LanczosOptions, extremal_eigenpairs
 from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.operators import HessianFactory
@@ -35,7 +35,7 @@ def make_plane(
     *,
     of: Sequence[str] = (),
     others: Mapping[str, Tensor] | None = None,
-    known: Extremes | None = None,
+    known: ExtremalEigenpairs | None = None,
     seed: int = 0,
 ) -> Plane:
     """A plane by its name.
@@ -92,24 +92,7 @@ def gradient_plane(subject: Subject, *, of: tuple[str, str] = ("all", "few")) ->
     return replace(orthonormal_plane("gradient", origin, one, two, axes), subset=_index(subject, of[0]))
 
 
-@dataclass(frozen=True)
-class Extremes:
-    """The outermost eigenpairs of a subset's Hessian.
-
-    Attributes:
-        highest: Its largest eigenvalue.
-        lowest: Its smallest.
-        top: (P,) unit eigenvector of the largest.
-        bottom: (P,) of the smallest.
-    """
-
-    highest: float
-    lowest: float
-    top: Tensor
-    bottom: Tensor
-
-
-def eigen_plane(subject: Subject, *, of: str = "all", known: Extremes | None = None, seed: int = 0) -> Plane:
+def eigen_plane(subject: Subject, *, of: str = "all", known: ExtremalEigenpairs | None = None, seed: int = 0) -> Plane:
     """The plane of the Hessian's top and bottom eigenvectors: where a subset's loss bends most up and most down.
 
     Args:
@@ -124,22 +107,25 @@ def eigen_plane(subject: Subject, *, of: str = "all", known: Extremes | None = N
     Raises:
         InputError: A product is not finite.
     """
-    ends = known or _extremes(subject, of, seed)
+    pairs = known or _extremal_eigenpairs(subject, of, seed)
     origin = subject.vector()
-    axes = (f"top eigenvector of {of} (λ = {ends.highest:.4g})", f"bottom eigenvector of {of} (λ = {ends.lowest:.4g})")
-    plane = orthonormal_plane("eigen", origin, _signed(ends.top.to(origin)), _signed(ends.bottom.to(origin)), axes)
+    axes = (
+        f"top eigenvector of {of} (λ = {pairs.top.outermost:.4g})",
+        f"bottom eigenvector of {of} (λ = {pairs.bottom.outermost:.4g})",
+    )
+    top, bottom = (_signed(end.vectors[0].to(origin)) for end in (pairs.top, pairs.bottom))
+    plane = orthonormal_plane("eigen", origin, top, bottom, axes)
     return replace(plane, subset=_index(subject, of))
 
 
-def _extremes(subject: Subject, of: str, seed: int) -> Extremes:
+def _extremal_eigenpairs(subject: Subject, of: str, seed: int) -> ExtremalEigenpairs:
     hessian = HessianFactory(subject, choose_plan(subject)).of(_subset(subject, of))
     generator = torch.Generator().manual_seed(seed)
     start = random_signs(subject.size, generator).to(subject.vector())
     try:
-        ends = extremal_eigenpairs(hessian, start, LanczosOptions(top=1, bottom=1, tol=EXACT), generator)
+        return extremal_eigenpairs(hessian, start, LanczosOptions(top=1, bottom=1, tol=EXACT), generator)
     except FloatingPointError:
         raise InputError(f"the Hessian of {of} is not finite: choose another subset with --of") from None
-    return Extremes(float(ends.top[0]), float(ends.bottom[0]), ends.top_vectors[0], ends.bottom_vectors[0])
 
 
 def checkpoints_plane(origin: Tensor, others: Mapping[str, Tensor], *, name: str = "this checkpoint") -> Plane:

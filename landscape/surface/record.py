@@ -17,7 +17,7 @@ from foundation.progress import Progress
 from landscape.evaluation.record import record_evaluation
 from landscape.files.target import Target
 from landscape.files.units import Recording, recording
-from landscape.hessian.record import extremes
+from landscape.hessian.record import load_eigenpairs
 from landscape.schema import MEASURED, NON_FINITE, quantities
 from landscape.subject.subject import Subject
 from landscape.surface.axes import automatic_span, axes
@@ -60,7 +60,9 @@ def record_surface(
     settings = settings or SurfaceSettings()
     what = identity(settings, plane, of, others)
     if isinstance(plane, str):
-        known = extremes(target.file, of[0] if of else "all", subject, target.config) if plane == "eigen" else None
+        known = (
+            load_eigenpairs(target.file, of[0] if of else "all", subject, target.config) if plane == "eigen" else None
+        )
         plane = make_plane(subject, plane, of=of, others=others, known=known, seed=settings.seed)
     require_fresh_statistics(subject, plane)
     axes(plane, points=settings.points, span=settings.span or 1.0)  # refuses bad numbers before anything is written

@@ -10,7 +10,7 @@ the chains and what one node less in each would have changed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from scipy.linalg import hessenberg
 from torch import Tensor
 
+from landscape.conversion import unknown
 from landscape.hessian.estimators.krylov_space import KrylovSpace, Matvec
+from landscape.schema import SHARE, Estimate, part, quantity
 
 Array = NDArray[np.float64]
 Rule = tuple[Array, Array]
@@ -46,21 +48,28 @@ class Density:
         values: (G,) the density, which integrates to 1.
         errors: (G,) its error: the standard error over the chains, and what one node less in each would have
             changed; NaN for a single chain.
-        absolute: Σ|λ|.
-        absolute_error: Its error, made up in the same way.
-        negative_share: Σ|λ| over the negative eigenvalues, as a share of Σ|λ|.
-        negative_share_error: Its error, made up in the same way.
+        negative_share: Σ|λ| over the negative eigenvalues, as a share of Σ|λ|; its error is made up in the same way.
     """
 
-    nodes: Array
-    weights: Array
-    grid: Array
-    values: Array
-    errors: Array
-    absolute: float
-    absolute_error: float
-    negative_share: float
-    negative_share_error: float
+    nodes: Array = field(
+        default_factory=unknown, metadata=quantity("nodes of the spectral measure, NaN beyond the last", "node")
+    )
+    weights: Array = field(default_factory=unknown, metadata=quantity("their weights, sum 1", "node", unit=SHARE))
+    grid: Array = field(
+        default_factory=unknown,
+        metadata=quantity("eigenvalues at which the density is given", "point", name="{name}_grid"),
+    )
+    values: Array = field(
+        default_factory=unknown, metadata=quantity("smoothed spectral density", "point", name="{name}")
+    )
+    errors: Array = field(
+        default_factory=unknown,
+        metadata=quantity("its error: over chains, and of one node less in each", "point", name="{name}_se"),
+    )
+    negative_share: Estimate = field(
+        default=Estimate(),
+        metadata=part(meaning="Σ|λ| of the negative eigenvalues as a share of Σ|λ|", unit=SHARE),
+    )
 
 
 def spectral_density(
@@ -70,7 +79,7 @@ def spectral_density(
     *,
     steps: int,
     include_own_chain: bool = False,
-) -> Density:
+) -> tuple[Density, Estimate]:
     """The density from the converged pairs of a Krylov space and chains in their complement.
 
     Args:
@@ -81,7 +90,7 @@ def spectral_density(
         include_own_chain: The space itself is one more chain: it began with random signs and was never compressed.
 
     Returns:
-        The density.
+        The density, and Σ|λ| with an error made up in the same way.
     """
     values, vectors, products, others = _converged(space)
     exact, rest = np.full(len(values), 1 / space.size), 1 - len(values) / space.size
@@ -106,17 +115,16 @@ def spectral_density(
     other = float(less_negative.mean() / less_absolute.mean()) if less_absolute.any() else 0.0
     spread = float(_error(negative - share * absolute, exact=rest == 0)) / (total or 1.0)
     order = np.argsort(nodes, kind="stable")
-    return Density(
+    absolutes = Estimate(total, float(np.hypot(_error(absolute, exact=rest == 0), total - less_absolute.mean())))
+    density = Density(
         nodes=nodes[order],
         weights=weights[order],
         grid=grid,
         values=curves.mean(0),
         errors=np.hypot(_error(curves, exact=rest == 0), curves.mean(0) - less.mean(0)),
-        absolute=total,
-        absolute_error=float(np.hypot(_error(absolute, exact=rest == 0), total - less_absolute.mean())),
-        negative_share=share,
-        negative_share_error=float(np.hypot(spread, share - other)),
+        negative_share=Estimate(share, float(np.hypot(spread, share - other))),
     )
+    return density, absolutes
 
 
 def smoothing_grid(nodes: Array) -> tuple[Array, float]:

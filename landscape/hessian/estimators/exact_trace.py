@@ -8,16 +8,16 @@ sample, for which backward passes to the layers' outputs are enough (Goodfellow,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from landscape.hessian.estimators.gauss_newton import loss_roots
 from landscape.hessian.estimators.multiaffine import Layer, multiaffine_layers
 from landscape.hessian.estimators.random_vectors import random_signs
+from landscape.hessian.estimators.trace import Trace
 from landscape.hessian.products.hvp import out_of_memory
 from landscape.hessian.products.operators import Batches, HessianFactory
 from landscape.subject.samples import Batch
@@ -37,22 +37,7 @@ FEW = 2
 NEGLIGIBLE = 1e-12
 
 
-@dataclass(frozen=True)
-class ExactTrace:
-    """A trace from gradients of samples.
-
-    Attributes:
-        value: tr H.
-        error: Its standard error; 0 when all gradients of every sample took part.
-        half_width: Of its 95 % t-interval.
-    """
-
-    value: float
-    error: float
-    half_width: float
-
-
-def exact_trace(hessians: HessianFactory, subset: Subset, *, seed: int, half_width: float) -> ExactTrace | None:
+def exact_trace(hessians: HessianFactory, subset: Subset, *, seed: int, half_width: float) -> Trace | None:
     """The trace of a subset's Hessian, exact up to 33 classes.
 
     Args:
@@ -86,17 +71,16 @@ def exact_trace(hessians: HessianFactory, subset: Subset, *, seed: int, half_wid
     return None
 
 
-def _exact_trace(hessians: HessianFactory, subset: Subset, chunk: int, seed: int, half_width: float) -> ExactTrace:
+def _exact_trace(hessians: HessianFactory, subset: Subset, chunk: int, seed: int, half_width: float) -> Trace:
     subject = hessians.subject
     weights, plan = subject.weights(subset).to(subject.dtype), replace(hessians.plan, chunk=chunk)
     batches = Batches(subject, subject.rows(subset), weights, plan)
     if subject.classes > MIXTURES + 1:
         totals = _totals(hessians, batches, seed)
-        error = float(totals.std(ddof=1) / np.sqrt(len(totals)))
-        found = ExactTrace(float(totals.mean()), error, float(stats.t.ppf(0.975, len(totals) - 1)) * error)
+        found = Trace.of(float(totals.mean()), float(totals.std(ddof=1) / np.sqrt(len(totals))), len(totals))
         if not half_width or found.half_width <= half_width * found.value:
             return found
-    return ExactTrace(float(_totals(hessians, batches, None).sum()), 0.0, 0.0)
+    return Trace.of(float(_totals(hessians, batches, None).sum()))
 
 
 def backward_passes(subject: Subject) -> int:

@@ -9,15 +9,17 @@ of the subset lies between the two. Everything is conditional on the trained wei
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from landscape.conversion import unknown
 from landscape.hessian.estimators.lanczos import ExtremalEigenpairs, LanczosOptions, extremal_eigenpairs, warm_start
 from landscape.hessian.estimators.per_sample import per_sample_curvature
 from landscape.hessian.products.operators import HessianFactory
+from landscape.schema import quantity
 from landscape.subject.subsets import Subset
 
 Array = NDArray[np.float64]
@@ -33,31 +35,44 @@ class FreshSamples:
     """Curvature of samples along directions that they did not choose, or all samples' values where there are few.
 
     Attributes:
-        top: (k,) held-out curvature of the largest eigenvalues' directions; NaN below 20 samples.
-        top_se: (k,) its standard error over samples.
+        top: (k,) held-out curvature of the largest eigenvalues' directions; empty below 20 samples.
+        top_error: (k,) its standard error over samples.
         bottom: (k',) the same of the smallest.
-        bottom_se: (k',) its standard error.
-        top_samples: (19,) vᵀH_i v of every sample along the subset's first top eigenvector; NaN beyond the last
-            sample, and from 20 samples on.
-        bottom_samples: (19,) along its first bottom eigenvector.
+        bottom_error: (k',) its standard error.
+        top_samples: (n,) vᵀH_i v of every sample along the subset's first top eigenvector; empty from 20 samples on.
+        bottom_samples: (n,) along its first bottom eigenvector.
     """
 
-    top: Array
-    top_se: Array
-    bottom: Array
-    bottom_se: Array
-    top_samples: Array
-    bottom_samples: Array
-
-    def padded(self, top: int, bottom: int) -> FreshSamples:
-        """The same with NaN up to k = `top` and k' = `bottom` values."""
-        return replace(
-            self,
-            top=padded(self.top, top),
-            top_se=padded(self.top_se, top),
-            bottom=padded(self.bottom, bottom),
-            bottom_se=padded(self.bottom_se, bottom),
-        )
+    top: Array = field(
+        default_factory=unknown,
+        metadata=quantity(
+            "curvature of held-out samples along the other half's directions",
+            "rank",
+            name="top_held_out",
+            when="intervals",
+        ),
+    )
+    top_error: Array = field(
+        default_factory=unknown,
+        metadata=quantity("its standard error over samples", "rank", name="top_held_out_se", when="intervals"),
+    )
+    bottom: Array = field(
+        default_factory=unknown,
+        metadata=quantity("the same at the bottom", "rank_bottom", name="bottom_held_out", when="intervals"),
+    )
+    bottom_error: Array = field(
+        default_factory=unknown,
+        metadata=quantity(
+            "its standard error over samples", "rank_bottom", name="bottom_held_out_se", when="intervals"
+        ),
+    )
+    top_samples: Array = field(
+        default_factory=unknown,
+        metadata=quantity("vᵀH_i v of every sample of a few, along the top vector", "sample"),
+    )
+    bottom_samples: Array = field(
+        default_factory=unknown, metadata=quantity("the same along the bottom vector", "sample")
+    )
 
 
 def fresh_sample_curvature(
@@ -74,18 +89,16 @@ def fresh_sample_curvature(
     Returns:
         The values, and the products spent in units of the whole subset's.
     """
-    rows, top, bottom = hessians.subject.rows(subset), len(ends.top), len(ends.bottom)
+    rows, top = hessians.subject.rows(subset), len(ends.top.values)
     count = rows.stop - rows.start
-    means, errors = np.full((2, top + bottom), np.nan)
-    few, spent = np.full((2, FEWEST - 1), np.nan), 0
     if count < FEWEST:
-        pair = torch.stack([ends.top_vectors[0], ends.bottom_vectors[0]])
-        few[:, :count] = per_sample_curvature(hessians, rows, pair).cpu().numpy()
-    else:
-        forms, weights, spent = _crossed(hessians, subset, ends, seed)
-        means = forms @ weights
-        errors = np.sqrt(((forms - means[:, None]) ** 2) @ weights**2 * count / (count - 1))
-    return FreshSamples(means[:top], errors[:top], means[top:], errors[top:], few[0], few[1]), spent
+        pair = torch.stack([ends.top.vectors[0], ends.bottom.vectors[0]])
+        few = per_sample_curvature(hessians, rows, pair).cpu().numpy()
+        return FreshSamples(top_samples=few[0], bottom_samples=few[1]), 0
+    forms, weights, spent = _crossed(hessians, subset, ends, seed)
+    means = forms @ weights
+    errors = np.sqrt(((forms - means[:, None]) ** 2) @ weights**2 * count / (count - 1))
+    return FreshSamples(means[:top], errors[:top], means[top:], errors[top:]), spent
 
 
 def _crossed(hessians: HessianFactory, subset: Subset, ends: ExtremalEigenpairs, seed: int) -> tuple[Array, Array, int]:
@@ -94,19 +107,14 @@ def _crossed(hessians: HessianFactory, subset: Subset, ends: ExtremalEigenpairs,
     rows, weights = subject.rows(subset), subject.weights(subset)
     halves = [slice(rows.start + i, rows.stop, 2) for i in (0, 1)]  # every class in both, as far as it can be
     shares = [weights[i::2] / weights[i::2].sum() for i in (0, 1)]
-    goal = LanczosOptions(len(ends.top), len(ends.bottom), tol=LOOSE)
-    warm = torch.cat([ends.top_vectors, ends.bottom_vectors])
+    goal = LanczosOptions(len(ends.top.values), len(ends.bottom.values), tol=LOOSE)
+    warm = torch.cat([ends.top.vectors, ends.bottom.vectors])
     forms, spent = np.empty((len(warm), rows.stop - rows.start)), 0
     for mine, other in ((0, 1), (1, 0)):
         hessian = hessians.of_rows(halves[mine], shares[mine])
         generator = torch.Generator().manual_seed((seed << 1) + mine)
         found = extremal_eigenpairs(hessian, warm_start(warm, generator), goal, generator)
-        vectors = torch.cat([found.top_vectors, found.bottom_vectors])
+        vectors = torch.cat([found.top.vectors, found.bottom.vectors])
         forms[:, other::2] = per_sample_curvature(hessians, halves[other], vectors).cpu().numpy()
         spent += hessian.products
     return forms, weights.cpu().numpy(), -(-spent // 2)
-
-
-def padded(values: Array, count: int) -> Array:
-    """Values with NaN behind them, `count` in all."""
-    return np.pad(values, (0, count - len(values)), constant_values=np.nan)

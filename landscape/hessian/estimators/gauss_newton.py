@@ -8,13 +8,14 @@ matrix AAᵀ with G = AᵀA. G is positive semi-definite whatever H is: it says 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from landscape.conversion import unknown
 from landscape.hessian.estimators.krylov_space import Matvec
 from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs
 from landscape.hessian.estimators.random_vectors import random_signs
@@ -22,6 +23,7 @@ from landscape.hessian.estimators.trace import estimate_trace
 from landscape.hessian.products.forward_mode import along
 from landscape.hessian.products.hvp import HessianOperator
 from landscape.hessian.products.operators import HessianFactory
+from landscape.schema import quantity
 from landscape.subject.samples import Batch
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import Subset
@@ -76,9 +78,12 @@ class GaussNewtonSpectrum:
         rest: ‖H − G‖, the largest |eigenvalue| of what G leaves out.
     """
 
-    values: Array
-    trace: float
-    rest: float
+    values: Array = field(
+        default_factory=unknown,
+        metadata=quantity("Gauss–Newton eigenvalues, descending; of a small subset all", "mode", name="{name}_top"),
+    )
+    trace: float = field(default=np.nan, metadata=quantity("trace of the Gauss–Newton part", name="{name}_trace"))
+    rest: float = field(default=np.nan, metadata=quantity("‖H − G‖, what Gauss–Newton leaves out", name="{name}_rest"))
 
 
 def is_small(subject: Subject, subset: Subset) -> bool:
@@ -143,8 +148,8 @@ def gauss_newton_ends(
         product, random_signs(len(like), generator).to(like), LanczosOptions(top, 0, tol=1e-2), generator
     )
     if trace is None:
-        trace = estimate_trace(product, ends.space, seed=seed, probes=probes).value
-    return GaussNewtonSpectrum(ends.top, trace, _rest(hessian, product, like, seed))
+        trace = estimate_trace(product, ends.space, seed=seed, probes=probes).trace.value
+    return GaussNewtonSpectrum(ends.top.values, trace, _rest(hessian, product, like, seed))
 
 
 def _rest(hessian: Matvec, part: Matvec, like: Tensor, seed: int) -> float:
@@ -152,7 +157,7 @@ def _rest(hessian: Matvec, part: Matvec, like: Tensor, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
     start = random_signs(len(like), generator).to(like)
     ends = extremal_eigenpairs(lambda v: hessian(v) - part(v), start, LanczosOptions(1, 1, tol=1e-2), generator)
-    return float(max(abs(ends.top[0]), abs(ends.bottom[0])))
+    return max(abs(ends.top.outermost), abs(ends.bottom.outermost))
 
 
 def _factor(hessians: HessianFactory, subset: Subset) -> Tensor:

@@ -7,17 +7,45 @@ of each).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.conversion import unknown
 from landscape.hessian.estimators.krylov_space import Array, KrylovSpace, Matvec, Ritz
 from landscape.hessian.estimators.random_vectors import random_signs
+from landscape.schema import quantity
 
 CAPACITY = 200
 """Most basis vectors held; beyond it only the outer Ritz vectors are kept."""
+
+
+@dataclass(frozen=True)
+class Eigenpairs:
+    """Eigenvalues of one end of a spectrum, the outermost first; fewer than asked for where the matrix is smaller.
+
+    Attributes:
+        values: (k,) eigenvalues.
+        residuals: (k,) ‖Hv − λv‖ of each; some eigenvalue lies within that of λ.
+        vectors: (k, P) unit eigenvectors; none where they were not kept.
+    """
+
+    values: Array = field(default_factory=unknown, metadata=quantity("{meaning}", "rank", name="{name}"))
+    residuals: Array = field(default_factory=unknown, metadata=quantity("‖Hv − λv‖", "rank", name="{name}_residual"))
+    vectors: Tensor = field(
+        default_factory=partial(torch.empty, 0, 0),
+        metadata=quantity(
+            "unit eigenvectors of {name}", "rank", "parameter", name="vectors/{name}", dtype="f4", when="vectors"
+        ),
+    )
+
+    @property
+    def outermost(self) -> float:
+        """The first eigenvalue; NaN where none is known."""
+        return float(self.values[0]) if len(self.values) else float("nan")
 
 
 @dataclass(frozen=True)
@@ -25,22 +53,23 @@ class ExtremalEigenpairs:
     """Both ends of a spectrum.
 
     Attributes:
-        top: (k,) largest algebraic eigenvalues, descending.
-        top_residual: (k,) ‖Hv − λv‖ of each.
-        top_vectors: (k, P) their unit vectors.
-        bottom: (k',) smallest algebraic eigenvalues, ascending.
-        bottom_residual: (k',) ‖Hv − λv‖ of each.
-        bottom_vectors: (k', P) their unit vectors.
+        top: The largest algebraic eigenvalues, descending.
+        bottom: The smallest, ascending.
+    """
+
+    top: Eigenpairs
+    bottom: Eigenpairs
+
+
+@dataclass(frozen=True)
+class LanczosRun(ExtremalEigenpairs):
+    """Both ends of a spectrum as Lanczos found them.
+
+    Attributes:
         converged: Every residual asked for met its tolerance within the budget of products.
         space: The basis itself; it deflates trace probes.
     """
 
-    top: Array
-    top_residual: Array
-    top_vectors: Tensor
-    bottom: Array
-    bottom_residual: Array
-    bottom_vectors: Tensor
     converged: bool
     space: KrylovSpace
 
@@ -89,9 +118,7 @@ class LanczosOptions:
         return bool(above or below)
 
 
-def extremal_eigenpairs(
-    matvec: Matvec, start: Tensor, goal: LanczosOptions, generator: torch.Generator
-) -> ExtremalEigenpairs:
+def extremal_eigenpairs(matvec: Matvec, start: Tensor, goal: LanczosOptions, generator: torch.Generator) -> LanczosRun:
     """The largest and smallest eigenvalues, from one Krylov space.
 
     Args:
@@ -162,20 +189,12 @@ def _compress(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions) -> None:
     space.compress(ritz.coefficients[:, np.r_[0:lower, space.applied - upper : space.applied]])
 
 
-def _collect(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions, converged: bool) -> ExtremalEigenpairs:
-    top, bottom = min(goal.top, space.applied), min(goal.bottom, space.applied)
-    upper = np.arange(space.applied)[::-1][:top]
-    lower = np.arange(space.applied)[:bottom]
-    return ExtremalEigenpairs(
-        top=ritz.values[upper],
-        top_residual=ritz.residuals[upper],
-        top_vectors=space.vectors(ritz.coefficients[:, upper]),
-        bottom=ritz.values[lower],
-        bottom_residual=ritz.residuals[lower],
-        bottom_vectors=space.vectors(ritz.coefficients[:, lower]),
-        converged=converged,
-        space=space,
-    )
+def _collect(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions, converged: bool) -> LanczosRun:
+    def pairs(chosen: np.ndarray) -> Eigenpairs:
+        return Eigenpairs(ritz.values[chosen], ritz.residuals[chosen], space.vectors(ritz.coefficients[:, chosen]))
+
+    ascending = np.arange(space.applied)
+    return LanczosRun(pairs(ascending[::-1][: goal.top]), pairs(ascending[: goal.bottom]), converged, space)
 
 
 def warm_start(vectors: Tensor, generator: torch.Generator) -> Tensor:

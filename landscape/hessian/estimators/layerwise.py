@@ -52,7 +52,7 @@ def layer_tops(subject: Subject, hessian: HessianOperator, blocks: Sequence[Sequ
         ends = extremal_eigenpairs(
             partial(_product, hessian, block), start, LanczosOptions(1, 0, tol=RESIDUAL), generator
         )
-        tops.append(float(ends.top[0]))
+        tops.append(ends.top.outermost)
     return np.array(tops)
 
 

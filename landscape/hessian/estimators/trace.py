@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -21,28 +21,56 @@ from torch import Tensor
 
 from landscape.hessian.estimators.krylov_space import KrylovSpace, Matvec
 from landscape.hessian.estimators.random_vectors import random_signs
+from landscape.schema import Estimate, quantity
 
 STRIPE = 1 << 18
 
 
 @dataclass(frozen=True)
 class Trace:
-    """An estimated trace.
+    """A trace and how sure it is.
 
     Attributes:
-        value: The estimate, unbiased.
-        error: Its standard error.
-        half_width: Of the 95 % t-interval.
+        value: The estimate, unbiased; or the exact trace.
+        error: Its standard error; 0 where it is exact.
+        low: Lower end of its 95 % t-interval.
+        high: Upper end.
+    """
+
+    value: float = field(default=np.nan, metadata=quantity("trace of the Hessian", name="{name}"))
+    error: float = field(
+        default=np.nan,
+        metadata=quantity("standard error of the trace; 0 where it is exact", name="{name}_se"),
+    )
+    low: float = field(default=np.nan, metadata=quantity("lower end of the trace's 95 % t-interval", name="{name}_low"))
+    high: float = field(
+        default=np.nan, metadata=quantity("upper end of the trace's 95 % t-interval", name="{name}_high")
+    )
+
+    @classmethod
+    def of(cls, value: float, error: float = 0.0, samples: int = 0) -> Trace:
+        """An exact trace, or one whose error was found from so many independent samples, at least two."""
+        half = float(stats.t.ppf(0.975, samples - 1)) * error if samples else 0.0
+        return cls(value, error, value - half, value + half)
+
+    @property
+    def half_width(self) -> float:
+        """Of the 95 % interval; 0 where the trace is exact."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True)
+class ProbedTrace:
+    """What random probes say of a matrix.
+
+    Attributes:
+        trace: Its trace.
         frobenius: ‖H‖, Frobenius.
-        frobenius_error: Its standard error.
         probes: Probes spent.
     """
 
-    value: float
-    error: float
-    half_width: float
-    frobenius: float
-    frobenius_error: float
+    trace: Trace
+    frobenius: Estimate
     probes: int
 
 
@@ -76,17 +104,17 @@ class TraceEstimate:
         self._samples.append(straight - 2 * along @ through + along @ self._inner @ along)
         self._squares.append(self._space.outside(product, along))
 
-    def result(self) -> Trace:
+    def result(self) -> ProbedTrace:
         """The estimate. Fewer than two probes leave its error unknown (NaN); a basis of the whole space is exact."""
         exact, held, count = float(np.trace(self._inner)), self._space.frobenius, len(self._samples)
         if self._space.applied == self._space.size:
-            return Trace(exact, 0.0, 0.0, held**0.5, 0.0, count)
+            return ProbedTrace(Trace.of(exact), Estimate(held**0.5, 0.0), count)
         error, square_error = _standard_error(self._samples), _standard_error(self._squares)
-        half = float(stats.t.ppf(0.975, count - 1)) * error if count > 1 else float("nan")
         value = exact + float(np.mean(self._samples)) if count else exact
+        trace = Trace.of(value, error, count) if count > 1 else Trace(value)
         rest = float(np.mean(self._squares)) if count else float("nan")
         whole = float(np.sqrt(held + rest))  # E‖PHPz‖² = ‖PHP‖²
-        return Trace(value, error, half, whole, square_error / (2 * whole) if whole else 0.0, count)
+        return ProbedTrace(trace, Estimate(whole, square_error / (2 * whole) if whole else 0.0), count)
 
 
 def estimate_trace(
@@ -98,7 +126,7 @@ def estimate_trace(
     half_width: float = 0.0,
     most: int = 256,
     known: Sequence[Tensor] = (),
-) -> Trace:
+) -> ProbedTrace:
     """The trace from a basis and random probes.
 
     Args:
@@ -115,14 +143,15 @@ def estimate_trace(
     """
     estimate, like = TraceEstimate(space), space.basis
     while space.applied < space.size:
-        trace = estimate.result()
-        enough = trace.half_width <= half_width * abs(trace.value) or not half_width
-        if trace.probes >= min(probes, most) and (enough or trace.probes >= most):
+        found = estimate.result()
+        half, allowed = found.trace.half_width, half_width * abs(found.trace.value)
+        enough = half <= allowed or not half_width
+        if found.probes >= min(probes, most) and (enough or found.probes >= most):
             break
-        far = trace.half_width / abs(half_width * trace.value) if half_width * trace.value else 1.5
+        far = half / allowed if allowed else 1.5
         more = min(1.5, max(1.1, far**2))  # as many again as the error asks for, which so few probes know roughly
-        wanted = probes if trace.probes < probes else math.ceil(trace.probes * more)
-        for index in range(trace.probes, min(wanted, most)):
+        wanted = probes if found.probes < probes else math.ceil(found.probes * more)
+        for index in range(found.probes, min(wanted, most)):
             z = probe(space.size, seed, index).to(like)
             estimate.add(z, known[index] if index < len(known) else matvec(z))
     return estimate.result()

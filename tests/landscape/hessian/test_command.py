@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 import h5py
@@ -10,6 +11,7 @@ import pytest
 import xarray
 
 from landscape.files.landscape_file import read_array, read_landscape
+from landscape.hessian.__main__ import build_parser
 from tests.conftest import run_command, run_process
 
 FEW = ("--subsets", "all,few,class:7,class:8,class:9", "--top", "3")
@@ -57,7 +59,7 @@ def test_fewer_eigenvalues_are_taken_from_what_is_there_and_more_are_measured(sm
 
 def test_across_classes_and_a_kill_in_the_middle(small_run, tmp_path):
     whole, broken = tmp_path / "whole.h5", tmp_path / "broken.h5"
-    chosen = ("--subsets", "few,class:7,class:8,class:9", "--top", "2", "--cross")
+    chosen = ("--subsets", "few,class:7,class:8,class:9", "--top", "2", "--cross-class")
     command = ("--ckpt", small_run / "checkpoint.pt", *chosen)
     run_command("landscape.hessian", *command, "--out", whole)
     found = measured(whole)
@@ -79,7 +81,7 @@ def test_shares_layers_and_a_neighbors_vectors(small_run, tmp_path):
     out, again = tmp_path / "landscape.h5", tmp_path / "again.h5"
     subsets = ",".join(["all", *(f"class:{c}" for c in range(10))])
     command = ("landscape.hessian", "--ckpt", small_run / "checkpoint.pt", "--subsets", subsets, "--top", "2")
-    command += ("--cross", "--no-intervals")
+    command += ("--cross-class", "--no-intervals")
     run_command(*command, "--layers", "--out", out)
     found = measured(out)
     np.testing.assert_allclose(found.data["share"][:, 1:].sum(1), 1, rtol=1e-3)
@@ -87,27 +89,23 @@ def test_shares_layers_and_a_neighbors_vectors(small_run, tmp_path):
         layers = data["layer_top"]
         assert layers.dims == ("subset", "layer") and str(layers["layer"][0].item()).split(".")[0] != ""
         assert (layers.max("layer") <= data["top"][:, 0] * (1 + 1e-3)).all()
-    run_command(*command, "--warm", out, "--out", again)
+    run_command(*command, "--warm-start", out, "--out", again)
     warm = measured(again)
     np.testing.assert_allclose(warm.data["top"], found.data["top"], rtol=1e-3)
     assert warm.data["products"].sum() < found.data["products"].sum()
     run_command("landscape.hessian", "--ckpt", small_run / "checkpoint.pt", *FEW, "--out", tmp_path / "bare.h5")
-    refused = run_command(*command, "--warm", tmp_path / "bare.h5", "--out", tmp_path / "no.h5", check=False)
-    assert refused.returncode == 2 and "measure it with --cross first" in refused.stderr
+    refused = run_command(*command, "--warm-start", tmp_path / "bare.h5", "--out", tmp_path / "no.h5", check=False)
+    assert refused.returncode == 2 and "measure it with --cross-class first" in refused.stderr
     assert not (tmp_path / "no.h5").exists()
 
 
-def test_pyhessian_as_a_check_and_as_the_engine(small_run, tmp_path):
-    ours, theirs = tmp_path / "ours.h5", tmp_path / "theirs.h5"
+def test_pyhessian_as_a_check(small_run, tmp_path):
+    out = tmp_path / "ours.h5"
     command = ("landscape.hessian", "--ckpt", small_run / "checkpoint.pt", "--subsets", "class:8,class:9", "--top", "1")
-    said = run_command(*command, "--check", "pyhessian", "--out", ours).stdout
+    said = run_command(*command, "--check", "pyhessian", "--out", out).stdout
     assert "PyHessian agrees within 2 % on 2 of 2 subsets" in said
-    found = measured(ours)
+    found = measured(out)
     np.testing.assert_allclose(found.data["check_top"], found.data["top"][:, 0], rtol=0.02)
-    run_command(*command, "--engine", "pyhessian", "--out", theirs)
-    peer = measured(theirs)
-    np.testing.assert_allclose(peer.data["top"], found.data["top"], rtol=0.02)
-    assert np.isnan(peer.data["bottom"]).all() and set(peer.data["verdict"]) == {"undecided"}
 
 
 def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(small_run, tmp_path):
@@ -117,18 +115,33 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(small_run, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("before", "now", "value"),
+    [
+        ("--chains", "--slq-vectors", "5"),
+        ("--trace-width", "--trace-rtol", "0.05"),
+        ("--cross", "--cross-class", None),
+        ("--warm", "--warm-start", "near.h5"),
+    ],
+)
+def test_spellings_of_before_are_understood_and_not_shown(before, now, value):
+    parser = build_parser()
+    said = [] if value is None else [value]
+    old, new = (parser.parse_args(["--ckpt", "x.pt", option, *said]) for option in (before, now))
+    assert vars(old) == vars(new) != vars(parser.parse_args(["--ckpt", "x.pt"]))
+    assert now in parser.format_help() and not re.search(rf"{before}(?![-\w])", parser.format_help())
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         (("--top", "0"), "--top 0"),
         (("--bottom", "0"), "--bottom 0"),
         (("--probes", "1"), "--probes 1"),
         (("--tol", "2"), "--tol 2"),
-        (("--trace-width", "1.5"), "--trace-width 1.5"),
-        (("--chains", "1"), "--chains 1"),
+        (("--trace-rtol", "1.5"), "--trace-rtol 1.5"),
+        (("--slq-vectors", "1"), "--slq-vectors 1"),
         (("--seed", str(1 << 40)), "is too large"),
-        (("--engine", "pyhessian", "--gauss-newton"), "knows no --gauss-newton"),
-        (("--layers", "--engine", "pyhessian"), "leave --layers out"),
-        (("--warm", "nowhere.h5"), "does not exist"),
+        (("--warm-start", "nowhere.h5"), "does not exist"),
     ],
 )
 def test_bad_settings_are_one_sentence(small_run, tmp_path, options, said):

@@ -41,48 +41,51 @@ def test_every_number_agrees_with_the_dense_hessian(name, activation, dtype, acc
     found = measured(dtype, activation).of(name)
     loss, gradient, hessian, values = truth(name, activation)
     scale = np.abs(values).max()
-    np.testing.assert_allclose(found.top, values[::-1][:3], rtol=0, atol=accuracy * scale)
-    np.testing.assert_allclose(found.bottom, values[:2], rtol=0, atol=accuracy * scale)
+    np.testing.assert_allclose(found.top.values, values[::-1][:3], rtol=0, atol=accuracy * scale)
+    np.testing.assert_allclose(found.bottom.values, values[:2], rtol=0, atol=accuracy * scale)
     assert found.loss == pytest.approx(loss, rel=accuracy)
     assert found.gradient_norm == pytest.approx(float(gradient.norm()), rel=accuracy)
     weights = standard(activation).vector().abs().numpy()
     scaled = np.linalg.eigvalsh(weights[:, None] * hessian * weights)[-1]
-    assert found.top_scaled == pytest.approx(scaled, rel=1e-3)
-    assert (found.trace_se == 0) == (activation is nn.ReLU)
+    assert found.top_scaled.value == pytest.approx(scaled, rel=1e-3)
+    assert (found.trace.error == 0) == (activation is nn.ReLU)
     rounding = accuracy * np.abs(values).sum()
-    assert abs(found.trace - np.trace(hessian)) <= 3 * (found.trace_high - found.trace_low) / 2 + rounding
+    assert abs(found.trace.value - np.trace(hessian)) <= 3 * found.trace.half_width + rounding
     assert found.converged and found.finite
-    assert found.verdict == NEGATIVE and values[0] < -found.threshold
-    assert found.threshold >= 1e-4 * (1 - accuracy) * scale
+    said = found.negative_curvature
+    assert said.verdict == NEGATIVE and values[0] < -said.threshold
+    assert said.threshold >= 1e-4 * (1 - accuracy) * scale
 
 
 @pytest.mark.parametrize("name", ["all", "class:4"])
 def test_sums_over_the_whole_spectrum_lie_within_their_errors(name):
     values = truth(name)[3]
     found = measured(torch.float64).of(name)
-    assert found.weights.sum() == pytest.approx(1)
-    assert abs(found.frobenius - np.sqrt(np.sum(values**2))) <= 4 * found.frobenius_se + 1e-9
+    assert found.density.weights.sum() == pytest.approx(1)
+    assert abs(found.frobenius.value - np.sqrt(np.sum(values**2))) <= 4 * found.frobenius.error + 1e-9
     share = -values[values < 0].sum() / np.abs(values).sum()
-    assert abs(found.negative_share - share) <= 10 * found.negative_share_se + 1e-3
+    negative = found.density.negative_share
+    assert abs(negative.value - share) <= 10 * negative.error + 1e-3
     rank = np.abs(values).sum() ** 2 / np.sum(values**2)
-    assert found.effective_rank_se > 0 and abs(found.effective_rank - rank) <= 4.3 * found.effective_rank_se
-    step = found.density_grid[1] - found.density_grid[0]
-    assert found.density.sum() * step == pytest.approx(1, abs=1e-3)
-    assert (found.density_se >= 0).all() and found.density_se.max() > 0
+    assert found.effective_rank.error > 0
+    assert abs(found.effective_rank.value - rank) <= 4.3 * found.effective_rank.error
+    step = found.density.grid[1] - found.density.grid[0]
+    assert found.density.values.sum() * step == pytest.approx(1, abs=1e-3)
+    assert (found.density.errors >= 0).all() and found.density.errors.max() > 0
 
 
 def test_eigenvalues_held_out_and_sample_by_sample():
     result, of = measured(torch.float64), standard()
-    everything = result.of("all").held_out  # 54 samples: halves
-    assert (everything.top_se > 0).all() and np.isnan(everything.top_samples).all()
-    assert everything.top[0] <= result.of("all").top[0] * 1.2
-    few = result.of("class:2").held_out  # 3 samples: every one
-    assert np.isnan(few.top).all() and np.isfinite(few.top_samples).sum() == 3
-    assert np.nanmean(few.top_samples) == pytest.approx(result.of("class:2").top[0], rel=1e-6)
-    assert np.nanmean(few.bottom_samples) == pytest.approx(result.of("class:2").bottom[0], rel=1e-3)
+    everything = result.of("all").fresh_samples  # 54 samples: halves
+    assert (everything.top_error > 0).all() and len(everything.top) == 3 and len(everything.top_samples) == 0
+    assert everything.top[0] <= result.of("all").top.outermost * 1.2
+    few = result.of("class:2").fresh_samples  # 3 samples: every one
+    assert len(few.top) == len(few.bottom_error) == 0 and len(few.top_samples) == 3
+    assert few.top_samples.mean() == pytest.approx(result.of("class:2").top.outermost, rel=1e-6)
+    assert few.bottom_samples.mean() == pytest.approx(result.of("class:2").bottom.outermost, rel=1e-3)
     without = measure_hessian(of, settings=HessianSettings(intervals=False, top=3, bottom=2), plan=PLAN)
-    assert np.isnan(without.of("all").held_out.top).all()
-    np.testing.assert_array_equal(without.of("class:2").held_out.top_samples, few.top_samples)
+    assert len(without.of("all").fresh_samples.top) == 0
+    np.testing.assert_array_equal(without.of("class:2").fresh_samples.top_samples, few.top_samples)
     assert without.of("all").products < result.of("all").products
 
 
@@ -97,12 +100,31 @@ def test_the_largest_eigenvalue_of_each_layers_own_block(name):
         assert top == pytest.approx(np.linalg.eigvalsh(hessian[np.ix_(rows, rows)])[-1], rel=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("name", ["all", "balanced", "class:4"])
+def test_eigenvectors_are_kept_where_they_are_asked_for_and_residuals_are_true(dtype, name):
+    of = subject(dtype, subsets=[name])
+    settings = HessianSettings(top=2, tol=1e-4, vectors=True, intervals=False)
+    before = torch.random.get_rng_state()
+    found = measure_hessian(of, settings=settings, plan=PLAN).of(name)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert all(p.grad is None for p in of.network.parameters())
+    hessian, values = truth(name)[2:]
+    np.testing.assert_allclose(found.top.values, values[::-1][:2], atol=1e-4 * np.abs(values).max())
+    for pairs, count in ((found.top, 2), (found.bottom, 1)):
+        assert pairs.vectors.shape == (count, of.size)
+        for value, residual, vector in zip(pairs.values, pairs.residuals, pairs.vectors.double().numpy(), strict=True):
+            true = np.linalg.norm(hessian @ vector - value * vector)
+            assert residual == pytest.approx(true, rel=0.05, abs=1e-5 * np.abs(values).max())
+    assert measured(torch.float64).of(name).top.vectors.numel() == 0
+
+
 def test_noise_of_float32_products_is_seen_and_small():
     for name in SUBSETS:
         single, double = measured(torch.float32).of(name), measured(torch.float64).of(name)
         scale = np.abs(truth(name)[3]).max()
-        assert 1e-12 * scale < single.noise_floor < 1e-4 * scale
-        assert double.noise_floor < 1e-10 * scale
+        assert 1e-12 * scale < single.negative_curvature.noise_floor < 1e-4 * scale
+        assert double.negative_curvature.noise_floor < 1e-10 * scale
 
 
 def convex(dtype=torch.float64) -> Subject:
@@ -113,39 +135,41 @@ def convex(dtype=torch.float64) -> Subject:
 def test_none_found_needs_two_starts():
     of = convex()
     found = measure_hessian(of, settings=HessianSettings(top=2), plan=PLAN).of("all")
-    assert found.verdict == NONE_FOUND and found.bottom[0] >= -found.threshold
+    assert found.negative_curvature.verdict == NONE_FOUND
+    assert found.bottom.outermost >= -found.negative_curvature.threshold
     once = measure_hessian(of, settings=HessianSettings(top=2, tol=0.5), plan=PLAN).of("all")
-    assert once.verdict != NEGATIVE and found.products > once.products
+    assert once.negative_curvature.verdict != NEGATIVE and found.products > once.products
 
 
 def test_without_convergence_nothing_is_decided():
     found = measure_hessian(convex(), settings=HessianSettings(top=2, max_products=4), plan=PLAN).of("all")
-    assert found.verdict == UNDECIDED and not found.converged
-    assert (found.top_residual > 0).all()
+    assert found.negative_curvature.verdict == UNDECIDED and not found.converged
+    assert (found.top.residuals > 0).all()
 
 
 def test_more_eigenvalues_than_parameters():
     of = subject(params=["8.bias"])
     found = measure_hessian(of, settings=HessianSettings(top=8, bottom=2), plan=PLAN).of("all")
     values = np.linalg.eigvalsh(dense(of, of.subsets[0])[2])
-    np.testing.assert_allclose(found.top[:5], values[::-1], atol=1e-12)
-    assert np.isnan(found.top[5:]).all() and np.isfinite(found.bottom).all()
-    assert found.trace_low == found.trace == found.trace_high == pytest.approx(values.sum())
+    np.testing.assert_allclose(found.top.values, values[::-1], atol=1e-12)
+    assert len(found.top.values) == len(found.top.residuals) == 5 and len(found.bottom.values) == 2
+    assert found.trace.low == found.trace.value == found.trace.high == pytest.approx(values.sum())
 
 
 def test_a_diverged_network_is_reported_not_repaired():
     net = network()
     net[-1].weight.data[0, 0] = float("nan")
     found = measure_hessian(subject(net=net), settings=SETTINGS, plan=PLAN).of("all")
-    assert not found.finite and np.isnan(found.top).all() and np.isnan(found.loss) and found.verdict == UNDECIDED
+    assert not found.finite and len(found.top.values) == 0 and np.isnan(found.top.outermost)
+    assert np.isnan(found.loss) and np.isnan(found.trace.value) and found.negative_curvature.verdict == UNDECIDED
 
 
 def test_products_added_up_from_classes_give_the_same_traces():
     alone = measure_hessian(subject(subsets=["balanced"]), settings=SETTINGS, plan=PLAN).of("balanced")
     shared = measured(torch.float64).of("balanced")
-    assert shared.trace == pytest.approx(alone.trace, rel=1e-10)
+    assert shared.trace.value == pytest.approx(alone.trace.value, rel=1e-10)
     assert shared.products == alone.products - SETTINGS.probes
-    np.testing.assert_array_equal(shared.top, alone.top)
+    np.testing.assert_array_equal(shared.top.values, alone.top.values)
 
 
 def test_subsets_of_the_same_samples_and_weights_are_measured_once():
@@ -155,7 +179,7 @@ def test_subsets_of_the_same_samples_and_weights_are_measured_once():
     assert {c.subset for c in seen} == {s.name for s in even.subsets}
     for twins in (("all", "balanced"), ("few", "class:2"), ("medium", "class:1")):
         first, second = (result.of(name) for name in twins)
-        np.testing.assert_array_equal(first.top, second.top)
+        np.testing.assert_array_equal(first.top.values, second.top.values)
         assert first.trace == second.trace
 
 
@@ -167,9 +191,9 @@ def test_what_is_known_already_is_not_measured_again_and_the_rest_is_the_same(kn
     result = measure_hessian(subject(), settings=SETTINGS, plan=PLAN, done=done, on_done=again.append)
     assert [c.subset for c in again] == [c.subset for c in seen[known:]]
     for one, other in zip(whole.curvatures, result.curvatures, strict=True):
-        np.testing.assert_array_equal(one.top, other.top)
-        np.testing.assert_array_equal(one.density, other.density)
-        assert (one.trace, one.trace_se, one.top_scaled) == (other.trace, other.trace_se, other.top_scaled)
+        np.testing.assert_array_equal(one.top.values, other.top.values)
+        np.testing.assert_array_equal(one.density.values, other.density.values)
+        assert (one.trace, one.top_scaled) == (other.trace, other.top_scaled)
 
 
 def test_a_batch_with_nobody_beside_it_has_all_threads():

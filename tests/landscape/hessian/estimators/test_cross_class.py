@@ -19,14 +19,14 @@ def test_every_class_along_every_other_classes_top_direction():
     of = standard()
     found = measure_hessian(of, settings=HessianSettings(top=2, vectors=True), plan=PLAN)
     classes = [s for s in of.subsets if s.kind == "class"]
-    vectors = torch.stack([found.of(s.name).top_vectors for s in classes])
+    vectors = torch.stack([found.of(s.name).top.vectors for s in classes])
     exact = [dense(of, s)[2] for s in classes]
     hessians = HessianFactory(of, PLAN)
     for column, subset in enumerate(classes):
         along = curvature_along(hessians, subset, vectors[:, 0])
         for row, vector in enumerate(vectors[:, 0].numpy()):
             assert along[row] == pytest.approx(vector @ exact[column] @ vector, rel=1e-9, abs=1e-12)
-        assert along[column] == pytest.approx(found.of(subset.name).top[0], rel=1e-6)
+        assert along[column] == pytest.approx(found.of(subset.name).top.outermost, rel=1e-6)
         assert along.max() <= np.linalg.eigvalsh(exact[column])[-1] * (1 + 1e-9)
     spaces = overlaps(vectors)
     np.testing.assert_allclose(np.diag(spaces), 1, atol=1e-9)

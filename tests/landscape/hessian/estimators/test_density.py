@@ -32,12 +32,14 @@ def measured(spectrum: np.ndarray, *, chains: int = 3, steps: int = 8, seed: int
     )
     made.clear()
     starts = [probe(len(h), seed, i).double() for i in range(chains)]
-    density = spectral_density(matvec, ends.space, [(z, h * z) for z in starts], steps=steps, include_own_chain=own)
-    return density, len(made)
+    density, absolute = spectral_density(
+        matvec, ends.space, [(z, h * z) for z in starts], steps=steps, include_own_chain=own
+    )
+    return density, absolute, len(made)
 
 
 def test_outliers_are_exact_and_the_bulk_is_close():
-    density, spent = measured(SPECTRUM)
+    density, _, spent = measured(SPECTRUM)
     assert spent == 3 * 7  # the first product of each chain was known
     for value in (100, 50, 20, -15):
         place = np.abs(density.nodes - value).argmin()
@@ -49,13 +51,13 @@ def test_outliers_are_exact_and_the_bulk_is_close():
 def test_the_space_itself_is_one_more_chain_without_a_product():
     apart = []
     for seed in range(10):
-        density, spent = measured(SPECTRUM, chains=2, seed=seed, own=True)
+        density, _, spent = measured(SPECTRUM, chains=2, seed=seed, own=True)
         assert spent == 2 * 7 and density.weights.sum() == pytest.approx(1)
         apart.append(wasserstein_distance(density.nodes, SPECTRUM, density.weights))
         assert np.isfinite(measured(SPECTRUM, chains=1, seed=seed, own=True)[0].errors).all()
     others = [
         wasserstein_distance(d.nodes, SPECTRUM, d.weights)
-        for d, _ in (measured(SPECTRUM, chains=2, seed=s) for s in range(10))
+        for d, *_ in (measured(SPECTRUM, chains=2, seed=s) for s in range(10))
     ]
     assert np.mean(apart) < np.mean(others)
 
@@ -63,7 +65,7 @@ def test_the_space_itself_is_one_more_chain_without_a_product():
 def test_a_bulk_at_zero_is_not_one_converged_pair():
     """Beside the outliers its residual is nothing, and the space's own chain would lose all of it."""
     spectrum = np.r_[np.random.RandomState(0).normal(0, 1e-2, 4000), 100, 50, 20, -15]
-    density, _ = measured(spectrum, chains=0, own=True)
+    density, *_ = measured(spectrum, chains=0, own=True)
     assert wasserstein_distance(density.nodes, spectrum, density.weights) < 1e-2  # the bulk's deviation
 
 
@@ -99,11 +101,11 @@ def test_a_chain_integrates_polynomials_of_its_start():
 def test_sums_and_their_errors(chains, own):
     shares = []
     for seed in range(30):
-        density, _ = measured(SPECTRUM, chains=chains, seed=seed, own=own)
+        density, absolute, _ = measured(SPECTRUM, chains=chains, seed=seed, own=own)
         assert density.weights.sum() == pytest.approx(1)
-        assert density.absolute == pytest.approx(np.abs(SPECTRUM).sum(), rel=0.1)
+        assert absolute.value == pytest.approx(np.abs(SPECTRUM).sum(), rel=0.1)
         share = -SPECTRUM[SPECTRUM < 0].sum() / np.abs(SPECTRUM).sum()
-        shares.append(abs(density.negative_share - share) <= 4.3 * density.negative_share_error)  # t, 2 degrees
+        shares.append(abs(density.negative_share.value - share) <= 4.3 * density.negative_share.error)  # t, 2 degrees
     assert np.mean(shares) >= 0.8
 
 
@@ -112,7 +114,7 @@ def test_the_band_holds_the_exact_density(chains, own):
     """Three nodes are coarse: the spread of the chains alone would hold it at a third of the places."""
     held = []
     for seed in range(30):
-        density, _ = measured(SPECTRUM, chains=chains, steps=3, seed=seed, own=own)
+        density, *_ = measured(SPECTRUM, chains=chains, steps=3, seed=seed, own=own)
         _, width = smoothing_grid(density.nodes)
         exact = smooth(SPECTRUM, np.full(len(SPECTRUM), 1 / len(SPECTRUM)), density.grid, width)
         bulk = (density.grid > -3) & (density.grid < 4)
@@ -121,10 +123,11 @@ def test_the_band_holds_the_exact_density(chains, own):
 
 
 def test_one_chain_has_no_error_and_a_basis_of_the_whole_space_none_at_all():
-    single, _ = measured(SPECTRUM, chains=1)
-    assert np.isnan(single.errors).all() and np.isnan(single.negative_share_error)
-    whole, spent = measured(np.array([3.0, 2.0, 1.0, -1.0]))
-    assert spent == 0 and not whole.errors.any() and whole.negative_share == pytest.approx(1 / 7)
+    single, absolute, _ = measured(SPECTRUM, chains=1)
+    assert np.isnan(single.errors).all() and np.isnan(single.negative_share.error) and np.isnan(absolute.error)
+    whole, whole_absolute, spent = measured(np.array([3.0, 2.0, 1.0, -1.0]))
+    assert spent == 0 and not whole.errors.any() and whole.negative_share.value == pytest.approx(1 / 7)
+    assert whole_absolute.value == pytest.approx(7) and whole_absolute.error == 0
     np.testing.assert_allclose(whole.nodes, [-1, 1, 2, 3], atol=1e-9)
 
 

@@ -27,7 +27,7 @@ def estimate(h: torch.Tensor, seed: int, probes: int = 8, half_width: float = 0.
 def covered(h: torch.Tensor, half_width: float = 0.0) -> int:
     exact = float(torch.trace(h.double()))
     traces = [estimate(h, seed, half_width=half_width) for seed in range(100)]
-    return sum(abs(t.value - exact) <= t.half_width for t in traces)
+    return sum(abs(t.trace.value - exact) <= t.trace.half_width for t in traces)
 
 
 @pytest.mark.parametrize("activation", [nn.GELU, nn.ReLU])
@@ -50,9 +50,9 @@ def test_an_asked_half_width_is_met_and_still_covers():
     of = standard(nn.ReLU)
     h = torch.as_tensor(dense(of, of.subsets[0])[2])
     for seed in range(5):
-        trace = estimate(h, seed, half_width=0.01)
-        assert trace.half_width <= 0.01 * trace.value or trace.probes == 256
-        assert trace.probes > 8
+        found = estimate(h, seed, half_width=0.01)
+        assert found.trace.half_width <= 0.01 * found.trace.value or found.probes == 256
+        assert found.probes > 8
     assert covered(h, 0.02) >= 90
 
 
@@ -80,7 +80,7 @@ def test_deflated_probes_err_far_less_than_raw_ones():
     h = torch.as_tensor(dense(of, of.subsets[0])[2])
     exact = float(torch.trace(h))
     raw = [float(z @ h @ z) for z in (probe(len(h), seed, 0).double() for seed in range(40))]
-    deflated = [estimate(h, seed, probes=2).value for seed in range(40)]
+    deflated = [estimate(h, seed, probes=2).trace.value for seed in range(40)]
     assert np.std(deflated) < 0.2 * np.std(raw)
     assert np.mean(deflated) == pytest.approx(exact, rel=0.02)
 
@@ -92,9 +92,9 @@ def test_a_basis_of_the_whole_space_makes_the_trace_exact():
         space.add(unit)
     while space.pending:
         space.step()
-    trace = estimate_trace(lambda v: h @ v, space, seed=0, probes=8)
-    assert trace.probes == 0
-    assert trace.value == pytest.approx(2.5, abs=1e-14) and trace.half_width == 0
+    found = estimate_trace(lambda v: h @ v, space, seed=0, probes=8)
+    assert found.probes == 0
+    assert found.trace.value == pytest.approx(2.5, abs=1e-14) and found.trace.half_width == 0
 
 
 def test_the_frobenius_norm_comes_from_the_same_probes():
@@ -104,9 +104,9 @@ def test_the_frobenius_norm_comes_from_the_same_probes():
     covered = []
     for seed in range(40):
         ends = extremal_eigenpairs(lambda v: h @ v, random_signs(203, generator).double(), goal, generator)
-        trace = estimate_trace(lambda v: h @ v, ends.space, seed=seed, probes=8)
-        assert trace.frobenius == pytest.approx(float(h.norm()), rel=0.05)
-        covered.append(abs(trace.frobenius - float(h.norm())) <= stats.t.ppf(0.975, 7) * trace.frobenius_error)
+        norm = estimate_trace(lambda v: h @ v, ends.space, seed=seed, probes=8).frobenius
+        assert norm.value == pytest.approx(float(h.norm()), rel=0.05)
+        covered.append(abs(norm.value - float(h.norm())) <= stats.t.ppf(0.975, 7) * norm.error)
     assert np.mean(covered) >= 0.8
 
 
