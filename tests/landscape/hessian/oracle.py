@@ -1,4 +1,4 @@
-"""Small subjects whose exact dense float64 HessianFactory are known, for every test of curvature."""
+"""Small subjects whose exact dense float64 Hessians are known, for every test of curvature."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def subject(dtype: torch.dtype = torch.float64, **settings) -> Subject:
 
 @functools.cache
 def standard(activation: type[nn.Module] = nn.GELU) -> Subject:
-    """The float64 subject that dense HessianFactory are shared through; tests must not change it."""
+    """The float64 subject that dense Hessians are shared through; tests must not change it."""
     return subject(activation=activation)
 
 

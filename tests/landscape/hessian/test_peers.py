@@ -1,4 +1,4 @@
-"""A trained checkpoint's HessianFactory through another library: the same products, the same eigenvalues."""
+"""A trained checkpoint's Hessians through another library: the same products, the same eigenvalues."""
 
 from __future__ import annotations
 
