@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
+from foundation.errors import InputError
 from foundation.groups import NAMES, group_classes
+from landscape.comparison.formatting import listing
 from landscape.comparison.runs import Run
 from landscape.files.landscape_file import Measurement
 
@@ -72,6 +75,31 @@ def rows_of(runs: Sequence[Run]) -> tuple[Row, ...]:
     titles = _titles([*others, *classes], kinds)
     named = [*((key, "") for key in others), *zip(classes, groups, strict=True)]
     return tuple(Row(key[0], key[1], titles[key], kinds[key], counts[key], group) for key, group in named)
+
+
+def find_row(rows: Sequence[Row], wanted: str) -> Row:
+    """The subset that somebody named.
+
+    Args:
+        rows: The subsets.
+        wanted: Its name in the files, such as `class:3`, or its own name, whatever the case: `Shirt`.
+
+    Returns:
+        The subset.
+
+    Raises:
+        InputError: No subset, or more than one, is called that.
+    """
+    same = [row for row in rows if row.name == wanted] or [
+        row for row in rows if wanted.casefold() in (row.title.casefold(), row.label.casefold())
+    ]
+    if len(same) > 1:
+        raise InputError(f"{wanted!r} names {len(same)} subsets: say {' or '.join(row.name for row in same[:3])}")
+    if not same:
+        known = {row.name for row in rows} | {row.title for row in rows}
+        near = "".join(f" (did you mean {name}?)" for name in get_close_matches(wanted, sorted(known), n=1))
+        raise InputError(f"no file has the subset {wanted!r}{near}: it holds {listing([row.title for row in rows], 8)}")
+    return same[0]
 
 
 def _number(name: str) -> int:

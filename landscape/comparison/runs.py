@@ -41,7 +41,7 @@ def open_runs(paths: Sequence[Path]) -> tuple[Run, ...]:
     """Reads the files and names the runs: by folder for a `landscape.h5`, else by the file's stem.
 
     Args:
-        paths: Landscape files, the reference run first.
+        paths: Landscape files, or run folders that hold a `landscape.h5`; the reference run first.
 
     Returns:
         The runs in the given order.
@@ -51,12 +51,16 @@ def open_runs(paths: Sequence[Path]) -> tuple[Run, ...]:
     """
     if not paths:
         raise InputError("no landscape file was given: name at least one landscape.h5")
-    resolved = [Path(path).resolve() for path in paths]
+    resolved = [_file(Path(path)).resolve() for path in paths]
     for position, path in enumerate(resolved):
         if path in resolved[:position]:
             raise InputError(f"{str(paths[position])!r} was given twice: name each file once")
     names = _names(resolved)
     return tuple(_open(name, path) for name, path in zip(names, resolved, strict=True))
+
+
+def _file(path: Path) -> Path:
+    return path / "landscape.h5" if path.is_dir() else path
 
 
 def _open(name: str, path: Path) -> Run:

@@ -74,11 +74,13 @@ class Table:
         measures: Those that any run has, in the order they are listed.
         views: Train first, then test, then the others by name.
         sharpness: The key of the sharpness the summary shows, empty when none was measured.
+        summary: Keys of the measures that a summary shows, in their order.
     """
 
     measures: tuple[Measure, ...]
     views: tuple[View, ...]
     sharpness: str = ""
+    summary: tuple[str, ...] = ()
     keys: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -106,7 +108,9 @@ def tabulate(runs: Sequence[Run], rows: Sequence[Row]) -> Table:
     measures = tuple(m for m in (*FIT, *_curvature(runs), *sharp, *COUNTS) if m.key in present)
     middle = radii[len(radii) // 2] if radii else 0.0
     shown = next((k for kind in _KIND_ORDER if (k := f"{kind}@{middle:g}") in present), "")
-    return Table(measures, views, shown, frozenset(m.key for m in measures))
+    keys = frozenset(m.key for m in measures)
+    wanted = ("accuracy", "loss", "scaled", "top", "bottom", "ratio", "trace", shown, "negative_share")
+    return Table(measures, views, shown, tuple(key for key in wanted if key in keys), keys)
 
 
 def view_names(runs: Sequence[Run]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from foundation.command import Parser, run
+from foundation.errors import InputError
 from landscape.figures.write import SUBSETS, write_figures
 
 
@@ -18,14 +19,23 @@ def parser() -> Parser:
         "Writes figures for a paper (bars, spectra, ridgelines, contours) and a LaTeX table from landscape files.",
         "runs/ce/landscape.h5 runs/bgp/landscape.h5 --out figures --formats pdf,png",
     )
-    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files, the reference first")
+    made.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files or run folders, the reference first"
+    )
     made.add_argument("--out", type=Path, default=Path("figures"), help="the folder to write to")
     made.add_argument("--split", default="train", help="name of the measurements to draw")
     made.add_argument(
         "--surface", help="name of the surfaces to draw, such as train-eigen (default: that of the split)"
     )
-    made.add_argument("--subsets", default=",".join(SUBSETS), help="subsets whose surfaces are drawn")
+    made.add_argument(
+        "--subsets",
+        default=",".join(SUBSETS),
+        help="subsets whose surfaces are drawn, by name or label: few,class:3,Shirt",
+    )
     made.add_argument("--formats", default="pdf", help="some of pdf, png, svg")
+    made.add_argument("--labels", default="", metavar="RUN=NAME,…", help="what to call runs, such as ce=CE,bgp=BGP")
+    made.add_argument("--width", default="double", help="single or double: columns of a two-column paper")
+    made.add_argument("--font", default="serif", help="serif or sans")
     return made
 
 
@@ -34,10 +44,19 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     run(_command, parser(), argv)
 
 
+def _labels(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
+    for run_name, sign, name in pairs:
+        if not (sign and run_name and name):
+            raise InputError(f"--labels {text!r} is not understood: write run=name pairs, such as ce=CE,bgp=BGP")
+    return {run_name: name for run_name, _, name in pairs}
+
+
 def _command(arguments: argparse.Namespace) -> None:
     figures = write_figures(
         arguments.files, arguments.out, split=arguments.split, surface=arguments.surface,
         subsets=arguments.subsets.split(","), formats=arguments.formats.split(","),
+        labels=_labels(arguments.labels), width=arguments.width, font=arguments.font,
     )  # fmt: skip
     for path in figures.paths:
         print(path)

@@ -1,4 +1,4 @@
-"""Bars by class and group: accuracy, loss, curvature and sharpness of every run, with errors."""
+"""Accuracy, loss, curvature and sharpness by class or group: bars from zero, points where the axis is logarithmic."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from landscape.comparison.compare import Comparison
 from landscape.comparison.rows import Row
 from landscape.comparison.runs import Run
 from landscape.comparison.table import View
-from landscape.figures.style import PAGE, color, figure, label_panel, plain
+from landscape.figures.style import COLUMN, PAGE, color, figure, label_panel, plain
 
 MOST_CLASSES = 30
 """Sets with more classes are drawn by group."""
 
 
-def bars(compared: Comparison, view: View) -> Figure | None:
+def bars(compared: Comparison, view: View, width: float = PAGE) -> Figure | None:
     """Bar charts of the main measures, a panel a measure.
 
     Args:
         compared: The runs and their subsets.
         view: The split to draw.
+        width: Of the figure, in inches.
 
     Returns:
         The figure; None when the view has none of the measures.
     """
-    runs, rows, table = compared.runs, compared.rows, compared.table
-    wanted = ("accuracy", "loss", "top", "ratio", "trace", table.sharpness)
-    shown = [m for key in wanted for m in table.measures if m.key == key and any(key in c for c in view.columns)]
+    runs, rows = compared.runs, compared.rows
+    shown = shown_measures(compared, view)
     drawn = [i for i, row in enumerate(rows) if row.kind == "class"]
     if len(drawn) > MOST_CLASSES or not drawn:
         drawn = [i for i, row in enumerate(rows) if row.kind != "class"]
     if not shown or not drawn:
         return None
-    columns = 2 if len(shown) > 1 else 1
+    columns = 2 if len(shown) > 1 and width > COLUMN else 1
     lines = -(-len(shown) // columns)
-    made = figure(PAGE, 1.55 * lines + 0.5)
+    made = figure(width, 1.55 * lines + 0.5)
     axes = np.atleast_1d(made.subplots(lines, columns, sharex=True)).ravel()
     for place, measure in zip(axes, shown, strict=False):
         _panel(place, runs, rows, view, measure, drawn)
@@ -49,6 +49,13 @@ def bars(compared: Comparison, view: View) -> Figure | None:
         handles, labels = axes[0].get_legend_handles_labels()
         made.legend(handles, labels, loc="outside upper right", ncols=len(runs))
     return made
+
+
+def shown_measures(compared: Comparison, view: View) -> list[Measure]:
+    """The measures that have a panel: those of the summary that compare by their size."""
+    wanted = [key for key in compared.table.summary if key not in ("bottom", "negative_share")]
+    measures = {m.key: m for m in compared.table.measures}
+    return [measures[key] for key in wanted if any(key in columns for columns in view.columns)]
 
 
 def _panel(
@@ -69,10 +76,18 @@ def _panel(
             low, high = value - scale * column.low[drawn], scale * column.high[drawn] - value
             errors = np.nan_to_num(np.maximum([low, high], 0))
             errors[0] = np.minimum(errors[0], 0.999 * np.abs(value)) if logs else errors[0]
-        axes.bar(
-            places + (position - (len(runs) - 1) / 2) * width, value, width, yerr=errors, label=plain(run.name, 24),
-            color=color(position), error_kw={"elinewidth": 0.6, "capsize": 1.2, "capthick": 0.6}, linewidth=0,
-        )  # fmt: skip
+        at = places + (position - (len(runs) - 1) / 2) * width
+        name, shade = plain(run.name, 24), color(position)
+        if logs:  # a logarithmic axis has no zero for a bar to stand on
+            axes.errorbar(
+                at, value, errors, fmt="o", label=name, color=shade, markersize=3, elinewidth=0.6, capsize=1.2,
+                capthick=0.6,
+            )  # fmt: skip
+        else:
+            axes.bar(
+                at, value, width, yerr=errors, label=name, color=shade, linewidth=0,
+                error_kw={"elinewidth": 0.6, "capsize": 1.2, "capthick": 0.6},
+            )  # fmt: skip
     if logs and np.isfinite(values).any():
         axes.set_yscale("log")
     label_panel(axes, f"{measure.title} (%)" if measure.percent else measure.title)

@@ -22,13 +22,14 @@ FLOOR = 0.01
 """Loss at which colors begin: what interpolation says below is noise."""
 
 
-def contours(compared: Comparison, view: str, subsets: Sequence[str]) -> Figure | None:
+def contours(compared: Comparison, view: str, subsets: Sequence[str], width: float = PAGE) -> Figure | None:
     """Loss surfaces side by side.
 
     Args:
         compared: The runs and their subsets.
         view: The surface's name; a run without it shows its first.
         subsets: Names of the subsets to draw, a line each.
+        width: Most inches across.
 
     Returns:
         The figure; None when no run has a surface of them.
@@ -44,7 +45,7 @@ def contours(compared: Comparison, view: str, subsets: Sequence[str]) -> Figure 
     highest = float(positive.max())
     norm = LogNorm(min(max(float(positive.min()), FLOOR), highest), highest)
     levels = np.geomspace(float(norm.vmin or 0), highest, LEVELS)
-    side = min(1.9, (PAGE - 1.3) / len(columns))
+    side = min(1.9, (width - 1.3) / len(columns))
     made = figure(side * len(columns) + 1.3, side * len(drawn) + 0.4)
     axes = np.atleast_2d(made.subplots(len(drawn), len(columns), sharex=True, sharey=True, squeeze=False))
     for line, i in enumerate(drawn):
@@ -63,6 +64,9 @@ def contours(compared: Comparison, view: str, subsets: Sequence[str]) -> Figure 
             if line == 0:
                 label_panel(place, plain(run.name, 24))
         axes[line][0].set_ylabel(plain(rows[i].title))
+    for place, (_, plane) in zip(axes[-1], columns, strict=True):
+        words = plane.attributes.get("axes")
+        place.set_xlabel(plain(str(words[0]), 24) if isinstance(words, list) and words else "a")
     mappable = axes[0][0].collections[0] if axes[0][0].collections else None
     if mappable is not None:
         made.colorbar(mappable, ax=axes, label="loss", aspect=45, shrink=0.8, pad=0.02)

@@ -14,6 +14,7 @@ _SPECIAL = {
 }  # fmt: skip
 _HEADS = {
     "accuracy": r"Acc.\ (\%)", "loss": "Loss", "top": r"$\lambda_1$", "bottom": r"$\lambda_{\min}$", "trace": "Trace",
+    "scaled": r"$\lambda_1(|w|H|w|)$", "negative_share": r"Neg.\ (\%)",
     "ratio": r"$|\lambda_{\min}|/\lambda_1$",
 }  # fmt: skip
 
@@ -28,21 +29,28 @@ def latex_table(compared: Comparison, view: View) -> str:
 
     Args:
         compared: The runs and their subsets; the groups are shown, and the classes when there are at most 10.
-        view: The split to show.
+        view: The split to show; accuracy is that of the test split where it was evaluated.
 
     Returns:
         A `tabular` for a document that loads `booktabs`.
     """
     runs, rows, table = compared.runs, compared.rows, compared.table
-    keys = ("accuracy", "loss", "top", "bottom", "ratio", "trace", table.sharpness)
-    shown = [m for key in keys for m in table.measures if m.key == key and any(key in c for c in view.columns)]
+    judged = next((v for v in table.views if v.name == "test"), view)
+    accurate = judged if any("accuracy" in columns for columns in judged.columns) else view
+    shown = [
+        (measure, source)
+        for key in table.summary
+        for measure, source in ((m, accurate if key == "accuracy" else view) for m in table.measures if m.key == key)
+        if any(key in columns for columns in source.columns)
+    ]
     classes = sum(row.kind == "class" for row in rows)
     drawn = [i for i, row in enumerate(rows) if row.kind != "class" or classes <= 10]
     lines = [
+        f"% {view.name} split; accuracy: {accurate.name} split",
         r"% needs \usepackage{booktabs}",
         rf"\begin{{tabular}}{{llr{'r' * len(shown)}}}",
         r"\toprule",
-        " & ".join(["Subset", "Run", "$n$", *(_head(m) for m in shown)]) + r" \\",
+        " & ".join(["Subset", "Run", "$n$", *(_head(m, source, view) for m, source in shown)]) + r" \\",
     ]
     before = ""
     for i in drawn:
@@ -51,12 +59,14 @@ def latex_table(compared: Comparison, view: View) -> str:
         for position, run in enumerate(runs):
             name = escaped(rows[i].title) if position == 0 else ""
             cells = [name, escaped(run.name), f"{rows[i].train_count:,}".replace(",", r"\,") if position == 0 else ""]
-            cells += [_cell(m, view, position, i) for m in shown]
+            cells += [_cell(m, source, position, i) for m, source in shown]
             lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _head(measure: Measure) -> str:
+def _head(measure: Measure, source: View, view: View) -> str:
+    if source is not view:
+        return f"{source.name.capitalize()} {_HEADS[measure.key][0].lower()}{_HEADS[measure.key][1:]}"
     return _HEADS.get(measure.key, escaped(measure.short.replace("ρ", "@")).replace("@", r"$\rho$"))
 
 

@@ -70,11 +70,12 @@ def gather_spectra(compared: Comparison, view: str) -> Spectra:
     return Spectra(compared.runs, compared.rows, tuple(spectra_of(run, compared.rows, view) for run in compared.runs))
 
 
-def spectra(gathered: Spectra) -> Figure | None:
+def spectra(gathered: Spectra, width: float = PAGE) -> Figure | None:
     """A panel a class (a group, when there are many classes): the share of eigenvalues beyond λ, runs overlaid.
 
     Args:
         gathered: The spectra.
+        width: Of the figure, in inches.
 
     Returns:
         The figure, with a circle at every eigenvalue that was found one by one; None without spectra.
@@ -82,9 +83,9 @@ def spectra(gathered: Spectra) -> Figure | None:
     drawn = gathered.drawn(MOST_PANELS)
     if not drawn:
         return None
-    columns = min(5, len(drawn))
+    columns = min(max(1, int(width / 1.35)), len(drawn))
     lines = -(-len(drawn) // columns)
-    made = figure(PAGE, 1.35 * lines + 0.5)
+    made = figure(width, 1.35 * lines + 0.5)
     axes = np.atleast_1d(made.subplots(lines, columns, sharex=True, sharey=True)).ravel()
     largest, floor = gathered.scale(drawn)
     for place, row in zip(axes, drawn, strict=False):
@@ -105,11 +106,12 @@ def spectra(gathered: Spectra) -> Figure | None:
     return made
 
 
-def ridgelines(gathered: Spectra) -> Figure | None:
+def ridgelines(gathered: Spectra, width: float = PAGE) -> Figure | None:
     """The same shares of the classes stacked from head (top) to tail, a column a run, on one eigenvalue axis.
 
     Args:
         gathered: The spectra.
+        width: Of the figure, in inches.
 
     Returns:
         The figure; None without spectra.
@@ -117,7 +119,7 @@ def ridgelines(gathered: Spectra) -> Figure | None:
     drawn = gathered.drawn(MOST_RIDGES)
     if not drawn:
         return None
-    made = figure(PAGE, 0.27 * len(drawn) + 1.0)
+    made = figure(width, 0.27 * len(drawn) + 1.0)
     places: list[Axes] = list(np.atleast_1d(made.subplots(1, len(gathered.runs), sharex=True, sharey=True)).ravel())
     largest, floor = gathered.scale(drawn)
     for position, (place, measures) in enumerate(zip(places, gathered.measures, strict=True)):

@@ -18,11 +18,16 @@ COLUMN = 3.35
 PAGE = 6.9
 """Inches across both."""
 
+FONTS: dict[str, dict[Any, Any]] = {
+    "serif": {"font.family": "serif", "mathtext.fontset": "dejavuserif"},
+    "sans": {"font.family": "sans-serif", "mathtext.fontset": "dejavusans"},
+}
+WIDTHS = {"single": COLUMN, "double": PAGE}
 _STYLE: dict[Any, Any] = {
-    "font.family": "serif", "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7.5,
+    "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7.5,
     "xtick.labelsize": 7, "ytick.labelsize": 7, "axes.linewidth": 0.6, "xtick.major.width": 0.6,
     "ytick.major.width": 0.6, "xtick.minor.width": 0.4, "ytick.minor.width": 0.4, "lines.linewidth": 1.1,
-    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "mathtext.fontset": "dejavuserif",
+    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
     "figure.constrained_layout.use": True, "savefig.dpi": 300,
     # Type 42 keeps text as text in PDF (journals refuse Type 3); SVG too keeps its text.
     "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "longtail-landscape",
@@ -30,13 +35,16 @@ _STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def style(font: str = "serif") -> Iterator[None]:
     """Matplotlib settings for papers, for the block alone.
+
+    Args:
+        font: `serif` or `sans`.
 
     Yields:
         Nothing.
     """
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+    with mpl.rc_context(_STYLE | FONTS[font]), warnings.catch_warnings():
         # A name in a script that no installed font has is drawn as boxes; one warning a glyph and draw helps nobody.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,8 +21,11 @@ def parser() -> Parser:
         "Writes one self-contained page, readable offline, that compares landscape files class by class.",
         "runs/ce/landscape.h5 runs/bgp/landscape.h5 --out report.html",
     )
-    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files, the reference first")
+    made.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files or run folders, the reference first"
+    )
     made.add_argument("--out", type=Path, default=Path("report.html"), help="the page to write")
+    made.add_argument("--json", action="store_true", help="print what was written as JSON, for scripts")
     return made
 
 
@@ -31,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _command(arguments: argparse.Namespace) -> None:
     report = write_report(arguments.files, arguments.out)
+    if arguments.json:
+        print(json.dumps(asdict(report), default=str, ensure_ascii=False))
+        return
     runs, caveats = count(len(report.runs), "run"), count(len(report.caveats), "caveat")
     print(f"{report.path}: {runs}, {caveats}, {report.size / 1e6:.1f} MB")
 

@@ -12,6 +12,7 @@ from foundation.errors import InputError
 from foundation.files import require_writable_folder, write_text
 from landscape.comparison.caveats.collect import caveats_of
 from landscape.comparison.compare import compare
+from landscape.report.headline import headline_of
 from landscape.report.payload.budget import choose_rows
 from landscape.report.render import render
 
@@ -23,6 +24,7 @@ class Report:
     Attributes:
         path: The HTML file.
         size: Its bytes.
+        claim: Its headline as plain text.
         runs: What the page calls the runs, the reference first.
         caveats: Its warnings, the serious first.
         left_out: Subsets whose surfaces and densities did not fit.
@@ -30,6 +32,7 @@ class Report:
 
     path: Path
     size: int
+    claim: str
     runs: tuple[str, ...]
     caveats: tuple[str, ...]
     left_out: int
@@ -68,5 +71,10 @@ def write_report(paths: Sequence[Path], out: Path) -> Report:
     html = render(compared, caveats, kept)
     write_text(out, html)
     return Report(
-        out, len(html.encode()), tuple(run.name for run in runs), tuple(caveat.text for caveat in caveats), left_out
+        out,
+        len(html.encode()),
+        headline_of(compared, caveats).title.striptags(),
+        tuple(run.name for run in runs),
+        tuple(caveat.text for caveat in caveats),
+        left_out,
     )

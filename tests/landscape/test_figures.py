@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import h5py
 import pytest
 
 from foundation.errors import InputError
@@ -34,7 +35,7 @@ def test_every_figure_in_every_format(made: Figures) -> None:
     folder = made.paths[0].parent
     assert {path.name for path in made.paths} == {
         f"{name}.{form}" for name in ("bars", "spectra", "ridgelines", "contours") for form in ("pdf", "png", "svg")
-    } | {"table.tex"}
+    } | {"table.tex", "captions.txt"}
     assert made.missing == ()
     assert (folder / "bars.pdf").read_bytes().startswith(b"%PDF")
     assert b"/Type3" not in (folder / "bars.pdf").read_bytes()
@@ -94,9 +95,39 @@ def test_many_classes_are_drawn_by_group(tmp_path: Path) -> None:
         ({"formats": ("bmp",)}, "unknown format 'bmp'"),
         ({"split": "validation"}, "unknown split 'validation'"),
         ({"surface": "train-eigen"}, "unknown surface 'train-eigen'"),
-        ({"subsets": ("class:77",)}, "no file has the subset 'class:77'"),
+        ({"subsets": ("class:77",)}, r"no file has the subset 'class:77' \(did you mean class:7\?\)"),
+        ({"subsets": ("sneeker",)}, r"did you mean Sneaker\?"),
+        ({"labels": {"cee": "CE"}}, r"unknown run 'cee' \(did you mean ce\?\)"),
+        ({"width": "triple"}, "unknown width 'triple'"),
+        ({"font": "comic"}, "unknown font 'comic'"),
     ],
 )
 def test_bad_input_is_one_sentence(files: list[Path], tmp_path: Path, change: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         write_figures(files, tmp_path, **change)  # type: ignore[arg-type]
+
+
+def test_labels_subsets_by_label_and_run_folders(files: list[Path], tmp_path: Path) -> None:
+    folders = [file.parent for file in files]
+    made = write_figures(
+        folders, tmp_path, formats=("svg",), labels={"ce": "Cross-entropy"}, subsets=("shirt", "few"), width="single",
+        font="sans",
+    )  # fmt: skip
+    texts = "".join(ElementTree.parse(tmp_path / "contours.svg").getroot().itertext())
+    assert "Cross-entropy" in texts and "Shirt" in texts and "few" in texts
+    assert float(re.search(r'width="([\d.]+)pt"', (tmp_path / "bars.svg").read_text())[1]) < 3.4 * 72
+    captions = (tmp_path / "captions.txt").read_text()
+    assert "Cross-entropy and bgp_#1, train split" in captions and "Each run is one trained network" in captions
+    assert tmp_path / "captions.txt" in made.paths
+
+
+def test_the_table_says_its_splits_and_sets_test_accuracy_beside_train_curvature(
+    files: list[Path], tmp_path: Path
+) -> None:
+    write_figures(files, tmp_path, formats=())
+    text = (tmp_path / "table.tex").read_text()
+    assert text.startswith("% train split; accuracy: test split")
+    assert r"Test acc.\ (\%)" in text and r"$\lambda_1(|w|H|w|)$" in text
+    with h5py.File(files[0]) as opened:
+        accuracy = opened["evaluation/test/accuracy"][4]
+    assert f"{100 * accuracy:.1f}" in next(line for line in text.splitlines() if line.startswith("few"))

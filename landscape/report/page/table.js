@@ -13,9 +13,7 @@ landscape.table = (({
   const MOST_LINES = 240;
 
   function summaryKeys() {
-    return ["train_count", "accuracy", "loss", "top", "trace", page.sharpness, "ratio", "negative_share"].filter(
-      (key) => measureOf.has(key),
-    );
+    return ["train_count", ...page.summary].filter((key) => measureOf.has(key));
   }
 
   function buildTable() {

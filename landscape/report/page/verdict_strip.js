@@ -134,9 +134,17 @@ landscape.verdict_strip = (({
     button.style.background = color || ink("band");
     button.style.color = color ? readableOn(color) : ink("soft");
     if (wordy)
-      button.append(figure(value), element("small", {}, verdict ? `${verdict.sign} ${verdict.short}` : "no verdict"));
+      button.append(
+        figure(value),
+        element("small", {}, verdict ? sizeOf(verdict, numberOf("bottom", run, row.index)) : "no verdict"),
+      );
     else if (signs && verdict) button.append(verdict.sign);
     return button;
+  }
+
+  // A proven negative eigenvalue by its size, any other verdict by its word.
+  function sizeOf(verdict, bottom) {
+    return `${verdict.sign} ${bottom < 0 && verdict === constants.verdicts[0] ? figure(bottom) : verdict.short}`;
   }
 
   function legend(shade) {

@@ -47,7 +47,7 @@ def page_data(compared: Comparison, kept: frozenset[int]) -> dict[str, Any]:
              "error": m.error, "percent": m.percent}
             for m in table.measures
         ],
-        "sharpness": table.sharpness,
+        "summary": list(table.summary),
         "views": [_view(view, compared, kept) for view in table.views],
         "surfaces": [pack_surfaces(run, rows, kept, known) for run in runs],
         "lines": [pack_lines(run, rows, kept, known) for run in runs],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import h5py
@@ -139,3 +140,7 @@ def test_the_command_says_where_the_page_is(tmp_path: Path, capsys: pytest.Captu
         main([str(good), "--out", str(out)])
     assert done.value.code == 0
     assert capsys.readouterr().out.startswith(f"{out}: 1 run, ")
+    with pytest.raises(SystemExit):
+        main([str(good.parent), "--out", str(out), "--json"])  # a run folder is as good as the file in it
+    told = json.loads(capsys.readouterr().out)
+    assert told["path"] == str(out) and told["runs"] == ["a"] and told["size"] == out.stat().st_size
