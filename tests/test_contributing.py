@@ -37,17 +37,17 @@ def test_a_loss_a_network_and_a_data_set_by_the_recipes(made, monkeypatch, tmp_p
     assert methods.PARTS is parts.PARTS
     monkeypatch.setitem(networks.MODELS, "mlp", eval(line_for("mlp"), {**vars(networks), **made}))
     stripes = eval(line_for("stripes").replace("stripes.", "", 1), {"Entry": Entry, **made})
-    monkeypatch.setitem(data_sets.SOURCES, "stripes", stripes)
+    monkeypatch.setitem(data_sets.DATASETS, "stripes", stripes)
 
     listed = run_command("training.run", "--list").stdout
     assert all(name in listed for name in ("label-smoothing", "mlp", "stripes"))
     out = tmp_path / "run"
     run_command("training.run", "--data", "stripes", "--imbalance", 5, "--model", "mlp", "--epochs", 3, "--seed", 0,
-                "--method", "label-smoothing-drw+sam", "--method-kwargs", '{"smoothing": 0.2}', "--device", "cpu",
+                "--method", "label-smoothing-drw+sam", "--method-kwargs", "smoothing=0.2", "--device", "cpu",
                 "--out", out)  # fmt: skip
     checkpoint = torch.load(out / "checkpoint.pt", weights_only=True)
-    assert checkpoint["method"]["kwargs"]["smoothing"] == 0.2
-    assert checkpoint["metrics"]["test"]["accuracy"] > 0.9
+    assert checkpoint["method"]["kwargs"]["label-smoothing.smoothing"] == 0.2
+    assert checkpoint["metrics"]["test"]["accuracy"]["all"] > 0.9
     run_command("landscape.sharpness", "--ckpt", out / "checkpoint.pt", "--loss", "trained", "--subsets", "all")
 
 
