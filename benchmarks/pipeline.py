@@ -23,7 +23,7 @@ from training.config import Config
 from training.data import DataSet, Split
 from training.methods.method import build_method
 from training.models import build_model
-from training.trainer import Session
+from training.trainer import Trainer
 
 BATCH = 64
 
@@ -84,17 +84,17 @@ def usual_epoch(data: DataSet, *, model: str, device: torch.device, workers: int
     return epoch
 
 
-def our_session(data: DataSet, *, model: str, device: torch.device) -> Session:
-    """A session of plain cross-entropy with the same crop and flip."""
+def our_trainer(data: DataSet, *, model: str, device: torch.device) -> Trainer:
+    """A trainer of plain cross-entropy with the same crop and flip."""
     config = Config(out=Path("unused"), model=model, augment="crop-flip", batch_size=BATCH)
-    return Session(config, data, build_method("ce", data.class_counts), device)
+    return Trainer(config, data, build_method("ce", data.class_counts), device)
 
 
-def our_epoch(session: Session) -> None:
-    """One epoch of a session's steps."""
-    session.forward.train()
-    for index, (batch, mix) in enumerate(session.batches(0, seed=0)):
-        session.step(0, index, batch, mix)
+def our_epoch(trainer: Trainer) -> None:
+    """One epoch of a trainer's steps."""
+    trainer.forward.train()
+    for index, (batch, mix) in enumerate(trainer.batches(0, seed=0)):
+        trainer.step(0, index, batch, mix)
 
 
 def images_over_dataloader(data: DataSet, *, model: str, device: torch.device, workers: int, turns: int) -> float:
@@ -110,9 +110,9 @@ def images_over_dataloader(data: DataSet, *, model: str, device: torch.device, w
     Returns:
         The ratio; above 1 ours is faster.
     """
-    session = our_session(data, model=model, device=device)
+    trainer = our_trainer(data, model=model, device=device)
     theirs = usual_epoch(data, model=model, device=device, workers=workers)
-    return _time_over(theirs, lambda: our_epoch(session), device, turns)
+    return _time_over(theirs, lambda: our_epoch(trainer), device, turns)
 
 
 def pipeline_share(data: DataSet, *, model: str, device: torch.device, turns: int) -> float:
@@ -127,13 +127,13 @@ def pipeline_share(data: DataSet, *, model: str, device: torch.device, turns: in
     Returns:
         The share.
     """
-    session = our_session(data, model=model, device=device)
+    trainer = our_trainer(data, model=model, device=device)
 
     def batches() -> None:
-        for _ in session.batches(0, seed=0):
+        for _ in trainer.batches(0, seed=0):
             pass
 
-    return _time_over(batches, lambda: our_epoch(session), device, turns)
+    return _time_over(batches, lambda: our_epoch(trainer), device, turns)
 
 
 def wait(device: torch.device) -> None:

@@ -1,6 +1,6 @@
 """`python -m benchmarks.training`: what a training step costs, as ratios measured in one run.
 
-The methods take turns, a few steps each, so that a slow moment of the machine falls on all of them; a ratio is the
+The methods take turns, a few steps each, so that a slow progress of the machine falls on all of them; a ratio is the
 median over turns.
 """
 
@@ -24,7 +24,7 @@ from foundation.devices import choose_device, describe_device
 from training.config import Config
 from training.data import DataSet, open_data
 from training.methods.method import build_method
-from training.trainer import Session
+from training.trainer import Trainer
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "ce": ("ce", {}),
@@ -61,10 +61,10 @@ def step_times(
     Returns:
         By method, one number a turn.
     """
-    sessions = {}
+    trainers = {}
     for name, (method, kwargs) in methods.items():
         config = Config(out=Path("unused"), method=method, method_kwargs=kwargs, model=model)
-        sessions[name] = Session(config, data, build_method(method, data.class_counts, **kwargs), device)
+        trainers[name] = Trainer(config, data, build_method(method, data.class_counts, **kwargs), device)
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
     batches = order[: BATCH * STEPS_A_TURN].tensor_split(STEPS_A_TURN)
     times: dict[str, list[float]] = {name: [] for name in methods}
@@ -72,9 +72,9 @@ def step_times(
         for name in methods if turn % 2 else reversed(list(methods)):
             wait(device)
             started = time.perf_counter()
-            session = sessions[name]
-            for index, batch in enumerate(session.feeds["train"].batches(batches, seed=turn)):
-                session.step(0, index, batch)
+            trainer = trainers[name]
+            for index, batch in enumerate(trainer.loaders["train"].batches(batches, seed=turn)):
+                trainer.step(0, index, batch)
             wait(device)
             if turn >= 2:
                 times[name].append((time.perf_counter() - started) / len(batches))

@@ -19,7 +19,7 @@ class Config:
 
     Attributes:
         out: The run folder.
-        data: A key of `training.data.SOURCES`.
+        data: A key of `training.data.DATASETS`.
         data_kwargs: The set's own options.
         data_dir: Where the set lies.
         imbalance: Largest class over smallest; None keeps every image of the set.

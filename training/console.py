@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.batches.augment import AUGMENTATIONS
-from training.data import SOURCES
+from training.data import DATASETS
 from training.methods.registry import KINDS
 from training.models import MODELS
 from training.recipe import load_recipe, recipe_names
@@ -24,10 +24,10 @@ def listing() -> str:
         lines.append(f"  {kind}")
         for name, part in parts.items():
             settings = ", ".join(f"{key}={value}" for key, value in part.defaults.items())
-            lines.append(_line(name, part.summary, part.paper, indent=4) + (f"  {{{settings}}}" if settings else ""))
+            lines.append(_line(name, part.about, part.paper, indent=4) + (f"  {{{settings}}}" if settings else ""))
     for title, entries in (
         ("networks (--model); timm:NAME where timm is installed", MODELS),
-        ("data sets (--data)", SOURCES),
+        ("data sets (--data)", DATASETS),
         ("augmentations (--augment)", AUGMENTATIONS),
     ):
         lines += ["", title]

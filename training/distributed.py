@@ -1,4 +1,10 @@
-"""Several processes that train one network together, started by `torchrun`; one process needs nothing of this."""
+"""Several processes that train one network together, started by `torchrun`; one process needs nothing of this.
+
+Gradients flow through `global_sum` and `gather_rows`. Every rank goes on to compute the same objective from a sum over
+ranks, so the gradients that arrive at that sum are equal on all of them and their sum is `world size × own`: the
+backward pass needs no communication. Averaged over ranks by `DistributedDataParallel`, gradients are then exactly those
+of the objective over the global batch.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +15,16 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.autograd.function import once_differentiable
 
 from foundation.errors import InputError, LostProcessError
-from training.collectives import world_size
 
 T = TypeVar("T")
+
+
+def world_size() -> int:
+    """How many ranks train together, 1 without a process group."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def rank() -> int:
@@ -22,7 +33,7 @@ def rank() -> int:
 
 
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[None]:
+def process_group(device: torch.device) -> Iterator[None]:
     """Joins the other processes that `torchrun` started, if any, while the block runs.
 
     Args:
@@ -52,17 +63,17 @@ def joined(device: torch.device) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def first_here(work: Callable[[], T]) -> T:
+def rank_zero_first(work: Callable[[], T]) -> T:
     """Runs `work` on rank 0 before the others, so that what it fetches is there for them."""
     if rank() == 0:
-        result = together(work)
+        result = raise_on_all_ranks(work)
     else:
-        together(lambda: None)
+        raise_on_all_ranks(lambda: None)
         result = work()
     return result
 
 
-def together(work: Callable[[], T]) -> T:
+def raise_on_all_ranks(work: Callable[[], T]) -> T:
     """Runs `work` everywhere; an input error on rank 0 becomes every rank's.
 
     Args:
@@ -88,7 +99,7 @@ def together(work: Callable[[], T]) -> T:
     return result  # type: ignore[no-any-return]
 
 
-def from_rank_0(value: T) -> T:
+def from_rank_zero(value: T) -> T:
     """Rank 0's value, on every rank."""
     if world_size() == 1:
         return value
@@ -104,6 +115,73 @@ def share_buffers(network: nn.Module) -> None:
             distributed.broadcast(buffer, src=0)
 
 
-def own_part(indices: Tensor) -> Tensor:
+def shard(indices: Tensor) -> Tensor:
     """This rank's part of a batch: as equal as can be, in order."""
     return indices.tensor_split(world_size())[rank()]
+
+
+class _GlobalSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, local: Tensor) -> Tensor:
+        total = local.detach().clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * world_size()
+
+
+def global_sum(local: Tensor) -> Tensor:
+    """The sum of a tensor over all ranks; itself without a process group.
+
+    Args:
+        local: This rank's part, the same shape on every rank.
+
+    Returns:
+        The sum, the same on every rank, differentiable once.
+    """
+    if world_size() == 1:
+        return local
+    total: Tensor = _GlobalSum.apply(local)
+    return total
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, local: Tensor, rows: int) -> Tensor:
+        ctx.local = local.shape[0]
+        ctx.start = distributed.get_rank() * rows
+        padded = local.new_zeros(rows, *local.shape[1:])
+        padded[: local.shape[0]] = local
+        everyone = local.new_empty(rows * world_size(), *local.shape[1:])
+        distributed.all_gather_into_tensor(everyone, padded)
+        return everyone
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient[ctx.start : ctx.start + ctx.local] * world_size(), None
+
+
+def gather_rows(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of all ranks; themselves without a process group.
+
+    Shards may be unequal: the shorter ones are filled up with rows of zeros whose label is -1.
+
+    Args:
+        values: (b, k), this rank's rows.
+        labels: (b,), their labels.
+
+    Returns:
+        The values (B, k), differentiable once, and the labels (B,) of all ranks.
+    """
+    if world_size() == 1:
+        return values, labels
+    longest = torch.tensor(labels.shape[0], device=labels.device)
+    distributed.all_reduce(longest, distributed.ReduceOp.MAX)
+    rows = int(longest)
+    everyone: Tensor = _GatherRows.apply(values, rows)
+    shifted: Tensor = _GatherRows.apply(labels + 1, rows)
+    return everyone, shifted - 1

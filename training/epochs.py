@@ -19,10 +19,10 @@ from training import console
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.config import Config
 from training.data import DataSet, open_data
-from training.distributed import first_here, from_rank_0, joined, rank, together
+from training.distributed import from_rank_zero, process_group, raise_on_all_ranks, rank, rank_zero_first
 from training.methods.method import build_method
 from training.run_folder import RunFolder
-from training.trainer import Session
+from training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def train(config: Config, *, say: Callable[[str], None] = lambda line: None) -> 
         LandscapeError: Training diverged.
     """
     device = choose_device(config.device)
-    with joined(device):
-        data = first_here(lambda: open_configured(config))
+    with process_group(device):
+        data = rank_zero_first(lambda: open_configured(config))
         method = build_method(config.method, data.class_counts, **config.method_kwargs)
         if rank() == 0 and (left_out := data.record["kwargs"].get("skip_broken")):
             count = (
@@ -78,10 +78,10 @@ def train(config: Config, *, say: Callable[[str], None] = lambda line: None) -> 
         folder = RunFolder(config.out)
         # Initial weights and dropout use the global generator: the caller gets it back as it was.
         with torch.random.fork_rng([device] if device.type == "cuda" else []), contextlib.ExitStack() as claim:
-            session = Session(config, data, method, device)
-            saved = together(lambda: claim.enter_context(folder.claimed(config)) if rank() == 0 else None)
-            rows = run_epochs(session, folder, from_rank_0(saved), say)
-            summary = conclude(session, folder, rows, say)
+            trainer = Trainer(config, data, method, device)
+            saved = raise_on_all_ranks(lambda: claim.enter_context(folder.claimed(config)) if rank() == 0 else None)
+            rows = run_epochs(trainer, folder, from_rank_zero(saved), say)
+            summary = conclude(trainer, folder, rows, say)
     return Run(
         folder=folder.path,
         checkpoint=folder.checkpoint,
@@ -107,12 +107,12 @@ def open_configured(config: Config) -> DataSet:
 
 
 def run_epochs(
-    session: Session, folder: RunFolder, saved: dict[str, Any] | None, say: Callable[[str], None]
+    trainer: Trainer, folder: RunFolder, saved: dict[str, Any] | None, say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     """Trains from what was saved to the last epoch; rank 0 writes each epoch.
 
     Args:
-        session: What is trained.
+        trainer: What is trained.
         folder: Where to write.
         saved: The content of `resume.pt`, or None.
         say: Called with a line of text an epoch.
@@ -120,34 +120,34 @@ def run_epochs(
     Returns:
         The lines of `metrics.jsonl`.
     """
-    config, writes = session.config, rank() == 0
+    config, writes = trainer.config, rank() == 0
     start, best = 0, -1.0
     if saved is not None:
-        session.restore(saved["state"], saved["epoch"])
+        trainer.restore(saved["state"], saved["epoch"])
         start, best = saved["epoch"], saved["best"]
-    rows = from_rank_0(folder.cut_metrics(start) if writes else [])
-    origin = provenance(session.device, seed=config.seed)
-    if writes and start < session.epochs:
+    rows = from_rank_zero(folder.cut_metrics(start) if writes else [])
+    origin = provenance(trainer.device, seed=config.seed)
+    if writes and start < trainer.epochs:
         say(console.HEADER)
-    with Progress(f"training {folder.path.name}", session.epochs - start, "epoch") as progress:
-        for epoch in range(start, session.epochs):
-            row = session.epoch(epoch)
+    with Progress(f"training {folder.path.name}", trainer.epochs - start, "epoch") as progress:
+        for epoch in range(start, trainer.epochs):
+            row = trainer.epoch(epoch)
             rows.append(row)
             score = row["validation"]["accuracy"]["balanced"] if "validation" in row else best
             is_best, best = score > best, max(best, score)
             if writes:
                 checkpoint = Checkpoint(
-                    model=session.model,
-                    data=session.data.record,
-                    method=session.method.record,
-                    state_dict=session.exported(),
+                    model=trainer.model,
+                    data=trainer.data.record,
+                    method=trainer.method.record,
+                    state_dict=trainer.exported(),
                     epoch=epoch + 1,
                     metrics=row,
                     config=config.plain(),
                     provenance=origin,
                 )
-                resume = {"epoch": epoch + 1, "best": best, "state": session.state()}
-                snapshot = is_snapshot(epoch + 1, session.epochs, config.snapshots)
+                resume = {"epoch": epoch + 1, "best": best, "state": trainer.state()}
+                snapshot = is_snapshot(epoch + 1, trainer.epochs, config.snapshots)
                 folder.record(row, checkpoint, resume, best=is_best, snapshot=snapshot)
                 say(console.epoch_line(row))
             progress.advance(note=f"objective {row['objective']:.3f}")
@@ -160,12 +160,12 @@ def is_snapshot(epoch: int, epochs: int, count: int) -> bool:
 
 
 def conclude(
-    session: Session, folder: RunFolder, rows: list[dict[str, Any]], say: Callable[[str], None]
+    trainer: Trainer, folder: RunFolder, rows: list[dict[str, Any]], say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Test results of the last epoch and of the best by the validation split; rank 0 writes and says them.
 
     Args:
-        session: What was trained.
+        trainer: What was trained.
         folder: The run's folder.
         rows: The lines of `metrics.jsonl`.
         say: Called with each line of text.
@@ -174,12 +174,12 @@ def conclude(
         `last` and, where something was held out, `best`: `epoch`, `loss` and `accuracy` each.
     """
     writes = rank() == 0
-    summary = from_rank_0(json.loads(folder.summary.read_text()) if writes and folder.summary.is_file() else None)
+    summary = from_rank_zero(json.loads(folder.summary.read_text()) if writes and folder.summary.is_file() else None)
     if summary is None:
         summary = {"last": {"epoch": rows[-1]["epoch"], **rows[-1]["test"]}}
-        best = from_rank_0(load_checkpoint(folder.best) if writes and folder.best.is_file() else None)
+        best = from_rank_zero(load_checkpoint(folder.best) if writes and folder.best.is_file() else None)
         if best is not None:
-            scores = best.metrics.get("test") or session.test_scores(best.state_dict)
+            scores = best.metrics.get("test") or trainer.test_scores(best.state_dict)
             summary["best"] = {"epoch": best.epoch, **scores}
         if writes:
             write_json(folder.summary, summary)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foundation.groups import group_classes
-from training.collectives import global_sum
+from training.distributed import global_sum
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from foundation.command import Parser, run
 from foundation.errors import InputError
 from training.config import PRECISIONS, Config
 from training.console import listing
-from training.data.longtail import KINDS
+from training.data.longtail import IMBALANCE_TYPES
 from training.epochs import train
 from training.recipe import load_recipe
 from training.run_folder import read_config
@@ -38,7 +38,7 @@ class TrainingParser(Parser):
         return super().parse_args(args, namespace)
 
 
-class Listing(argparse.Action):
+class ListAction(argparse.Action):
     """Prints what can be named and ends the command, as `--help` does."""
 
     def __call__(self, parser: argparse.ArgumentParser, *ignored: object, **also_ignored: object) -> None:
@@ -54,7 +54,7 @@ def _imbalance(text: str) -> float | None:
     return None if text == "natural" else float(text)
 
 
-class Settings(argparse.Action):
+class NameValuePairs(argparse.Action):
     """Collects `name=value …` into a dictionary; a value is JSON where it can be read as such, else text."""
 
     def __call__(
@@ -87,11 +87,16 @@ def build_parser() -> TrainingParser:
     )
     add = parser.add_argument
     unset = argparse.SUPPRESS  # not given: `Config` knows the default
-    settings: dict[str, Any] = {"action": Settings, "nargs": "+", "default": argparse.SUPPRESS, "metavar": "NAME=VALUE"}
+    settings: dict[str, Any] = {
+        "action": NameValuePairs,
+        "nargs": "+",
+        "default": argparse.SUPPRESS,
+        "metavar": "NAME=VALUE",
+    }
     add("--out", type=Path, required=True, default=unset, help="run folder; an interrupted run in it continues")
     add(
         "--list",
-        action=Listing,
+        action=ListAction,
         nargs=0,
         default=unset,
         help="methods, networks, data sets and recipes with their papers",
@@ -106,7 +111,7 @@ def build_parser() -> TrainingParser:
     add("--data-dir", type=Path, default=unset, help="folder that holds the data set")
     add("--data-kwargs", **settings, help="options of the data set")
     add("--imbalance", type=_imbalance, default=Config.imbalance, help="largest class over smallest; natural: as it is")
-    add("--imbalance-type", default=Config.imbalance_type, choices=KINDS, help="shape of the tail")
+    add("--imbalance-type", default=Config.imbalance_type, choices=IMBALANCE_TYPES, help="shape of the tail")
     add("--data-seed", type=int, default=Config.data_seed, help="which images are kept and held out")
     add("--validation", type=int, default=unset, help="images a class to hold out (default: the data set's habit)")
     add("--model", default=Config.model, help="network")

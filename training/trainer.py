@@ -13,17 +13,16 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from foundation.errors import LandscapeError
-from training.batches.loaders import Batch, Feed, Normalizer, open_feed
+from training.batches.loaders import Batch, Loader, Normalizer, open_loader
 from training.batches.mixing import Mixer
 from training.batches.samplers import epoch_order
-from training.collectives import world_size
 from training.config import Config
 from training.data import DataSet
-from training.distributed import own_part, share_buffers
+from training.distributed import shard, share_buffers, world_size
 from training.evaluate import evaluate
 from training.methods import decoupling
 from training.methods.method import Method
-from training.methods.objective import Outputs
+from training.methods.objective import Outputs, TrainingProgress
 from training.methods.optimizers.registry import build_stepper
 from training.models import Network, build_model
 from training.phases import Phase, plan_phases
@@ -32,7 +31,7 @@ from training.schedules import learning_rate_factor
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 
 
-class Both(nn.Module):
+class LogitsAndFeatures(nn.Module):
     """A network whose forward pass gives features too: what losses may look at.
 
     Args:
@@ -49,7 +48,7 @@ class Both(nn.Module):
         return self.network.classifier(features), features
 
 
-class Session:
+class Trainer:
     """Everything that a step needs, on the device.
 
     Args:
@@ -73,12 +72,12 @@ class Session:
         torch.manual_seed(config.seed)
         network = build_model(config.model, **kwargs).to(device, dtype)
         self.network = network.to(memory_format=torch.channels_last) if config.channels_last else network
-        self.feeds: dict[str, Feed] = {}
+        self.loaders: dict[str, Loader] = {}
         for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
             if len(split):
                 augment = (config.augment or data.augment) if name == "train" else "none"
                 normalize = Normalizer(split, device, dtype=dtype, channels_last=config.channels_last)
-                self.feeds[name] = open_feed(split, normalize, device, augment=augment, workers=config.workers)
+                self.loaders[name] = open_loader(split, normalize, device, augment=augment, workers=config.workers)
         self.steps_per_epoch = -(-len(data.train) // config.batch_size)
         self.enter(self.phases[0])
 
@@ -102,7 +101,7 @@ class Session:
             weight_decay=self.config.weight_decay,
             fused=on_gpu,
         )
-        forward: nn.Module = Both(network)
+        forward: nn.Module = LogitsAndFeatures(network)
         if self.config.compile:
             # On a GPU small networks wait for kernel launches: CUDA graphs replay a whole pass at once. What a graph
             # gives lasts until its next pass, so steps that keep gradients over several passes go without. An epoch
@@ -179,10 +178,10 @@ class Session:
         draws = [epoch_order(self.phase.sampler, labels, classes, progress=progress, generator=generator)]
         if self.mixer is not None and self.mixer.pastes(local):
             draws.append(epoch_order("class-balanced", labels, classes, progress=progress, generator=generator))
-        parts = [[own_part(part) for part in draw.tensor_split(self.steps_per_epoch)] for draw in draws]
-        orders = [torch.cat(together) for together in zip(*parts, strict=True)]
+        parts = [[shard(part) for part in draw.tensor_split(self.steps_per_epoch)] for draw in draws]
+        orders = [torch.cat(draws_of_step) for draws_of_step in zip(*parts, strict=True)]
         random = np.random.RandomState([self.config.seed, epoch])
-        for (images, found), order in zip(self.feeds["train"].batches(orders, seed=seed), parts[0], strict=True):
+        for (images, found), order in zip(self.loaders["train"].batches(orders, seed=seed), parts[0], strict=True):
             size, mix = len(order), None
             others = (images[size:], found[size:]) if len(draws) > 1 else None
             images, found = images[:size], found[:size]
@@ -210,7 +209,7 @@ class Session:
         factor = learning_rate_factor(config.schedule, middle, epochs=phase.epochs, warmup=warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr * factor
-        progress = here / phase.epochs
+        progress = TrainingProgress(here / phase.epochs, local, phase.epochs)
         share = 1.0 if mix is None else mix[1]
         pieces = [batch if mix is None else (*batch, mix[0])]
         if config.accumulate > 1:
@@ -228,8 +227,6 @@ class Session:
                         outputs,
                         labels,
                         progress=progress,
-                        epoch=local,
-                        epochs=phase.epochs,
                         mix=(others[0], share) if others else None,
                     )
                     * (len(labels) / len(batch[1]))
@@ -259,10 +256,10 @@ class Session:
         share_buffers(network)
         found: dict[str, Any] = {}
         for name in ("validation", "train", "test") if everything else ("validation",):
-            if name in self.feeds:
-                positions = own_part(torch.arange(self.data.record["sizes"][name]))
+            if name in self.loaders:
+                positions = shard(torch.arange(self.data.record["sizes"][name]))
                 with self.autocast():
-                    batches = self.feeds[name].evaluation(positions)
+                    batches = self.loaders[name].evaluation(positions)
                     found[name] = evaluate(network, batches, self.data.class_counts)
         return found
 
@@ -279,9 +276,9 @@ class Session:
         network.load_state_dict(state)
         if self.config.channels_last:
             network = network.to(memory_format=torch.channels_last)
-        positions = own_part(torch.arange(self.data.record["sizes"]["test"]))
+        positions = shard(torch.arange(self.data.record["sizes"]["test"]))
         with self.autocast():
-            return evaluate(network, self.feeds["test"].evaluation(positions), self.data.class_counts)
+            return evaluate(network, self.loaders["test"].evaluation(positions), self.data.class_counts)
 
     def exported(self) -> dict[str, Tensor]:
         """The weights and buffers of the network as it is evaluated, in the form of `model`, on the CPU."""

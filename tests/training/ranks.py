@@ -11,7 +11,7 @@ from torch.multiprocessing import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from training.methods.method import build_method
-from training.methods.objective import Outputs
+from training.methods.objective import Outputs, TrainingProgress
 from training.methods.optimizers.registry import build_stepper
 
 COUNTS = [40, 9, 2, 1]
@@ -74,10 +74,10 @@ def trained(name, kwargs, rows, wrap, steps=STEPS, accumulate=1):
         for part in torch.arange(len(labels)).tensor_split(accumulate):
             logits, features = forward(inputs[part])
             outputs = Outputs(logits, features, network.classifier.weight)
-            moment = {"progress": 0.5, "epoch": 9, "epochs": 10}
+            moment = {"progress": TrainingProgress(0.5, 9, 10)}
             yield tuple(o(outputs, labels[part], **moment) / accumulate for o in objectives or (method.objective,))
 
-    values = [float(stepper.step(losses, progress=0.5)) for _ in range(steps)]
+    values = [float(stepper.step(losses, progress=TrainingProgress(0.5, 5, 10))) for _ in range(steps)]
     return torch.cat([p.detach().reshape(-1) for p in network.parameters()]), values
 
 

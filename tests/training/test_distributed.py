@@ -13,6 +13,7 @@ import torch
 from foundation.errors import InputError, LostProcessError
 from tests.conftest import ROOT
 from tests.kill_at import kill_after
+from tests.training.ranks import CASES, EQUAL, LOSSES, UNEQUAL, alone, together
 from training import Config, train
 from training.checkpoint import load_checkpoint
 
@@ -24,7 +25,18 @@ def config(out, **changes):
     return Config(out=out, **{**small, **changes})
 
 
-METHODS = {"bgp": {}, "sam": {"sam.synchronized": True}, "cmo": {"probability": 0.0, "calm": 0}}
+METHODS = {"bgp": {}, "sam": {"sam.synchronized": True}, "cmo": {"probability": 0.0, "unmixed_epochs": 0}}
+
+
+@pytest.mark.parametrize("sizes", [EQUAL, UNEQUAL], ids=lambda sizes: f"{sizes[0]}+{sizes[1]}")
+@pytest.mark.parametrize("key", LOSSES)
+def test_every_loss_on_two_ranks_equals_one_process(key, sizes):
+    """To 1e-10, also with unequal shards."""
+    name, kwargs, _ = CASES[key, sizes]
+    expected, values = alone(name, kwargs)
+    for parameters, objectives in together()[key, sizes]:
+        torch.testing.assert_close(parameters, expected, rtol=0, atol=1e-10)
+        assert objectives == pytest.approx(values, abs=1e-10)
 
 
 def be_rank(rank, ports, work, folder):
@@ -48,7 +60,7 @@ def train_all(rank, ports, folder):
 def lose_one(rank, ports, folder):
     os.environ["MASTER_PORT"] = next(ports)
     if rank == 1:
-        kill_after("training.trainer:Session.step", 8)
+        kill_after("training.trainer:Trainer.step", 8)
     with pytest.raises(LostProcessError, match="another process of this run has ended"):
         train(config(folder))
     os._exit(0)  # gloo's threads, which still hold what was not sent, abort an orderly end of the interpreter

@@ -15,7 +15,7 @@ from training.data import open_split
 from training.epochs import is_snapshot, open_configured
 from training.methods.method import build_method
 from training.models import build_model
-from training.trainer import Session
+from training.trainer import Trainer
 
 
 def config(out, **changes):
@@ -54,7 +54,7 @@ METHODS = {
     "ce": {},
     "balanced-softmax+bgp": {},
     "sam": {"ema": 0.9},
-    "ldam-drw+cmo": {"method_kwargs": {"calm": 1, "probability": 1.0}},
+    "ldam-drw+cmo": {"method_kwargs": {"unmixed_epochs": 1, "probability": 1.0}},
     "mixup+progressive-sampling": {"accumulate": 3},
     "crt": {"method_kwargs": {"share": 0.5}, "epochs": 2, "ema": 0.9},
     "lws": {"method_kwargs": {"share": 0.5}, "epochs": 2},
@@ -225,12 +225,12 @@ def test_one_channel_networks_work_in_nhwc_order(tmp_path):
     """A one-channel image is in both orders at once, so the weights must decide: NCHW steps take 1.5 times as long."""
     settings = config(tmp_path)
     data = open_configured(settings)
-    session = Session(settings, data, build_method("ce", data.class_counts), torch.device("cpu"))
+    trainer = Trainer(settings, data, build_method("ce", data.class_counts), torch.device("cpu"))
     seen = []
-    for module in session.network.body[:4]:
+    for module in trainer.network.body[:4]:
         module.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    (images, _), _ = next(session.batches(0, seed=0))
-    session.forward(images)
+    (images, _), _ = next(trainer.batches(0, seed=0))
+    trainer.forward(images)
     assert len(seen) == 4
     for output in seen:
         assert output.is_contiguous(memory_format=torch.channels_last) and not output.is_contiguous()
@@ -240,11 +240,11 @@ def test_one_channel_networks_work_in_nhwc_order(tmp_path):
 def test_a_batch_is_split_into_as_many_pieces_as_asked(tmp_path, size):
     settings = config(tmp_path, accumulate=16)
     data = open_configured(settings)
-    session = Session(settings, data, build_method("ce", data.class_counts), torch.device("cpu"))
+    trainer = Trainer(settings, data, build_method("ce", data.class_counts), torch.device("cpu"))
     sizes = []
-    session.forward.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
-    (batch,) = session.feeds["train"].batches([torch.arange(size)], seed=0)
-    session.step(0, 0, batch)
+    trainer.forward.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    (batch,) = trainer.loaders["train"].batches([torch.arange(size)], seed=0)
+    trainer.step(0, 0, batch)
     assert len(sizes) == 16 and sum(sizes) == size
 
 

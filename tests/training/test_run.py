@@ -11,7 +11,7 @@ from tests.training.data.formats import write_cifar
 from training.batches.augment import AUGMENTATIONS
 from training.checkpoint import load_checkpoint
 from training.config import Config
-from training.data import SOURCES
+from training.data import DATASETS
 from training.methods.method import build_method
 from training.models import MODELS
 from training.recipe import recipe_names
@@ -103,7 +103,7 @@ def test_a_recipe_sets_defaults_that_flags_override(tmp_path):
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_names_what_there_is(name, tmp_path):
     config = configured("--recipe", name, "--out", tmp_path)
-    assert config.data in SOURCES and config.model in MODELS
+    assert config.data in DATASETS and config.model in MODELS
     assert config.augment is None or config.augment in AUGMENTATIONS
     build_method(config.method, [500, 50, 5], **config.method_kwargs)
 
@@ -122,7 +122,7 @@ def test_a_bad_recipe_is_one_sentence(tmp_path, capsys, text, said):
 def test_the_list_names_everything_with_its_paper(capsys):
     code, said = end(capsys, "--list")
     assert code == 0
-    for name in (*SOURCES, *MODELS, *AUGMENTATIONS, *recipe_names(), "ldam", "bgp", "focal-sam", "crt"):
+    for name in (*DATASETS, *MODELS, *AUGMENTATIONS, *recipe_names(), "ldam", "bgp", "focal-sam", "crt"):
         assert f"  {name} " in said.out, name
     assert "Cao et al., NeurIPS 2019" in said.out
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from foundation.errors import InputError
 from training.data import Split
-from training.data.files import FilePool, to_tensor
+from training.data.files import FileStore, to_tensor
 
 Item = tuple[int, int]  # a position in the split and the seed of its augmentation
 
@@ -20,20 +20,20 @@ class Files(Dataset[tuple[Tensor | str, int]]):
     """A split's images, decoded and augmented one by one; a broken one gives its sentence instead of pixels.
 
     Args:
-        split: The split; its pool holds files.
+        split: The split; its store holds files.
         augment: Changes an image, or None for the evaluation's resize and crop.
     """
 
     def __init__(self, split: Split, augment: nn.Module | None) -> None:
-        self._pool, self._split, self._augment = cast(FilePool, split.pool), split, augment
+        self._store, self._split, self._augment = cast(FileStore, split.store), split, augment
 
     def __getitem__(self, item: Item) -> tuple[Tensor | str, int]:
         position, seed = item
         place, label = int(self._split.indices[position]), int(self._split.labels[position])
         try:
             if self._augment is None:
-                return self._pool.evaluated(place), label
-            image = to_tensor(self._pool.read(place))
+                return self._store.evaluated(place), label
+            image = to_tensor(self._store.read(place))
         except InputError as error:  # an exception would arrive with the worker's whole traceback
             return str(error), label
         with torch.random.fork_rng([]):  # torchvision draws from the global generator
@@ -58,7 +58,7 @@ class Reader:
     """Reads batches of a split ahead of their use.
 
     Args:
-        split: The split; its pool holds files.
+        split: The split; its store holds files.
         augment: Changes an image, or None for the evaluation's resize and crop.
         workers: How many processes read; 0 reads in this one.
         pinned: Keep batches in memory that a GPU can fetch from by itself.

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from training.batches.augment import batched_augmentation, reading_augmentation
 from training.batches.file_reader import Reader
 from training.data import Split
-from training.data.files import FilePool
+from training.data.files import FileStore
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 Batch = tuple[Tensor, Tensor]
 
 
-class Feed(Protocol):
+class Loader(Protocol):
     """Where a split's batches come from."""
 
     def batches(self, orders: Sequence[Tensor], *, seed: int) -> Iterator[Batch]:
@@ -70,7 +70,7 @@ class Normalizer:
         return pixels.contiguous(memory_format=self._format) * self._scale + self._shift
 
 
-class Resident:
+class DeviceLoader:
     """A split whose images stay on the device as uint8, four times smaller than as floats.
 
     Args:
@@ -86,7 +86,7 @@ class Resident:
         self._normalize, self._augment = normalize, augment
 
     def batches(self, orders: Sequence[Tensor], *, seed: int) -> Iterator[Batch]:
-        """See `Feed.batches`."""
+        """See `Loader.batches`."""
         device = self._labels.device
         generator = torch.Generator().manual_seed(seed)
         # One copy to the device for the whole epoch: a copy a step would make the GPU wait.
@@ -101,17 +101,17 @@ class Resident:
             yield self._normalize(pixels), self._labels[indices]
 
     def evaluation(self, positions: Tensor) -> Iterator[Batch]:
-        """See `Feed.evaluation`."""
+        """See `Loader.evaluation`."""
         device = self._labels.device
         for indices in evaluation_parts(positions.to(device), device):
             yield self._normalize(self._pixels[indices]), self._labels[indices]
 
 
-class Streamed:
+class FileLoader:
     """A split whose images are read from files by worker processes, ahead of their use.
 
     Args:
-        split: The split; its pool holds files.
+        split: The split; its store holds files.
         normalize: Makes inputs of pixels.
         device: Where batches are wanted.
         augment: Changes an image after decoding, or None for the evaluation's resize and crop.
@@ -127,11 +127,11 @@ class Streamed:
         self._evaluating = Reader(split, None, workers=workers, pinned=pinned)
 
     def batches(self, orders: Sequence[Tensor], *, seed: int) -> Iterator[Batch]:
-        """See `Feed.batches`."""
+        """See `Loader.batches`."""
         return self._placed(self._training.read(orders, seed=seed))
 
     def evaluation(self, positions: Tensor) -> Iterator[Batch]:
-        """See `Feed.evaluation`."""
+        """See `Loader.evaluation`."""
         return self._placed(self._evaluating.read(list(evaluation_parts(positions, self._device)), seed=0))
 
     def _placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -140,7 +140,7 @@ class Streamed:
             yield self._normalize(placed), labels.to(self._device, non_blocking=True)
 
 
-def open_feed(split: Split, normalize: Normalizer, device: torch.device, *, augment: str, workers: int) -> Feed:
+def open_loader(split: Split, normalize: Normalizer, device: torch.device, *, augment: str, workers: int) -> Loader:
     """The feed that fits a split: resident for small images, streamed for files.
 
     Args:
@@ -153,6 +153,6 @@ def open_feed(split: Split, normalize: Normalizer, device: torch.device, *, augm
     Returns:
         The feed.
     """
-    if isinstance(split.pool, FilePool):
-        return Streamed(split, normalize, device, reading_augmentation(augment, split.pool.size), workers)
-    return Resident(split, normalize, device, batched_augmentation(augment))
+    if isinstance(split.store, FileStore):
+        return FileLoader(split, normalize, device, reading_augmentation(augment, split.store.size), workers)
+    return DeviceLoader(split, normalize, device, batched_augmentation(augment))

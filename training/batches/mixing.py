@@ -16,7 +16,8 @@ class Mixer:
     share of the batches, and rests in the first and last epochs.
 
     Args:
-        mixing: What the method asks for: `mixup` with `alpha`, or `cmo` with `probability`, `alpha` and `calm` epochs.
+        mixing: What the method asks for: `mixup` with `alpha`, or `cmo` with `probability`, `alpha` and
+            `unmixed_epochs`.
         epochs: Epochs in all.
     """
 
@@ -25,8 +26,8 @@ class Mixer:
 
     def pastes(self, epoch: int) -> bool:
         """Whether batches of this epoch (from 0) need a second, class-balanced draw to paste from."""
-        calm = self._kwargs.get("calm", 0)
-        return self._name == "cmo" and calm <= epoch < self._epochs - calm
+        unmixed = self._kwargs.get("unmixed_epochs", 0)
+        return self._name == "cmo" and unmixed <= epoch < self._epochs - unmixed
 
     def mix(
         self, images: Tensor, labels: Tensor, others: tuple[Tensor, Tensor] | None, random: np.random.RandomState
@@ -36,7 +37,7 @@ class Mixer:
         Args:
             images: (B, C, H, W).
             labels: (B,).
-            others: For CMO the images and labels to paste from, of the same shapes; None in its calm epochs.
+            others: For CMO the images and labels to paste from, of the same shapes; None in epochs without mixing.
             random: Where the draws come from.
 
         Returns:

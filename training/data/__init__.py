@@ -5,6 +5,6 @@ one of them again from what a checkpoint recorded, and refuses when the images a
 """
 
 from training.data.dataset import DataSet, Split, open_data, open_split
-from training.data.registry import SOURCES
+from training.data.registry import DATASETS
 
-__all__ = ["SOURCES", "DataSet", "Split", "open_data", "open_split"]
+__all__ = ["DATASETS", "DataSet", "Split", "open_data", "open_split"]

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from foundation.errors import InputError, one_of
+from training.data.image_store import ImageStore
 from training.data.longtail import class_counts, shuffled
-from training.data.pool import Pool
-from training.data.registry import open_source
-from training.data.source import Source
+from training.data.raw_dataset import RawDataset
+from training.data.registry import open_raw_dataset
 
 SPLITS = ("train", "validation", "test")
 
@@ -23,14 +23,14 @@ class Split:
     """One split in a fixed order.
 
     Attributes:
-        pool: Where its images lie.
-        indices: (N,) int64, its samples' positions in the pool.
+        store: Where its images lie.
+        indices: (N,) int64, its samples' positions in the store.
         labels: (N,) int64 on the CPU.
         mean: Per channel, of pixels in [0, 1].
         std: Per channel, of pixels in [0, 1].
     """
 
-    pool: Pool = field(repr=False)
+    store: ImageStore = field(repr=False)
     indices: Tensor = field(repr=False)
     labels: Tensor = field(repr=False)
     mean: tuple[float, ...]
@@ -48,7 +48,7 @@ class Split:
         Returns:
             (n, C, H, W) uint8 on the CPU.
         """
-        return self.pool.pixels(self.indices[indices])
+        return self.store.pixels(self.indices[indices])
 
     def inputs(self, indices: Tensor) -> Tensor:
         """What a network is evaluated on: no augmentation, the same tensor at every call.
@@ -64,7 +64,7 @@ class Split:
     @property
     def sha256(self) -> str:
         """Which samples these are, and in which order."""
-        return self.pool.fingerprint(self.indices)
+        return self.store.fingerprint(self.indices)
 
 
 def normalized(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
@@ -113,7 +113,7 @@ def open_data(
     kept. So subsets of one seed are nested, whatever their imbalance.
 
     Args:
-        name: A key of `training.data.SOURCES`.
+        name: A key of `training.data.DATASETS`.
         imbalance: Largest class over smallest; 1 for equal classes. None keeps every image.
         imbalance_type: `"exp"` or `"step"`.
         seed: Which images are held out and kept.
@@ -128,32 +128,32 @@ def open_data(
     Raises:
         InputError: A name, folder or number is not usable.
     """
-    source = open_source(name, data_dir, kwargs)
+    raw = open_raw_dataset(name, data_dir, kwargs)
     if validation is None:
-        validation = source.held_out
-    indices, counts = _cut(source, imbalance, imbalance_type, seed, validation)
-    splits = {split: _split(source, split, indices[split]) for split in SPLITS}
+        validation = raw.held_out
+    indices, counts = _cut(raw, imbalance, imbalance_type, seed, validation)
+    splits = {split: _split(raw, split, indices[split]) for split in SPLITS}
     record = {
         "name": name,
         # Opening it again must leave out the same files, and need not try them all.
-        "kwargs": {**kwargs, "skip_broken": list(source.left_out)} if "skip_broken" in kwargs else dict(kwargs),
+        "kwargs": {**kwargs, "skip_broken": list(raw.left_out)} if "skip_broken" in kwargs else dict(kwargs),
         "data_dir": None if data_dir is None else str(data_dir.resolve()),
         "imbalance": imbalance,
         "imbalance_type": imbalance_type,
         "seed": seed,
         "validation": validation,
         "sizes": {split: len(splits[split]) for split in SPLITS},
-        "class_names": list(source.class_names),
+        "class_names": list(raw.class_names),
         "class_counts": counts,
-        "normalisation": {"mean": list(source.mean), "std": list(source.std)},
+        "normalisation": {"mean": list(raw.mean), "std": list(raw.std)},
         "evaluation_transform": "pixels scaled to [0, 1], minus mean, over std",
         "sha256": {split: splits[split].sha256 for split in SPLITS},
     }
     return DataSet(
         **splits,
-        class_names=source.class_names,
+        class_names=raw.class_names,
         class_counts=tuple(counts),
-        augment=source.augment,
+        augment=raw.augment,
         record=record,
     )
 
@@ -177,9 +177,9 @@ def open_split(record: dict[str, Any], split: str, data_dir: Path | None = None)
     folder = data_dir
     if folder is None and record["data_dir"] and Path(record["data_dir"]).is_dir():
         folder = Path(record["data_dir"])
-    source = open_source(record["name"], folder, record["kwargs"])
-    indices, _ = _cut(source, record["imbalance"], record["imbalance_type"], record["seed"], record["validation"])
-    opened = _split(source, split, indices[split])
+    raw = open_raw_dataset(record["name"], folder, record["kwargs"])
+    indices, _ = _cut(raw, record["imbalance"], record["imbalance_type"], record["seed"], record["validation"])
+    opened = _split(raw, split, indices[split])
     if opened.sha256 != record["sha256"][split]:
         raise InputError(
             f"the {split} images of {record['name']} here are not those of the checkpoint (SHA-256 of the samples "
@@ -188,39 +188,39 @@ def open_split(record: dict[str, Any], split: str, data_dir: Path | None = None)
     if not len(opened):
         raise InputError(f"the {split} split of this checkpoint's data is empty: it was trained with --validation 0")
     normalization = record["normalisation"]
-    return Split(opened.pool, opened.indices, opened.labels, tuple(normalization["mean"]), tuple(normalization["std"]))
+    return Split(opened.store, opened.indices, opened.labels, tuple(normalization["mean"]), tuple(normalization["std"]))
 
 
-def _split(source: Source, split: str, indices: Tensor) -> Split:
-    pool = source.test if split == "test" else source.train
-    if split == "validation" and source.validation is not None:
-        pool = source.validation
-    return Split(pool, indices, pool.labels[indices], source.mean, source.std)
+def _split(raw: RawDataset, split: str, indices: Tensor) -> Split:
+    store = raw.test if split == "test" else raw.train
+    if split == "validation" and raw.validation is not None:
+        store = raw.validation
+    return Split(store, indices, store.labels[indices], raw.mean, raw.std)
 
 
 def _cut(
-    source: Source, imbalance: float | None, kind: str, seed: int, validation: int
+    raw: RawDataset, imbalance: float | None, kind: str, seed: int, validation: int
 ) -> tuple[dict[str, Tensor], list[int]]:
     """The indices of each split and the training counts (C,)."""
-    classes = len(source.class_names)
+    classes = len(raw.class_names)
     if validation < 0:
         raise InputError(f"validation {validation} is below 0: it is how many images a class are held out")
-    own = source.validation
-    pools, held_out = [], []
+    own = raw.validation
+    stores, held_out = [], []
     for label in range(classes):
-        members = shuffled((source.train.labels == label).nonzero().squeeze(1), seed, label)
+        members = shuffled((raw.train.labels == label).nonzero().squeeze(1), seed, label)
         held = min(validation, max(len(members) - 1, 0)) if own is None else 0
-        pools.append(members[: len(members) - held])
+        stores.append(members[: len(members) - held])
         held_out.append(members[len(members) - held :])
     if imbalance is None:
-        counts = [len(pool) for pool in pools]
+        counts = [len(store) for store in stores]
     else:
-        counts = class_counts(min(len(pool) for pool in pools), classes, imbalance, kind)
-    train = torch.cat([pool[:count] for pool, count in zip(pools, counts, strict=True)])
+        counts = class_counts(min(len(store) for store in stores), classes, imbalance, kind)
+    train = torch.cat([store[:count] for store, count in zip(stores, counts, strict=True)])
     kept = torch.cat(held_out) if own is None else torch.arange(len(own.labels))
-    # Sorted, so that a split's order says nothing about classes that the pool's own order does not.
+    # Sorted, so that a split's order says nothing about classes that the store's own order does not.
     return {
         "train": train.sort().values,
         "validation": kept.sort().values,
-        "test": torch.arange(len(source.test.labels)),
+        "test": torch.arange(len(raw.test.labels)),
     }, counts

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from foundation.errors import InputError
 from foundation.progress import Progress
-from training.data.pool import fingerprint
+from training.data.image_store import fingerprint
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
-class FilePool:
+class FileStore:
     """Labeled image files.
 
     Attributes:
@@ -40,7 +40,7 @@ class FilePool:
         """One image, decoded.
 
         Args:
-            position: In the pool.
+            position: In the store.
 
         Returns:
             The image in RGB.
@@ -62,7 +62,7 @@ class FilePool:
         """One image as a network is evaluated on it: resized, its center cut out.
 
         Args:
-            position: In the pool.
+            position: In the store.
 
         Returns:
             (3, size, size) uint8.
@@ -76,7 +76,7 @@ class FilePool:
         return to_tensor(image.crop((left, top, left + self.size, top + self.size)))
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """See `Pool.pixels`."""
+        """See `ImageStore.pixels`."""
         return torch.stack([self.evaluated(position) for position in indices.tolist()])
 
     def fingerprint(self, indices: Tensor) -> str:
@@ -84,11 +84,11 @@ class FilePool:
         names = [self.names[position] for position in indices.tolist()]
         return fingerprint(indices, self.labels[indices], names)
 
-    def without(self, names: Sequence[str]) -> FilePool:
-        """The pool without some of its files."""
+    def without(self, names: Sequence[str]) -> FileStore:
+        """The store without some of its files."""
         left_out = set(names)
         keep = [position for position, name in enumerate(self.names) if name not in left_out]
-        return FilePool(self.root, tuple(self.names[p] for p in keep), self.labels[torch.tensor(keep)], self.size)
+        return FileStore(self.root, tuple(self.names[p] for p in keep), self.labels[torch.tensor(keep)], self.size)
 
     def broken(self) -> list[str]:
         """The names of the files that cannot be read; every one is tried."""
@@ -114,17 +114,17 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-def leave_out(pools: Sequence[FilePool], skip_broken: bool | list[str]) -> tuple[list[FilePool], list[str]]:
-    """The pools without their broken files.
+def leave_out(stores: Sequence[FileStore], skip_broken: bool | list[str]) -> tuple[list[FileStore], list[str]]:
+    """The stores without their broken files.
 
     Args:
-        pools: Pools of one root.
+        stores: Pools of one root.
         skip_broken: False leaves all in, True tries every file, a list names the files to leave out.
 
     Returns:
-        The pools, and the names of what is left out.
+        The stores, and the names of what is left out.
     """
     if not skip_broken:
-        return list(pools), []
-    names = [name for pool in pools for name in pool.broken()] if skip_broken is True else skip_broken
-    return [pool.without(names) for pool in pools], names
+        return list(stores), []
+    names = [name for store in stores for name in store.broken()] if skip_broken is True else skip_broken
+    return [store.without(names) for store in stores], names

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from foundation.errors import InputError, one_of
 
-KINDS = ("exp", "step")
+IMBALANCE_TYPES = ("exp", "step")
 
 
 def class_counts(largest: int, classes: int, imbalance: float, kind: str = "exp") -> list[int]:
@@ -31,8 +31,8 @@ def class_counts(largest: int, classes: int, imbalance: float, kind: str = "exp"
     Raises:
         InputError: The imbalance is below 1 or would leave a class empty, or the kind is unknown.
     """
-    if kind not in KINDS:
-        raise one_of("imbalance type", kind, KINDS)
+    if kind not in IMBALANCE_TYPES:
+        raise one_of("imbalance type", kind, IMBALANCE_TYPES)
     if not imbalance >= 1:  # also refuses NaN
         raise InputError(f"imbalance {imbalance:g} is below 1: it is the largest class over the smallest, such as 100")
     if imbalance > largest:
@@ -54,7 +54,7 @@ def shuffled(members: Tensor, seed: int, label: int) -> Tensor:
     `RandomState` is the one generator whose stream NumPy guarantees for ever; checkpoints rely on it.
 
     Args:
-        members: (n,) int64 positions of the class's samples in the pool.
+        members: (n,) int64 positions of the class's samples in the store.
         seed: The data seed.
         label: The class.
 

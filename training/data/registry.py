@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foundation.errors import InputError, one_of
-from training.data.source import Source
+from foundation.errors import InputError
+from training.data.raw_dataset import RawDataset
 from training.data.sources import cifar, digits, fashion, image_folder, image_lists, npz
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One data set.
-
-    Attributes:
-        open: Opens it: `open(data_dir, **kwargs)`.
-        about: What it is, in a few words.
-        paper: Where it comes from.
-    """
-
-    open: Callable[..., Source]
-    about: str
-    paper: str
-
+from training.registry import Entry, find
 
 KRIZHEVSKY = "Krizhevsky 2009"
 FASHION = "Xiao et al. 2017, arXiv:1708.07747"
 
-SOURCES = {
+DATASETS: dict[str, Entry[Callable[..., RawDataset]]] = {
     "fashion-mini": Entry(fashion.open_mini, "packed part of Fashion-MNIST, 600+100 and 100 test a class", FASHION),
     "fashion-mnist": Entry(fashion.open_full, "28×28 gray clothes, 6,000 and 1,000 test a class", FASHION),
     "digits": Entry(digits.open_digits, "8×8 gray digits of scikit-learn", "Alpaydin & Kaynak, UCI 1998"),
@@ -46,26 +30,25 @@ SOURCES = {
 }
 
 
-def open_source(name: str, data_dir: Path | None, kwargs: dict[str, Any]) -> Source:
+def open_raw_dataset(name: str, data_dir: Path | None, kwargs: dict[str, Any]) -> RawDataset:
     """Opens a data set by name.
 
     Args:
-        name: A key of `SOURCES`.
+        name: A key of `DATASETS`.
         data_dir: Where the user says that it lies.
         kwargs: The set's own options.
 
     Returns:
-        The source.
+        The raw.
 
     Raises:
         InputError: The name or the folder is unknown.
     """
-    if name not in SOURCES:
-        raise one_of("data set", name, SOURCES)
+    opener = find("data set", name, DATASETS)
     if data_dir is not None and not data_dir.is_dir():
         raise InputError(f"--data-dir {str(data_dir)!r} is no folder: name the one that holds {name}")
     try:
-        return SOURCES[name].open(data_dir, **kwargs)
+        return opener(data_dir, **kwargs)
     except TypeError as error:
         if "argument" not in str(error):
             raise

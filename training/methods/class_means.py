@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.collectives import global_sum
+from training.distributed import global_sum
 
 
 def count_classes(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:

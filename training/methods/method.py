@@ -15,10 +15,18 @@ import torch
 from torch import Tensor
 
 from foundation.errors import InputError, one_of
-from training.methods.losses.bgp import NOTE
-from training.methods.objective import Moment, Outputs, PerClass, SampleTerm, Term, check_counts, evaluate
+from training.methods.losses import bgp
+from training.methods.objective import (
+    Outputs,
+    PerClassTensor,
+    SampleTerm,
+    Term,
+    TrainingProgress,
+    check_counts,
+    objective_value,
+)
 from training.methods.parts import Head, Loss, Mixing, Perturbation, Sampling, Stage, Transform, Weights
-from training.methods.registry import LOSSES, PARTS, SHORTHANDS
+from training.methods.registry import FORMER_SETTINGS, LOSSES, PARTS, SHORTHANDS
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Method:
         optimizer: None or the perturbing optimizer (`training.methods.optimizers.registry.build_stepper` makes it).
         stages: What follows the main training.
         record: `{"name", "kwargs", "note"}` in plain types; `build_method(name, counts, **kwargs)` makes it again.
-        emphasis: A factor for each class's share in the objective, see `emphasizing`.
+        class_factors: A factor for each class's share in the objective, see `class_weighted`.
     """
 
     terms: tuple[Term, ...]
@@ -47,16 +55,14 @@ class Method:
     optimizer: Perturbation | None
     stages: tuple[Stage, ...]
     record: dict[str, Any]
-    emphasis: PerClass | None = None
+    class_factors: PerClassTensor | None = None
 
     def objective(
         self,
         outputs: Outputs,
         labels: Tensor,
         *,
-        progress: float,
-        epoch: int,
-        epochs: int,
+        progress: TrainingProgress,
         mix: tuple[Tensor, float | Tensor] | None = None,
     ) -> Tensor:
         """The objective of a batch, the number to call `backward` on.
@@ -68,23 +74,22 @@ class Method:
         Args:
             outputs: What the network says about the batch.
             labels: (B,) int64.
-            progress: Share of all optimizer steps that are done, 0 to 1.
-            epoch: The running epoch, from 0.
-            epochs: Epochs in all.
+            progress: Where training stands.
             mix: For mixed images the other labels (B,) and the share of the first ones: each label's objective,
                 penalties included, counts by its share.
 
         Returns:
             A scalar.
         """
-        moment = Moment(progress, epoch, epochs)
         with torch.autocast(outputs.logits.device.type, enabled=False):
-            wide = outputs.widened()
-            value = evaluate(self.terms, wide, labels, moment, emphasis=self.emphasis)
+            wide = outputs.upcast()
+            value = objective_value(self.terms, wide, labels, progress, class_factors=self.class_factors)
             if mix is None:
                 return value
             other, share = mix
-            return share * value + (1 - share) * evaluate(self.terms, wide, other, moment, emphasis=self.emphasis)
+            return share * value + (1 - share) * objective_value(
+                self.terms, wide, other, progress, class_factors=self.class_factors
+            )
 
     def class_balanced(self) -> Method:
         """The same with another objective: the mean over the classes present of the class means of the main loss."""
@@ -92,7 +97,7 @@ class Method:
         assert isinstance(main, SampleTerm)
         return replace(self, terms=(replace(main, class_weights="balanced"),))
 
-    def emphasizing(self, factors: Sequence[float] | Tensor) -> Method:
+    def class_weighted(self, factors: Sequence[float] | Tensor) -> Method:
         """The same with each sample's share in the objective times a factor of its class, denominators left alone.
 
         Args:
@@ -109,7 +114,7 @@ class Method:
                 raise InputError(
                     f"{term.name} cannot be split by class, as {self.record['name']!r} asks: use bgp's logit member"
                 )
-        return replace(self, emphasis=PerClass(factors))
+        return replace(self, class_factors=PerClassTensor(factors))
 
 
 def build_method(name: str, class_counts: Sequence[int], **kwargs: Any) -> Method:
@@ -129,7 +134,7 @@ def build_method(name: str, class_counts: Sequence[int], **kwargs: Any) -> Metho
     counts = check_counts(class_counts)
     names = _parse(name)
     settings = _resolve(names, kwargs)
-    pieces = {part: PARTS[part].make(counts, **settings[part]) for part in names}
+    pieces = {part: PARTS[part].value(counts, **settings[part]) for part in names}
 
     def only(kind: type[Any], what: str) -> Any:
         found = {part: piece for part, piece in pieces.items() if isinstance(piece, kind)}
@@ -143,7 +148,7 @@ def build_method(name: str, class_counts: Sequence[int], **kwargs: Any) -> Metho
         loss = transform.apply(loss)
     weights: Weights | None = only(Weights, "class weighting")
     sampling: Sampling | None = only(Sampling, "sampler")
-    main = SampleTerm(loss.losses, weights.at if weights else lambda moment: None, reads=loss.reads)
+    main = SampleTerm(loss.losses, weights.at if weights else lambda progress: None, reads=loss.reads)
     later = [stage for stage in (transform and transform.stage, only(Stage, "later stage")) if stage]
     return Method(
         terms=(main, *(piece for piece in pieces.values() if isinstance(piece, Term))),
@@ -157,7 +162,7 @@ def build_method(name: str, class_counts: Sequence[int], **kwargs: Any) -> Metho
         record={
             "name": name,
             "kwargs": {f"{part}.{key}": value for part in names for key, value in settings[part].items()},
-            "note": f"bgp: {NOTE}" if "bgp" in names else "",
+            "note": f"bgp: {bgp.NOTE}" if "bgp" in names else "",
         },
     )
 
@@ -182,6 +187,7 @@ def _resolve(names: Sequence[str], given: dict[str, Any]) -> dict[str, dict[str,
     settings = {part: dict(PARTS[part].defaults) for part in names}
     for key, value in given.items():
         part, _, setting = key.rpartition(".")
+        setting = FORMER_SETTINGS.get(setting, setting)
         owners = [p for p in names if setting in settings[p] and part in ("", p)]
         if not owners:
             known = ", ".join(f"{p}.{s}" for p in names for s in settings[p]) or "none"
@@ -189,7 +195,9 @@ def _resolve(names: Sequence[str], given: dict[str, Any]) -> dict[str, dict[str,
         if len(owners) > 1:
             raise InputError(f"setting {key!r} is known to {' and '.join(owners)}: write {owners[0]}.{setting}")
         settings[owners[0]][setting] = _checked(f"{owners[0]}.{setting}", settings[owners[0]][setting], value)
-    return {part: PARTS[part].complete(chosen) for part, chosen in settings.items()}
+    if "bgp" in settings:
+        settings["bgp"] = bgp.complete(settings["bgp"])
+    return settings
 
 
 def _checked(setting: str, default: Any, value: Any) -> Any:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from foundation.errors import InputError
-from training.collectives import global_sum
+from training.distributed import global_sum
 from training.methods.class_means import count_classes
 
 
@@ -33,7 +33,7 @@ class Outputs:
     features: Tensor
     weight: Tensor
 
-    def widened(self) -> Outputs:
+    def upcast(self) -> Outputs:
         """The same in float32 where it was float16 or bfloat16: a softmax in bfloat16 has 3 significant digits."""
         return Outputs(*(tensor.to(_wide(tensor.dtype)) for tensor in (self.logits, self.features, self.weight)))
 
@@ -43,16 +43,16 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 
 @dataclass(frozen=True)
-class Moment:
+class TrainingProgress:
     """Where training stands.
 
     Attributes:
-        progress: Share of all optimizer steps that are done, 0 to 1.
+        share: Share of all optimizer steps that are done, 0 to 1.
         epoch: The running epoch, from 0.
         epochs: Epochs in all.
     """
 
-    progress: float
+    share: float
     epoch: int
     epochs: int
 
@@ -61,10 +61,10 @@ class Moment:
         return self.epoch >= share * self.epochs
 
 
-FINISHED = Moment(progress=1.0, epoch=1, epochs=1)
+FINISHED = TrainingProgress(share=1.0, epoch=1, epochs=1)
 
 
-class PerClass:
+class PerClassTensor:
     """One number a class, on the device and in the dtype of whatever it meets.
 
     Args:
@@ -89,7 +89,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(logits, labels, reduction="none")
 
 
-def errors_of(logits: Tensor, labels: Tensor) -> Tensor:
+def logit_gradient(logits: Tensor, labels: Tensor) -> Tensor:
     """The gradient of cross-entropy in the logits, softmax(z) - e_y, (B, C)."""
     return add_at(logits.softmax(1), labels, torch.full_like(logits[:, 0], -1))
 
@@ -104,29 +104,32 @@ class SampleTerm:
     """coefficient · Σ_i a_{y_i} l_i / Σ_i a_{y_i}: a weighted mean of per-sample losses over the batch of all ranks.
 
     Attributes:
-        losses: l: `(outputs, labels, moment) -> (B,)`.
-        class_weights: a: `moment -> PerClass`, or None for the plain mean; `"balanced"` weighs each sample by one over
-            its class's count in the batch, which makes the mean one over the *classes present* of the class means.
-        coefficient: `moment -> number`.
+        losses: l: `(outputs, labels, progress) -> (B,)`.
+        class_weights: a: `progress -> PerClassTensor`, or None for the plain mean; `"balanced"` weighs each sample by
+            one over its class's count in the batch, which makes the mean one over the *classes present* of the class
+            means.
+        coefficient: `progress -> number`.
         reads: What `losses` looks at; only terms of the logits can be evaluated without the network.
     """
 
-    losses: Callable[[Outputs, Tensor, Moment], Tensor]
-    class_weights: Callable[[Moment], PerClass | None] | Literal["balanced"] = field(default=lambda moment: None)
-    coefficient: Callable[[Moment], float] = field(default=lambda moment: 1.0)
+    losses: Callable[[Outputs, Tensor, TrainingProgress], Tensor]
+    class_weights: Callable[[TrainingProgress], PerClassTensor | None] | Literal["balanced"] = field(
+        default=lambda progress: None
+    )
+    coefficient: Callable[[TrainingProgress], float] = field(default=lambda progress: 1.0)
     reads: Literal["logits", "network"] = "logits"
 
-    def shares(self, labels: Tensor, counts: Tensor, moment: Moment) -> Tensor:
+    def shares(self, labels: Tensor, counts: Tensor, progress: TrainingProgress) -> Tensor:
         """What each sample weighs in the mean, (B,): a_{y_i} / Σ_c a_c n_c.
 
         Args:
             labels: (B,).
             counts: Samples of each class that the mean runs over, (C,), in the losses' dtype.
-            moment: Where training stands.
+            progress: Where training stands.
         """
         if self.class_weights == "balanced":
             return (1 / (counts.clamp(min=1) * (counts > 0).sum()))[labels]
-        weights = self.class_weights(moment)
+        weights = self.class_weights(progress)
         if weights is None:
             return (1 / counts.sum()).expand(labels.shape)
         a = weights.like(counts)
@@ -139,25 +142,25 @@ class BatchTerm:
 
     Attributes:
         value: R: `(outputs, labels, counts) -> scalar`, the same on every rank; `counts` (C,) is the global batch's.
-        coefficient: `moment -> number`.
+        coefficient: `progress -> number`.
         name: What it is called in sentences.
     """
 
     value: Callable[[Outputs, Tensor, Tensor], Tensor]
-    coefficient: Callable[[Moment], float]
+    coefficient: Callable[[TrainingProgress], float]
     name: str
 
 
 Term = SampleTerm | BatchTerm
 
 
-def evaluate(
+def objective_value(
     terms: Sequence[Term],
     outputs: Outputs,
     labels: Tensor,
-    moment: Moment,
+    progress: TrainingProgress,
     *,
-    emphasis: PerClass | None = None,
+    class_factors: PerClassTensor | None = None,
 ) -> Tensor:
     """The objective of a batch: the sum of its terms, the same number on every rank.
 
@@ -168,8 +171,8 @@ def evaluate(
         terms: The parts of the objective.
         outputs: What the network says, in float32 or wider.
         labels: (B,) int64.
-        moment: Where training stands.
-        emphasis: A factor for each class's share of the per-sample means, leaving their denominators alone: an
+        progress: Where training stands.
+        class_factors: A factor for each class's share of the per-sample means, leaving their denominators alone: an
             indicator of the tail classes gives the tail's part of the objective. For objectives of `SampleTerm`s only.
 
     Returns:
@@ -180,12 +183,12 @@ def evaluate(
     whole = outputs.logits.new_zeros(())
     for term in terms:
         if isinstance(term, SampleTerm):
-            shares = term.shares(labels, counts, moment)
-            if emphasis is not None:
-                shares = shares * emphasis.like(counts)[labels]
-            local = local + term.coefficient(moment) * (shares * term.losses(outputs, labels, moment)).sum()
+            shares = term.shares(labels, counts, progress)
+            if class_factors is not None:
+                shares = shares * class_factors.like(counts)[labels]
+            local = local + term.coefficient(progress) * (shares * term.losses(outputs, labels, progress)).sum()
         else:
-            whole = whole + term.coefficient(moment) * term.value(outputs, labels, counts)
+            whole = whole + term.coefficient(progress) * term.value(outputs, labels, counts)
     return global_sum(local) + whole
 
 

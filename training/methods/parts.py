@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from training.methods.objective import Moment, Outputs, PerClass
+from training.methods.objective import Outputs, PerClassTensor, TrainingProgress
 
 Head = Literal["linear", "cosine"]
 
@@ -18,13 +18,13 @@ class Loss:
     """The main loss of a method.
 
     Attributes:
-        losses: `(outputs, labels, moment) -> (B,)`, one loss a sample.
+        losses: `(outputs, labels, progress) -> (B,)`, one loss a sample.
         reads: What `losses` looks at: the logits alone, or the features as well.
         head: The classifier that the loss is made for.
         scale: The scale s of a cosine classifier's logits s·cos(w_c, h); None with a linear one.
     """
 
-    losses: Callable[[Outputs, Tensor, Moment], Tensor]
+    losses: Callable[[Outputs, Tensor, TrainingProgress], Tensor]
     reads: Literal["logits", "network"] = "logits"
     head: Head = "linear"
     scale: float | None = None
@@ -35,10 +35,10 @@ class Weights:
     """A weight for each class of the main loss.
 
     Attributes:
-        at: `moment -> weights`, or None for equal ones.
+        at: `progress -> weights`, or None for equal ones.
     """
 
-    at: Callable[[Moment], PerClass | None]
+    at: Callable[[TrainingProgress], PerClassTensor | None]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from training.methods.losses import (
@@ -20,46 +19,31 @@ from training.methods.losses import (
 )
 from training.methods.objective import BatchTerm, SampleTerm
 from training.methods.parts import Loss, Mixing, Perturbation, Sampling, Stage, Transform, Weights
+from training.registry import Entry
 
 Piece = Loss | Weights | SampleTerm | BatchTerm | Perturbation | Mixing | Sampling | Stage | Transform
 
 
-@dataclass(frozen=True)
-class Part:
-    """One part of a method's name.
-
-    Attributes:
-        make: `(class_counts, **settings) -> piece`.
-        defaults: Its settings and their default values.
-        summary: A few words on what it does.
-        paper: Where it comes from.
-        complete: Fills in settings whose defaults depend on other settings.
-    """
-
-    make: Callable[..., Piece]
-    defaults: dict[str, Any]
-    summary: str
-    paper: str
-    complete: Callable[[dict[str, Any]], dict[str, Any]] = dict
+Maker = Callable[..., Piece]  # `maker(class_counts, **settings)`
 
 
-def _made_by(make: Callable[..., Piece], summary: str, paper: str, **options: Any) -> Part:
+def _made_by(make: Maker, about: str, paper: str) -> Entry[Maker]:
     """A part whose settings are the keyword-only arguments of the function that makes it."""
     parameters = inspect.signature(make).parameters.values()
-    return Part(make, {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}, summary, paper, **options)
+    return Entry(make, about, paper, {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY})
 
 
-def _perturbing(name: str, summary: str, paper: str, **defaults: Any) -> Part:
+def _perturbing(name: str, about: str, paper: str, **defaults: Any) -> Entry[Maker]:
     """A perturbing optimizer with its own settings and those that all of them share."""
 
     def make(class_counts: Sequence[int], **settings: Any) -> Perturbation:
         return Perturbation(name, settings)
 
-    return Part(make, {**defaults, "synchronized": False, "update_bn": False}, summary, paper)
+    return Entry(make, about, paper, {**defaults, "synchronized": False, "update_bn": False})
 
 
-def _sampling(name: str, summary: str) -> Part:
-    return _made_by(lambda class_counts: Sampling(name), summary, "Kang et al., ICLR 2020")
+def _sampling(name: str, about: str) -> Entry[Maker]:
+    return _made_by(lambda class_counts: Sampling(name), about, "Kang et al., ICLR 2020")
 
 
 def _mixup(class_counts: Sequence[int], *, alpha: float = 1.0) -> Mixing:
@@ -67,9 +51,11 @@ def _mixup(class_counts: Sequence[int], *, alpha: float = 1.0) -> Mixing:
     return Mixing("mixup", {"alpha": alpha})
 
 
-def _cmo(class_counts: Sequence[int], *, probability: float = 0.5, alpha: float = 1.0, calm: int = 3) -> Mixing:
-    """CutMix whose pasted patch comes from a 1/n_c sampler, off in the first and last `calm` epochs."""
-    return Mixing("cmo", {"probability": probability, "alpha": alpha, "calm": calm})
+def _cmo(
+    class_counts: Sequence[int], *, probability: float = 0.5, alpha: float = 1.0, unmixed_epochs: int = 3
+) -> Mixing:
+    """CutMix whose pasted patch comes from a 1/n_c sampler, off in the first and last `unmixed_epochs`."""
+    return Mixing("cmo", {"probability": probability, "alpha": alpha, "unmixed_epochs": unmixed_epochs})
 
 
 def _crt(class_counts: Sequence[int], *, share: float = 0.11) -> Stage:
@@ -105,9 +91,7 @@ WEIGHTS = {
     "drw": _made_by(class_weights.drw, "class-balanced weights late in training", "Cao et al., NeurIPS 2019"),
 }
 PENALTIES = {
-    "bgp": _made_by(
-        bgp.bgp, f"balanced gradient penalty, a {bgp.NOTE}", "Wang et al., ACM MM 2022", complete=bgp.complete
-    ),
+    "bgp": _made_by(bgp.bgp, f"balanced gradient penalty, a {bgp.NOTE}", "Wang et al., ACM MM 2022"),
     "unbalanced-penalty": _made_by(bgp.unbalanced_penalty, "BGP's penalty without its balance", "ablation of BGP"),
     "batch-balanced-ce": _made_by(cross_entropy.batch_balanced_ce, "plus the batch's class-mean CE", "ablation of BGP"),
     "mae": _made_by(cross_entropy.mae, "plus mean absolute error", "Ghosh et al., AAAI 2017"),
@@ -138,7 +122,7 @@ STAGES = {
     "tau-norm": _made_by(_tau_norm, "class weights over ‖w‖^τ", "Kang et al., ICLR 2020"),
     "post-hoc-la": _made_by(_post_hoc_la, "logits minus τ log π after training", "Menon et al., ICLR 2021"),
 }
-KINDS: dict[str, dict[str, Part]] = {
+KINDS: dict[str, dict[str, Entry[Maker]]] = {
     "losses": LOSSES,
     "class weights": WEIGHTS,
     "penalties": PENALTIES,
@@ -148,8 +132,11 @@ KINDS: dict[str, dict[str, Part]] = {
 }
 """Every part by what it is."""
 
-PARTS: dict[str, Part] = {name: part for kind in KINDS.values() for name, part in kind.items()}
+PARTS: dict[str, Entry[Maker]] = {name: part for kind in KINDS.values() for name, part in kind.items()}
 """Every part by its name."""
 
 SHORTHANDS = {"ce-mae": "ce+mae", "cb-ce": "ce+cb", "cb-focal": "focal+cb"}
 """Usual names that stand for a sum of parts."""
+
+FORMER_SETTINGS = {"synchronised": "synchronized", "calm": "unmixed_epochs", "reach": "feature_scale"}
+"""Settings by the names that version-1 checkpoints and recipes knew them by."""

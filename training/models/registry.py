@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,35 +12,21 @@ from training.models.library import from_timm, torchvision_resnet, vit_small
 from training.models.network import Network
 from training.models.resnet import cifar_resnet
 from training.models.wide import wide_resnet
+from training.registry import Entry
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One network.
-
-    Attributes:
-        build: Builds it: `build(in_channels=…, classes=…, **kwargs)`.
-        about: What it is, in a few words.
-        paper: Where it comes from.
-    """
-
-    build: Callable[..., Network]
-    about: str
-    paper: str
-
-
+Builder = Callable[..., Network]  # `builder(in_channels=…, classes=…, **kwargs)`
 HE = "He et al., CVPR 2016"
 
 
-def _cifar_resnet(depth: int, size: str) -> Entry:
+def _cifar_resnet(depth: int, size: str) -> Entry[Builder]:
     return Entry(partial(cifar_resnet, depth=depth), f"CIFAR ResNet, option-A shortcuts, {size} parameters", HE)
 
 
-def _torchvision(architecture: str, about: str, paper: str = HE) -> Entry:
+def _torchvision(architecture: str, about: str, paper: str = HE) -> Entry[Builder]:
     return Entry(partial(torchvision_resnet, architecture=architecture), about, paper)
 
 
-MODELS = {
+MODELS: dict[str, Entry[Builder]] = {
     "cnn": Entry(cnn, "three conv–BN–ReLU blocks, 53 k parameters", "this project"),
     "resnet20": _cifar_resnet(20, "0.27 M"),
     "resnet32": _cifar_resnet(32, "0.46 M"),
@@ -72,7 +57,7 @@ def build_model(name: str, **kwargs: Any) -> Network:
     """
     if name not in MODELS and not name.startswith(TIMM):
         raise one_of("network", name, [*MODELS, f"{TIMM}NAME"])
-    build = MODELS[name].build if name in MODELS else partial(from_timm, name.removeprefix(TIMM))
+    build = MODELS[name].value if name in MODELS else partial(from_timm, name.removeprefix(TIMM))
     try:
         return build(**kwargs)
     except TypeError as error:

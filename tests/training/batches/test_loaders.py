@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from training.batches.loaders import Normalizer, open_feed
+from training.batches.loaders import Normalizer, open_loader
 from training.data import open_data
 
 
 def feed(split, augment="none", **options):
     device = torch.device("cpu")
     normalize = Normalizer(split, device, **{"dtype": torch.float32, "channels_last": False, **options})
-    return open_feed(split, normalize, device, augment=augment, workers=0)
+    return open_loader(split, normalize, device, augment=augment, workers=0)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

@@ -26,7 +26,7 @@ def test_mixup_blends_images_as_their_labels():
 
 
 def test_cmo_pastes_a_patch_and_counts_its_pixels():
-    mixer = Mixer(Mixing("cmo", {"probability": 1.0, "alpha": 1.0, "calm": 3}), epochs=10)
+    mixer = Mixer(Mixing("cmo", {"probability": 1.0, "alpha": 1.0, "unmixed_epochs": 3}), epochs=10)
     random = np.random.RandomState(1)
     others = (IMAGES + 100, LABELS + 100)
     for _ in range(100):
@@ -40,7 +40,7 @@ def test_cmo_pastes_a_patch_and_counts_its_pixels():
 
 
 def test_cmo_rests_in_the_first_and_last_epochs_and_in_half_of_the_batches():
-    mixer = Mixer(Mixing("cmo", {"probability": 0.5, "alpha": 1.0, "calm": 3}), epochs=10)
+    mixer = Mixer(Mixing("cmo", {"probability": 0.5, "alpha": 1.0, "unmixed_epochs": 3}), epochs=10)
     assert [epoch for epoch in range(10) if mixer.pastes(epoch)] == [3, 4, 5, 6]
     random = np.random.RandomState(2)
     mixed = [mixer.mix(IMAGES, LABELS, (IMAGES, LABELS), random)[1] is not None for _ in range(400)]

@@ -7,9 +7,9 @@ import torch
 
 from foundation.errors import InputError
 from training.data import dataset, open_data, open_split
-from training.data.pool import MemoryPool
-from training.data.registry import SOURCES, Entry
-from training.data.source import Source
+from training.data.image_store import MemoryStore
+from training.data.raw_dataset import RawDataset
+from training.data.registry import DATASETS, Entry
 
 
 def test_the_embedded_set():
@@ -71,15 +71,15 @@ def test_without_validation_the_head_class_keeps_every_image():
 
 def source(counts, own_validation=False):
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    pool = MemoryPool(torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8), labels)
+    store = MemoryStore(torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8), labels)
     names = tuple(str(c) for c in range(len(counts)))
-    return Source(pool, pool, names, (0.5,), (0.5,), validation=pool if own_validation else None, held_out=3)
+    return RawDataset(store, store, names, (0.5,), (0.5,), validation=store if own_validation else None, held_out=3)
 
 
 @pytest.fixture
 def uneven(monkeypatch):
     def use(*arguments):
-        monkeypatch.setitem(SOURCES, "uneven", Entry(lambda data_dir: source(*arguments), "", ""))
+        monkeypatch.setitem(DATASETS, "uneven", Entry(lambda data_dir: source(*arguments), "", ""))
 
     return use
 
@@ -132,7 +132,7 @@ def test_the_recorded_folder_is_used_unless_another_is_named(monkeypatch, tmp_pa
         asked.append(data_dir)
         return source([5, 5])
 
-    monkeypatch.setitem(SOURCES, "placed", Entry(opened, "", ""))
+    monkeypatch.setitem(DATASETS, "placed", Entry(opened, "", ""))
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
     record = open_data("placed", data_dir=tmp_path / "old").record

@@ -10,7 +10,7 @@ import torch
 
 from foundation.errors import InputError
 from training.data import open_data
-from training.data.source import ENVIRONMENT
+from training.data.raw_dataset import ENVIRONMENT
 from training.data.sources import fashion
 from training.data.sources.make_fashion_mini import choose, pack
 

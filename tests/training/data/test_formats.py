@@ -16,9 +16,9 @@ from tests.training.data.formats import (
     write_inaturalist,
     write_lists,
 )
-from training.data import SOURCES, open_data, open_split
-from training.data.files import FilePool
-from training.data.source import ENVIRONMENT
+from training.data import DATASETS, open_data, open_split
+from training.data.files import FileStore
+from training.data.raw_dataset import ENVIRONMENT
 from training.data.sources.image_lists import IMAGENET_LISTS, INATURALIST_LISTS
 
 
@@ -104,7 +104,7 @@ def test_a_folder_of_classes(tmp_path, monkeypatch):
 
 def test_the_folders_own_validation_images(tmp_path):
     write_images(tmp_path)
-    data = SOURCES["folder"].open(tmp_path, validation="val", size=16)
+    data = DATASETS["folder"].value(tmp_path, validation="val", size=16)
     assert len(data.validation.labels) == 6
 
 
@@ -112,8 +112,8 @@ def test_an_image_is_resized_and_its_center_cut(tmp_path):
     pixels = np.zeros((60, 90, 3), np.uint8)
     pixels[:, 30:60] = 255  # the middle third
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    pool = FilePool(tmp_path, ("a.png",), torch.tensor([0]), 28)
-    cut = pool.evaluated(0)
+    store = FileStore(tmp_path, ("a.png",), torch.tensor([0]), 28)
+    cut = store.evaluated(0)
     assert cut.shape == (3, 28, 28)
     # 60 → 32 pixels: the white third is 16 wide around the center
     assert (cut[:, :, 8:20] == 255).all() and (cut[:, :, :4] == 0).all() and (cut[:, :, -4:] == 0).all()
@@ -123,14 +123,14 @@ def test_an_image_is_resized_and_its_center_cut(tmp_path):
 def test_other_kinds_of_images_become_rgb(tmp_path, mode):
     name = "a.jpg" if mode == "CMYK" else "a.png"
     Image.new("RGB", (50, 30), (10, 200, 90)).convert(mode).save(tmp_path / name)
-    assert FilePool(tmp_path, (name,), torch.tensor([0]), 16).evaluated(0).shape == (3, 16, 16)
+    assert FileStore(tmp_path, (name,), torch.tensor([0]), 16).evaluated(0).shape == (3, 16, 16)
 
 
 def test_a_tiny_or_narrow_image_still_fills_the_square(tmp_path):
     for name, size in (("a.png", (1, 1)), ("b.png", (3, 100)), ("c.png", (101, 2))):
         save_image(tmp_path / name, (9, 9, 9), size)
-    pool = FilePool(tmp_path, ("a.png", "b.png", "c.png"), torch.tensor([0, 0, 0]), 16)
-    assert pool.pixels(torch.arange(3)).shape == (3, 3, 16, 16)
+    store = FileStore(tmp_path, ("a.png", "b.png", "c.png"), torch.tensor([0, 0, 0]), 16)
+    assert store.pixels(torch.arange(3)).shape == (3, 3, 16, 16)
 
 
 def test_a_broken_image_is_named_and_left_out_only_if_asked(tmp_path):

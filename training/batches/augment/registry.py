@@ -8,54 +8,43 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from foundation.errors import InputError, one_of
+from foundation.errors import InputError
 from training.batches.augment.geometry import cutout, random_crop, random_flip
 from training.batches.augment.policies import auto_augment, rand_augment
+from training.registry import Entry, find
 
 Step = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One augmentation.
+class Augmentation:
+    """One augmentation, in the forms that it has.
 
     Attributes:
         steps: For small images, on the device: each `(images, generator) -> images`; None where there is no such form.
         reading: For large images, in the reading process: the names of torchvision's transforms after a random resized
             crop and a flip; None where there is no such form.
-        about: What it does.
-        paper: Where it comes from.
     """
 
     steps: tuple[Step, ...] | None
     reading: tuple[str, ...] | None
-    about: str
-    paper: str
 
 
-AUGMENTATIONS = {
-    "none": Entry((), None, "images as they are", "-"),
-    "crop-flip": Entry((random_crop, random_flip), (), "random crop and flip", "He et al., CVPR 2016"),
-    "jitter": Entry(None, ("jitter",), "crop, flip and color jitter 0.4", "Kang et al., ICLR 2020"),
+AUGMENTATIONS: dict[str, Entry[Augmentation]] = {
+    "none": Entry(Augmentation((), None), "images as they are", "-"),
+    "crop-flip": Entry(Augmentation((random_crop, random_flip), ()), "random crop and flip", "He et al., CVPR 2016"),
+    "jitter": Entry(Augmentation(None, ("jitter",)), "crop, flip and color jitter 0.4", "Kang et al., ICLR 2020"),
     "autoaugment": Entry(
-        (random_crop, random_flip, auto_augment, cutout),
-        ("autoaugment",),
+        Augmentation((random_crop, random_flip, auto_augment, cutout), ("autoaugment",)),
         "crop, flip, AutoAugment (and Cutout on small images)",
         "Cubuk et al., CVPR 2019",
     ),
     "randaugment": Entry(
-        (random_crop, random_flip, rand_augment, cutout),
-        ("randaugment",),
+        Augmentation((random_crop, random_flip, rand_augment, cutout), ("randaugment",)),
         "crop, flip, RandAugment (and Cutout on small images)",
         "Cubuk et al., NeurIPS 2020",
     ),
 }
-
-
-def _entry(name: str) -> Entry:
-    if name not in AUGMENTATIONS:
-        raise one_of("augmentation", name, AUGMENTATIONS)
-    return AUGMENTATIONS[name]
 
 
 def batched_augmentation(name: str) -> Step | None:
@@ -70,7 +59,7 @@ def batched_augmentation(name: str) -> Step | None:
     Raises:
         InputError: The name is unknown or only for large images.
     """
-    steps = _entry(name).steps
+    steps = find("augmentation", name, AUGMENTATIONS).steps
     if steps is None:
         raise InputError(f"augmentation {name!r} is for large images read from files: use crop-flip or autoaugment")
     if not steps:
@@ -97,7 +86,7 @@ def reading_augmentation(name: str, size: int) -> nn.Module | None:
     Raises:
         InputError: The name is unknown.
     """
-    after = _entry(name).reading
+    after = find("augmentation", name, AUGMENTATIONS).reading
     if after is None:
         return None
     from torchvision.transforms import v2

@@ -10,46 +10,46 @@ from typing import Any
 import numpy as np
 
 from foundation.errors import InputError
-from training.data.pool import MemoryPool, memory_pool
-from training.data.source import ENVIRONMENT, Source, download_folder, folders_to_try, may_download
+from training.data.image_store import MemoryStore, memory_store
+from training.data.raw_dataset import ENVIRONMENT, RawDataset, download_folder, folders_to_try, may_download
 
 MEAN_10, STD_10 = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 50,000 training images
 MEAN_100, STD_100 = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 
 
-def open_cifar10(data_dir: Path | None = None) -> Source:
+def open_cifar10(data_dir: Path | None = None) -> RawDataset:
     """CIFAR-10: 5,000 training and 1,000 test images a class.
 
     Args:
         data_dir: The folder that holds `cifar-10-batches-py`, or that folder itself.
 
     Returns:
-        The source.
+        The raw.
     """
     folder = _folder("cifar10", "cifar-10-batches-py", "data_batch_1", data_dir)
     parts = sorted(folder.glob("data_batch_*"))
-    train, test = _pool(parts, b"labels"), _pool([folder / "test_batch"], b"labels")
+    train, test = _store(parts, b"labels"), _store([folder / "test_batch"], b"labels")
     names = _names(folder / "batches.meta", b"label_names", 10)
-    return Source(train, test, names, MEAN_10, STD_10, held_out=_tenth(train), augment="crop-flip")
+    return RawDataset(train, test, names, MEAN_10, STD_10, held_out=_tenth(train), augment="crop-flip")
 
 
-def open_cifar100(data_dir: Path | None = None) -> Source:
+def open_cifar100(data_dir: Path | None = None) -> RawDataset:
     """CIFAR-100: 500 training and 100 test images a class.
 
     Args:
         data_dir: The folder that holds `cifar-100-python`, or that folder itself.
 
     Returns:
-        The source.
+        The raw.
     """
     folder = _folder("cifar100", "cifar-100-python", "train", data_dir)
-    train, test = _pool([folder / "train"], b"fine_labels"), _pool([folder / "test"], b"fine_labels")
+    train, test = _store([folder / "train"], b"fine_labels"), _store([folder / "test"], b"fine_labels")
     names = _names(folder / "meta", b"fine_label_names", 100)
-    return Source(train, test, names, MEAN_100, STD_100, held_out=_tenth(train), augment="crop-flip")
+    return RawDataset(train, test, names, MEAN_100, STD_100, held_out=_tenth(train), augment="crop-flip")
 
 
-def _tenth(pool: MemoryPool) -> int:
-    return int(pool.labels.bincount().min()) // 10
+def _tenth(store: MemoryStore) -> int:
+    return int(store.labels.bincount().min()) // 10
 
 
 def _folder(name: str, inside: str, needed: str, data_dir: Path | None) -> Path:
@@ -109,7 +109,7 @@ def _read(path: Path) -> dict[bytes, Any]:
     return content
 
 
-def _pool(paths: list[Path], labels: bytes) -> MemoryPool:
+def _store(paths: list[Path], labels: bytes) -> MemoryStore:
     images, found = [], []
     for path in paths:
         content = _read(path)
@@ -118,7 +118,7 @@ def _pool(paths: list[Path], labels: bytes) -> MemoryPool:
             found.append(np.asarray(content[labels], dtype=np.int64))
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"{path} is no file of CIFAR ({error!r}): fetch it again") from None
-    return memory_pool(np.concatenate(images).transpose(0, 2, 3, 1), np.concatenate(found))
+    return memory_store(np.concatenate(images).transpose(0, 2, 3, 1), np.concatenate(found))
 
 
 def _names(path: Path, key: bytes, classes: int) -> tuple[str, ...]:

@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from foundation.errors import InputError
-from training.data.pool import memory_pool
-from training.data.source import Source
+from training.data.image_store import memory_store
+from training.data.raw_dataset import RawDataset
 
 TEST_EVERY = 5  # every fifth image of a class is a test image
 
 
-def open_digits(data_dir: Path | None = None) -> Source:
+def open_digits(data_dir: Path | None = None) -> RawDataset:
     """The digits, about 140 training and 36 test images a class.
 
     Args:
         data_dir: Not used; the images come with scikit-learn.
 
     Returns:
-        The source.
+        The raw.
 
     Raises:
         InputError: scikit-learn is not installed, or keeps the digits elsewhere.
@@ -40,9 +40,9 @@ def open_digits(data_dir: Path | None = None) -> Source:
     for label in range(10):
         rank_in_class[labels == label] = np.arange((labels == label).sum())
     test = rank_in_class % TEST_EVERY == TEST_EVERY - 1
-    return Source(
-        memory_pool(images[~test], labels[~test]),
-        memory_pool(images[test], labels[test]),
+    return RawDataset(
+        memory_store(images[~test], labels[~test]),
+        memory_store(images[test], labels[test]),
         class_names=tuple(str(digit) for digit in range(10)),
         mean=(0.3053,),  # of the training images
         std=(0.3762,),

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from foundation.errors import InputError
-from training.data.pool import memory_pool
-from training.data.source import ENVIRONMENT, Source, download_folder, folders_to_try, may_download
+from training.data.image_store import memory_store
+from training.data.raw_dataset import ENVIRONMENT, RawDataset, download_folder, folders_to_try, may_download
 
 CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 MEAN, STD = (0.2860,), (0.3530,)  # of the 60,000 training images
@@ -19,22 +19,22 @@ TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
 
 
-def open_mini(data_dir: Path | None = None) -> Source:
+def open_mini(data_dir: Path | None = None) -> RawDataset:
     """The packed part: 700 training images a class (100 of them held out by default) and 100 test images.
 
     Args:
-        data_dir: Not used; every source takes it.
+        data_dir: Not used; every data set takes it.
 
     Returns:
-        The source.
+        The raw.
     """
     with np.load(PACKED) as packed:
-        train = memory_pool(packed["train_images"], packed["train_labels"])
-        test = memory_pool(packed["test_images"], packed["test_labels"])
-    return Source(train, test, CLASS_NAMES, MEAN, STD, held_out=100)
+        train = memory_store(packed["train_images"], packed["train_labels"])
+        test = memory_store(packed["test_images"], packed["test_labels"])
+    return RawDataset(train, test, CLASS_NAMES, MEAN, STD, held_out=100)
 
 
-def open_full(data_dir: Path | None = None) -> Source:
+def open_full(data_dir: Path | None = None) -> RawDataset:
     """The full set: 6,000 training and 1,000 test images a class.
 
     Looked for in `data_dir`, else in the environment variable's folder, Debian's package and the download cache;
@@ -44,7 +44,7 @@ def open_full(data_dir: Path | None = None) -> Source:
         data_dir: The folder that holds the four IDX files, or torchvision's root folder.
 
     Returns:
-        The source.
+        The raw.
 
     Raises:
         InputError: It is nowhere and cannot be downloaded.
@@ -61,9 +61,9 @@ def open_full(data_dir: Path | None = None) -> Source:
             f"{ENVIRONMENT}, install Debian's dataset-fashion-mnist, or use --data fashion-mini"
         )
     train, test = (
-        memory_pool(read_idx(folder / images), read_idx(folder / labels)) for images, labels in (TRAIN, TEST)
+        memory_store(read_idx(folder / images), read_idx(folder / labels)) for images, labels in (TRAIN, TEST)
     )
-    return Source(train, test, CLASS_NAMES, MEAN, STD, held_out=600)
+    return RawDataset(train, test, CLASS_NAMES, MEAN, STD, held_out=600)
 
 
 def find_folder(folders: list[Path]) -> Path | None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from foundation.errors import InputError
-from training.data.files import ENDINGS, IMAGENET_MEAN, IMAGENET_STD, FilePool, leave_out
-from training.data.source import ENVIRONMENT, Source, folders_to_try
+from training.data.files import ENDINGS, IMAGENET_MEAN, IMAGENET_STD, FileStore, leave_out
+from training.data.raw_dataset import ENVIRONMENT, RawDataset, folders_to_try
 
 
 def open_folder(
@@ -19,7 +19,7 @@ def open_folder(
     validation: str | None = None,
     size: int = 224,
     skip_broken: bool | list[str] = False,
-) -> Source:
+) -> RawDataset:
     """A folder with `train/CLASS/…` and `test/CLASS/…`; classes are numbered by name.
 
     Args:
@@ -31,7 +31,7 @@ def open_folder(
         skip_broken: True leaves images out that cannot be read; a list names them.
 
     Returns:
-        The source.
+        The raw.
 
     Raises:
         InputError: A folder is missing or holds no images.
@@ -45,20 +45,20 @@ def open_folder(
             f"folder needs {' and '.join(parts.values())} in {where}: name it by --data-dir or {ENVIRONMENT}"
         )
     classes = sorted(entry.name for entry in (root / train).iterdir() if entry.is_dir())
-    pools, left_out = leave_out([_pool(root, part, classes, size) for part in parts.values()], skip_broken)
-    return Source(
-        pools[0],
-        pools[1],
+    stores, left_out = leave_out([_store(root, part, classes, size) for part in parts.values()], skip_broken)
+    return RawDataset(
+        stores[0],
+        stores[1],
         tuple(classes),
         IMAGENET_MEAN,
         IMAGENET_STD,
-        validation=pools[2] if validation else None,
+        validation=stores[2] if validation else None,
         augment="crop-flip",
         left_out=tuple(left_out),
     )
 
 
-def _pool(root: Path, part: str, classes: list[str], size: int) -> FilePool:
+def _store(root: Path, part: str, classes: list[str], size: int) -> FileStore:
     names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -67,4 +67,4 @@ def _pool(root: Path, part: str, classes: list[str], size: int) -> FilePool:
         labels += [label] * len(files)
     if not names:
         raise InputError(f"{root / part} holds no images ({', '.join(ENDINGS)}): name another folder with --data-dir")
-    return FilePool(root, tuple(names), torch.tensor(labels, dtype=torch.int64), size)
+    return FileStore(root, tuple(names), torch.tensor(labels, dtype=torch.int64), size)

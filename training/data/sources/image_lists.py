@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from foundation.errors import InputError
-from training.data.files import IMAGENET_MEAN, IMAGENET_STD, FilePool, leave_out
-from training.data.source import ENVIRONMENT, Source, folders_to_try
+from training.data.files import IMAGENET_MEAN, IMAGENET_STD, FileStore, leave_out
+from training.data.raw_dataset import ENVIRONMENT, RawDataset, folders_to_try
 
 Listing = tuple[list[str], list[int]]
 
@@ -36,7 +36,7 @@ def open_lists(
     validation: str | None = None,
     size: int = 224,
     skip_broken: bool | list[str] = False,
-) -> Source:
+) -> RawDataset:
     """Any set described by lists of `path label`, one a line.
 
     Args:
@@ -48,7 +48,7 @@ def open_lists(
         skip_broken: True leaves images out that cannot be read; a list names them.
 
     Returns:
-        The source.
+        The raw.
 
     Raises:
         InputError: The folder or a list is missing, or a line cannot be read.
@@ -56,10 +56,10 @@ def open_lists(
     lists = {"train": train, "test": test, **({"validation": validation} if validation else {})}
     folder = _folder(data_dir, lists.values(), "lists")
     listings = {split: read_list(folder / name) for split, name in lists.items()}
-    return _source(folder, listings, None, size, skip_broken)
+    return _raw_dataset(folder, listings, None, size, skip_broken)
 
 
-def open_imagenet_lt(data_dir: Path | None = None, **kwargs: Any) -> Source:
+def open_imagenet_lt(data_dir: Path | None = None, **kwargs: Any) -> RawDataset:
     """ImageNet-LT: 115,846 training, 20,000 validation and 50,000 test images of 1,000 classes.
 
     Args:
@@ -67,12 +67,14 @@ def open_imagenet_lt(data_dir: Path | None = None, **kwargs: Any) -> Source:
         **kwargs: `size` and `skip_broken`, see `open_lists`.
 
     Returns:
-        The source.
+        The raw.
     """
     return open_lists(_folder(data_dir, IMAGENET_LISTS.values(), "imagenet-lt"), **{**IMAGENET_LISTS, **kwargs})
 
 
-def open_inaturalist(data_dir: Path | None = None, *, size: int = 224, skip_broken: bool | list[str] = False) -> Source:
+def open_inaturalist(
+    data_dir: Path | None = None, *, size: int = 224, skip_broken: bool | list[str] = False
+) -> RawDataset:
     """The iNaturalist 2018 set (Van Horn et al., CVPR 2018): 437,513 training and 24,426 test images of 8,142 classes.
 
     Args:
@@ -81,7 +83,7 @@ def open_inaturalist(data_dir: Path | None = None, *, size: int = 224, skip_brok
         skip_broken: True leaves images out that cannot be read; a list names them.
 
     Returns:
-        The source.
+        The raw.
 
     Raises:
         InputError: The folder or a file is missing, or cannot be read.
@@ -98,7 +100,7 @@ def open_inaturalist(data_dir: Path | None = None, *, size: int = 224, skip_brok
         listings = {split: read_list(folder / name) for split, name in INATURALIST_LISTS.items()}
         names = None
     normalization = (INATURALIST_MEAN, INATURALIST_STD)
-    return _source(folder, listings, names, size, skip_broken, normalization)
+    return _raw_dataset(folder, listings, names, size, skip_broken, normalization)
 
 
 def read_list(path: Path) -> Listing:
@@ -167,23 +169,23 @@ def _folder(data_dir: Path | None, names: Any, what: str) -> Path:
     raise InputError(f"{what} needs {', '.join(names)} in {where}: name the folder with --data-dir or {ENVIRONMENT}")
 
 
-def _source(
+def _raw_dataset(
     folder: Path,
     listings: dict[str, Listing],
     class_names: list[str] | None,
     size: int,
     skip_broken: bool | list[str],
     normalization: tuple[Sequence[float], Sequence[float]] = (IMAGENET_MEAN, IMAGENET_STD),
-) -> Source:
+) -> RawDataset:
     classes = 1 + max(max(labels) for _, labels in listings.values())
     names = class_names or [str(label) for label in range(classes)]
-    pools = [
-        FilePool(folder, tuple(paths), torch.tensor(labels, dtype=torch.int64), size)
+    stores = [
+        FileStore(folder, tuple(paths), torch.tensor(labels, dtype=torch.int64), size)
         for paths, labels in listings.values()
     ]
-    pools, left_out = leave_out(pools, skip_broken)
-    found = dict(zip(listings, pools, strict=True))
-    return Source(
+    stores, left_out = leave_out(stores, skip_broken)
+    found = dict(zip(listings, stores, strict=True))
+    return RawDataset(
         found["train"],
         found["test"],
         tuple(names),

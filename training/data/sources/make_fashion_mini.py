@@ -25,7 +25,7 @@ def choose(labels: np.ndarray, a_class: int, *, seed: int = SEED) -> np.ndarray:
     """Which images to pack.
 
     Args:
-        labels: (N,) the pool's labels.
+        labels: (N,) the store's labels.
         a_class: Images to choose of each class.
         seed: The choice's seed.
 

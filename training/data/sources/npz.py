@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from foundation.errors import InputError
-from training.data.pool import MemoryPool, memory_pool
-from training.data.source import Source
+from training.data.image_store import MemoryStore, memory_store
+from training.data.raw_dataset import RawDataset
 
 
-def open_npz(data_dir: Path | None = None, *, file: str = "data.npz") -> Source:
+def open_npz(data_dir: Path | None = None, *, file: str = "data.npz") -> RawDataset:
     """A file with `train_images`, `train_labels`, `test_images`, `test_labels`.
 
     Images are uint8, (N, H, W) or (N, H, W, C). `val_images`/`val_labels` are used as validation images where they are
@@ -23,7 +23,7 @@ def open_npz(data_dir: Path | None = None, *, file: str = "data.npz") -> Source:
         file: The file's name.
 
     Returns:
-        The source.
+        The raw.
 
     Raises:
         InputError: The file is missing, corrupt or not of that form.
@@ -36,14 +36,14 @@ def open_npz(data_dir: Path | None = None, *, file: str = "data.npz") -> Source:
             arrays = {name: content[name] for name in content.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"{path} cannot be read ({error}): it must be an npz file of plain arrays") from None
-    train, test = _pool(path, arrays, "train"), _pool(path, arrays, "test")
-    validation = _pool(path, arrays, "val") if "val_images" in arrays else None
-    classes = 1 + max(int(pool.labels.max()) for pool in (train, test, validation) if pool is not None)
+    train, test = _store(path, arrays, "train"), _store(path, arrays, "test")
+    validation = _store(path, arrays, "val") if "val_images" in arrays else None
+    classes = 1 + max(int(store.labels.max()) for store in (train, test, validation) if store is not None)
     names = tuple(str(name) for name in arrays.get("class_names", range(classes)))
     if len(names) != classes:
         raise InputError(f"{path} names {len(names)} classes and has {classes}: mend class_names")
     pixels = train.images.double() / 255
-    return Source(
+    return RawDataset(
         train,
         test,
         names,
@@ -54,7 +54,7 @@ def open_npz(data_dir: Path | None = None, *, file: str = "data.npz") -> Source:
     )
 
 
-def _pool(path: Path, arrays: dict[str, np.ndarray], part: str) -> MemoryPool:
+def _store(path: Path, arrays: dict[str, np.ndarray], part: str) -> MemoryStore:
     for name in (f"{part}_images", f"{part}_labels"):
         if name not in arrays:
             raise InputError(f"{path} has no array {name!r}: it needs images and labels for train and test")
@@ -66,4 +66,4 @@ def _pool(path: Path, arrays: dict[str, np.ndarray], part: str) -> MemoryPool:
         )
     if labels.dtype.kind not in "iu" or labels.min() < 0:
         raise InputError(f"{part}_labels in {path} must be whole numbers from 0")
-    return memory_pool(images, labels)
+    return memory_store(images, labels)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.methods.objective import Moment, Outputs, PerClass, cross_entropy
+from training.methods.objective import Outputs, PerClassTensor, TrainingProgress, cross_entropy
 from training.methods.parts import Loss
 
 
@@ -23,9 +23,9 @@ def abc_norm(class_counts: Sequence[int], *, share: float = 0.5, exponent: float
         The loss.
     """
     n = torch.tensor(class_counts, dtype=torch.float64)
-    weights = PerClass((n / n.mean()) ** exponent)
+    weights = PerClassTensor((n / n.mean()) ** exponent)
 
-    def losses(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
+    def losses(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
         weighted = weights.like(outputs.logits) * outputs.logits.softmax(1)
         return (1 - share) * cross_entropy(outputs.logits, labels) + share * weighted.square().sum(1)
 

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from foundation.errors import InputError, one_of
-from training.collectives import gather_rows, global_sum
+from training.distributed import gather_rows, global_sum
 from training.methods.class_means import squared_mean_norms
-from training.methods.objective import BatchTerm, Moment, Outputs, SampleTerm, errors_of
+from training.methods.objective import BatchTerm, Outputs, SampleTerm, TrainingProgress, logit_gradient
 from training.methods.parts import Perturbation
 
 NOTE = "reconstruction from the abstract"
@@ -44,9 +44,9 @@ others are from a first look, unsearched.
 """
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda progress: 1.0,
-    "rising": lambda progress: progress,
-    "falling": lambda progress: 1.0 - progress,
+    "constant": lambda share: 1.0,
+    "rising": lambda share: share,
+    "falling": lambda share: 1.0 - share,
 }
 
 
@@ -96,8 +96,8 @@ def bgp(
         return Perturbation("bgp-parameters", {"weight": strength, "radius": radius, "synchronized": True})
     over_training = SCHEDULES[schedule]
 
-    def coefficient(moment: Moment) -> float:
-        return float(strength * over_training(moment.progress))
+    def coefficient(progress: TrainingProgress) -> float:
+        return float(strength * over_training(progress.share))
 
     if member == "logit":
         losses = _squared_errors if norm == "l2" else _absolute_errors
@@ -145,18 +145,18 @@ def unbalanced_penalty(class_counts: Sequence[int], *, weight: float = 2.0) -> S
     Returns:
         The penalty.
     """
-    return SampleTerm(_squared_errors, coefficient=lambda moment: weight)
+    return SampleTerm(_squared_errors, coefficient=lambda progress: weight)
 
 
-def _squared_errors(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
-    return errors_of(outputs.logits, labels).square().sum(1)
+def _squared_errors(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
+    return logit_gradient(outputs.logits, labels).square().sum(1)
 
 
-def _absolute_errors(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
-    return errors_of(outputs.logits, labels).abs().sum(1)
+def _absolute_errors(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
+    return logit_gradient(outputs.logits, labels).abs().sum(1)
 
 
-def _squared_logits(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
+def _squared_logits(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
     return outputs.logits.square().sum(1)
 
 
@@ -165,7 +165,7 @@ def _mean_logits(outputs: Outputs, labels: Tensor, counts: Tensor) -> Tensor:
 
 
 def _class_mean(outputs: Outputs, labels: Tensor, counts: Tensor) -> Tensor:
-    errors, labels = gather_rows(errors_of(outputs.logits, labels), labels)
+    errors, labels = gather_rows(logit_gradient(outputs.logits, labels), labels)
     return squared_mean_norms(errors @ errors.T, labels, counts).sum() / (counts > 0).sum()
 
 
@@ -182,6 +182,6 @@ def _classifier_plain(outputs: Outputs, labels: Tensor, counts: Tensor) -> Tenso
 def _classifier_norms(outputs: Outputs, labels: Tensor, counts: Tensor) -> Tensor:
     """‖G_c‖_F², (C,), from (d_iᵀd_j)(h_iᵀh_j)."""
     classes = outputs.logits.shape[1]
-    rows, labels = gather_rows(torch.cat([errors_of(outputs.logits, labels), outputs.features], 1), labels)
+    rows, labels = gather_rows(torch.cat([logit_gradient(outputs.logits, labels), outputs.features], 1), labels)
     errors, features = rows[:, :classes], rows[:, classes:]
     return squared_mean_norms((errors @ errors.T) * (features @ features.T), labels, counts)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from foundation.errors import InputError
-from training.methods.objective import PerClass
+from training.methods.objective import PerClassTensor
 from training.methods.parts import Weights
 
 
@@ -22,7 +22,7 @@ def cb(class_counts: Sequence[int], *, beta: float = 0.9999) -> Weights:
         The weights, from the first epoch on.
     """
     weights = _effective_number_weights(class_counts, beta)
-    return Weights(lambda moment: weights)
+    return Weights(lambda progress: weights)
 
 
 def drw(class_counts: Sequence[int], *, beta: float = 0.9999, start: float = 0.8) -> Weights:
@@ -40,12 +40,12 @@ def drw(class_counts: Sequence[int], *, beta: float = 0.9999, start: float = 0.8
         The weights.
     """
     weights = _effective_number_weights(class_counts, beta)
-    return Weights(lambda moment: weights if moment.reached(start) else None)
+    return Weights(lambda progress: weights if progress.reached(start) else None)
 
 
-def _effective_number_weights(class_counts: Sequence[int], beta: float) -> PerClass:
+def _effective_number_weights(class_counts: Sequence[int], beta: float) -> PerClassTensor:
     if not 0 <= beta < 1:
         raise InputError(f"beta {beta:g} of the class-balanced weights must lie in [0, 1): the usual value is 0.9999")
     n = torch.tensor(class_counts, dtype=torch.float64)
     weights = (1 - beta) / (1 - beta**n)
-    return PerClass(weights * len(class_counts) / weights.sum())
+    return PerClassTensor(weights * len(class_counts) / weights.sum())

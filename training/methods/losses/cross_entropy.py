@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from training.methods.objective import Moment, Outputs, SampleTerm, cross_entropy, errors_of
+from training.methods.objective import Outputs, SampleTerm, TrainingProgress, cross_entropy, logit_gradient
 from training.methods.parts import Loss
 
 
@@ -29,7 +29,7 @@ def batch_balanced_ce(class_counts: Sequence[int], *, weight: float = 1.0) -> Sa
     Returns:
         The penalty.
     """
-    return SampleTerm(_cross_entropy, class_weights="balanced", coefficient=lambda moment: weight)
+    return SampleTerm(_cross_entropy, class_weights="balanced", coefficient=lambda progress: weight)
 
 
 def mae(class_counts: Sequence[int], *, weight: float = 1.0) -> SampleTerm:
@@ -44,12 +44,12 @@ def mae(class_counts: Sequence[int], *, weight: float = 1.0) -> SampleTerm:
     Returns:
         The penalty.
     """
-    return SampleTerm(_absolute_error, coefficient=lambda moment: weight)
+    return SampleTerm(_absolute_error, coefficient=lambda progress: weight)
 
 
-def _cross_entropy(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
+def _cross_entropy(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
     return cross_entropy(outputs.logits, labels)
 
 
-def _absolute_error(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
-    return errors_of(outputs.logits, labels).abs().sum(1)
+def _absolute_error(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
+    return logit_gradient(outputs.logits, labels).abs().sum(1)

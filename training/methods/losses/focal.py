@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.methods.objective import Moment, Outputs, cross_entropy
+from training.methods.objective import Outputs, TrainingProgress, cross_entropy
 from training.methods.parts import Loss
 
 
@@ -25,7 +25,7 @@ def focal(class_counts: Sequence[int], *, gamma: float = 1.0) -> Loss:
         The loss.
     """
 
-    def losses(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
+    def losses(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
         ce = cross_entropy(outputs.logits, labels)
         # 1 - p_y keeps its digits this way, and stays above 0 where a power below 1 has an infinite slope.
         missing = (-torch.expm1(-ce)).clamp(min=torch.finfo(ce.dtype).tiny)

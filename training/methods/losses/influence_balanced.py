@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.methods.objective import Moment, Outputs, PerClass, cross_entropy, errors_of
+from training.methods.objective import Outputs, PerClassTensor, TrainingProgress, cross_entropy, logit_gradient
 from training.methods.parts import Loss
 
 FLOOR = 1e-3  # the authors' ε beside ‖d‖₁ ‖h‖₁
@@ -29,13 +29,13 @@ def ib(class_counts: Sequence[int], *, alpha: float = 100.0, start: float = 0.5)
         The loss.
     """
     inverse = 1 / torch.tensor(class_counts, dtype=torch.float64)
-    weights = PerClass(alpha * len(class_counts) * inverse / inverse.sum())
+    weights = PerClassTensor(alpha * len(class_counts) * inverse / inverse.sum())
 
-    def losses(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
+    def losses(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
         ce = cross_entropy(outputs.logits, labels)
-        if not moment.reached(start):
+        if not progress.reached(start):
             return ce
-        size = errors_of(outputs.logits, labels).abs().sum(1) * outputs.features.abs().sum(1)
+        size = logit_gradient(outputs.logits, labels).abs().sum(1) * outputs.features.abs().sum(1)
         return weights.like(ce)[labels] / (size + FLOOR) * ce
 
     return Loss(losses, reads="network")

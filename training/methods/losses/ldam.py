@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.methods.objective import Moment, Outputs, PerClass, add_at, cross_entropy
+from training.methods.objective import Outputs, PerClassTensor, TrainingProgress, add_at, cross_entropy
 from training.methods.parts import Loss
 
 
@@ -23,9 +23,9 @@ def ldam(class_counts: Sequence[int], *, max_margin: float = 0.5, scale: float =
         The loss; it wants a cosine classifier of that scale.
     """
     margins = torch.tensor(class_counts, dtype=torch.float64) ** -0.25
-    logit_margins = PerClass(scale * max_margin * margins / margins.max())
+    logit_margins = PerClassTensor(scale * max_margin * margins / margins.max())
 
-    def losses(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
+    def losses(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
         margins = logit_margins.like(outputs.logits)[labels]
         return cross_entropy(add_at(outputs.logits, labels, -margins), labels)
 

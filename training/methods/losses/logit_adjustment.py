@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.methods.objective import Moment, Outputs, PerClass, cross_entropy
+from training.methods.objective import Outputs, PerClassTensor, TrainingProgress, cross_entropy
 from training.methods.parts import Loss
 
 
@@ -55,10 +55,10 @@ def prior_shift(class_counts: Sequence[int], tau: float = 1.0) -> Tensor:
 
 
 def _adjusted(*, shift: Tensor, factor: Tensor | None = None) -> Loss:
-    additive = PerClass(shift)
-    multiplicative = None if factor is None else PerClass(factor)
+    additive = PerClassTensor(shift)
+    multiplicative = None if factor is None else PerClassTensor(factor)
 
-    def losses(outputs: Outputs, labels: Tensor, moment: Moment) -> Tensor:
+    def losses(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
         logits = outputs.logits
         scaled = logits if multiplicative is None else logits * multiplicative.like(logits)
         return cross_entropy(scaled + additive.like(logits), labels)

@@ -24,13 +24,13 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.amp import GradScaler
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from training.collectives import world_size
+from training.distributed import world_size
 from training.methods.method import Method
+from training.methods.objective import TrainingProgress
 
 Losses = Callable[..., Iterator[tuple[Tensor, ...]]]
 Gradients = list[Tensor]
@@ -40,12 +40,12 @@ Radius = float | Sequence[Sequence[float]]
 class Stepper(Protocol):
     """Takes training steps."""
 
-    def step(self, losses: Losses, *, progress: float) -> Tensor:
+    def step(self, losses: Losses, *, progress: TrainingProgress) -> Tensor:
         """Takes one step of the base optimizer.
 
         Args:
             losses: The batch, see the module.
-            progress: Share of all steps that are done, 0 to 1.
+            progress: Where training stands.
 
         Returns:
             The objective at the weights before the step, a detached scalar.
@@ -57,20 +57,19 @@ class Plain:
 
     Args:
         optimizer: The base optimizer.
-        scaler: The loss scaler of float16 training, or None.
     """
 
-    def __init__(self, optimizer: Optimizer, *, scaler: GradScaler | None = None) -> None:
-        self._optimizer, self._scaler = optimizer, scaler
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
 
-    def step(self, losses: Losses, *, progress: float) -> Tensor:
+    def step(self, losses: Losses, *, progress: TrainingProgress) -> Tensor:
         """One backward pass and one step, see `Stepper.step`."""
         self._optimizer.zero_grad(set_to_none=True)
         values = []
         for (loss,) in losses():
-            scaled(loss, self._scaler).backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]
             values.append(loss.detach())
-        take(self._optimizer, self._scaler)
+        self._optimizer.step()
         return torch.stack(values).sum()
 
 
@@ -81,7 +80,6 @@ class Perturbing:
         method: What is trained.
         optimizer: The base optimizer; its parameters that require gradients are perturbed.
         network: The network that `losses` runs, wrapped in `DistributedDataParallel` or not.
-        scaler: The loss scaler of float16 training, or None.
         synchronized: Perturb along the gradient of the global batch, the same on all ranks, for one more averaging a
             step; otherwise each rank perturbs along its own shard's gradient, as the SAM paper does.
         update_bn: Let the passes at perturbed weights update BatchNorm's running statistics too.
@@ -93,32 +91,31 @@ class Perturbing:
         optimizer: Optimizer,
         network: nn.Module,
         *,
-        scaler: GradScaler | None = None,
         synchronized: bool = False,
         update_bn: bool = False,
     ) -> None:
         self.method, self.optimizer = method, optimizer
-        self._network, self._scaler = network, scaler
+        self._network = network
         self._synchronized = synchronized
         self._norms = [] if update_bn else [m for m in network.modules() if isinstance(m, _BatchNorm)]
         self.parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
 
-    def step(self, losses: Losses, *, progress: float) -> Tensor:
+    def step(self, losses: Losses, *, progress: TrainingProgress) -> Tensor:
         """Finds the method's gradient, averages it over ranks and lets the base optimizer step."""
         local = isinstance(self._network, DistributedDataParallel)
         with self._network.no_sync() if local else contextlib.nullcontext():  # type: ignore[operator]
             value, gradients = self.gradient(losses, progress)
         for parameter, gradient in zip(self.parameters, averaged(gradients), strict=True):
             parameter.grad = gradient
-        take(self.optimizer, self._scaler)
+        self.optimizer.step()
         return value
 
-    def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
+    def gradient(self, losses: Losses, progress: TrainingProgress) -> tuple[Tensor, Gradients]:
         """The method itself.
 
         Args:
             losses: The batch.
-            progress: Share of all steps that are done.
+            progress: Where training stands.
 
         Returns:
             The objective at the present weights and the gradient to step with, of this rank.
@@ -133,7 +130,7 @@ class Perturbing:
             *objectives: What to differentiate, the method's own objective when none is named.
 
         Returns:
-            The objectives' values, (k,) detached, and each objective's gradient, times the loss scale if there is one.
+            The objectives' values, (k,) detached, and each objective's gradient.
         """
         total: list[Gradients] = []
         values = []
@@ -141,7 +138,7 @@ class Perturbing:
             parts = [
                 list(
                     torch.autograd.grad(
-                        scaled(loss, self._scaler),
+                        loss,
                         self.parameters,
                         retain_graph=loss is not yielded[-1],
                         materialize_grads=True,
@@ -162,7 +159,7 @@ class Perturbing:
         return averaged(gradients) if self._synchronized else gradients
 
     @contextlib.contextmanager
-    def moved(self, by: Gradients) -> Iterator[None]:
+    def perturbed(self, by: Gradients) -> Iterator[None]:
         """The weights moved by `by`, and put back exactly; BatchNorm's running statistics stand still meanwhile."""
         values = [parameter.detach() for parameter in self.parameters]
         kept = [value.clone() for value in values]
@@ -178,20 +175,6 @@ class Perturbing:
             torch.clear_autocast_cache()
             for norm, tracks in zip(self._norms, tracking, strict=True):
                 norm.track_running_stats = tracks
-
-
-def scaled(loss: Tensor, scaler: GradScaler | None) -> Tensor:
-    """The loss times the loss scale, if there is one."""
-    return loss if scaler is None else scaler.scale(loss)
-
-
-def take(optimizer: Optimizer, scaler: GradScaler | None) -> None:
-    """The base optimizer's step; a scaler skips it where float16 gradients overflowed."""
-    if scaler is None:
-        optimizer.step()
-    else:
-        scaler.step(optimizer)
-        scaler.update()
 
 
 def averaged(gradients: Gradients) -> Gradients:
@@ -211,7 +194,7 @@ def norm(tensors: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def toward(tensors: Gradients, length: float | Tensor) -> Gradients:
+def rescaled_to_norm(tensors: Gradients, length: float | Tensor) -> Gradients:
     """The tensors together rescaled to a Euclidean length; zeros stay zeros."""
     size = norm(tensors)
     return times(tensors, length / size.clamp(min=torch.finfo(size.dtype).tiny))
@@ -232,16 +215,16 @@ def inner(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
     return torch.stack([(a * b).sum() for a, b in zip(tensors, others, strict=True)]).sum()
 
 
-def radius_at(rho: Radius, progress: float) -> float:
+def radius_at(rho: Radius, progress: TrainingProgress) -> float:
     """The perturbation's length at this point of training.
 
     Args:
         rho: A number, or steps `[[from, length], ...]` in ascending shares of the training, the first from 0.
-        progress: Share of all steps that are done.
+        progress: Where training stands.
 
     Returns:
         The length.
     """
     if isinstance(rho, int | float):
         return float(rho)
-    return float([length for start, length in rho if start <= progress][-1])
+    return float([length for start, length in rho if start <= progress.share][-1])

@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from training.methods.optimizers.base import Gradients, Losses, Perturbing, plus, times, toward
+from training.methods.objective import TrainingProgress
+from training.methods.optimizers.base import Gradients, Losses, Perturbing, plus, rescaled_to_norm, times
 
 
 class GNP(Perturbing):
@@ -29,10 +30,10 @@ class GNP(Perturbing):
         super().__init__(*args, **kwargs)
         self.radius, self.alpha = radius, alpha
 
-    def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
+    def gradient(self, losses: Losses, progress: TrainingProgress) -> tuple[Tensor, Gradients]:
         """The mixed gradient."""
         values, (here,) = self.gradients(losses)
-        with self.moved(toward(self.direction(here), self.radius)):
+        with self.perturbed(rescaled_to_norm(self.direction(here), self.radius)):
             _, (there,) = self.gradients(losses)
         return values[0], plus(times(here, 1 - self.alpha), there, self.alpha)
 
@@ -55,9 +56,9 @@ class BGPParameters(Perturbing):
         self.weight, self.radius = weight, radius
         self._balanced = self.method.class_balanced().objective
 
-    def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
+    def gradient(self, losses: Losses, progress: TrainingProgress) -> tuple[Tensor, Gradients]:
         """The penalized gradient, from two forward passes."""
         values, (here, balanced_here) = self.gradients(losses, self.method.objective, self._balanced)
-        with self.moved(toward(self.direction(balanced_here), self.radius)):
+        with self.perturbed(rescaled_to_norm(self.direction(balanced_here), self.radius)):
             _, (balanced_there,) = self.gradients(losses, self._balanced)
         return values[0], plus(here, plus(balanced_there, balanced_here, -1.0), self.weight / self.radius)

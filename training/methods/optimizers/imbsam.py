@@ -12,7 +12,8 @@ from torch import Tensor
 
 from foundation.errors import InputError
 from foundation.groups import group_classes
-from training.methods.optimizers.base import Gradients, Losses, Perturbing, Radius, plus, radius_at, toward
+from training.methods.objective import TrainingProgress
+from training.methods.optimizers.base import Gradients, Losses, Perturbing, Radius, plus, radius_at, rescaled_to_norm
 
 
 class ImbSAM(Perturbing):
@@ -41,13 +42,13 @@ class ImbSAM(Perturbing):
             )
         tail = torch.zeros(len(counts), dtype=torch.float64)
         tail[list(few)] = 1
-        self._tail = self.method.emphasizing(tail).objective
-        self._head = self.method.emphasizing(1 - tail).objective
+        self._tail = self.method.class_weighted(tail).objective
+        self._head = self.method.class_weighted(1 - tail).objective
 
-    def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
+    def gradient(self, losses: Losses, progress: TrainingProgress) -> tuple[Tensor, Gradients]:
         """The gradient of the head here and of the tail where it is worst."""
         values, (head, tail) = self.gradients(losses, self._head, self._tail)
-        with self.moved(toward(self.direction(tail), radius_at(self.rho, progress))):
+        with self.perturbed(rescaled_to_norm(self.direction(tail), radius_at(self.rho, progress))):
             _, (tail_there,) = self.gradients(losses, self._tail)
         return values.sum(), plus(head, tail_there)
 
@@ -72,12 +73,12 @@ class FocalSAM(Perturbing):
         self.rho = rho
         n = torch.tensor(self.method.class_counts, dtype=torch.float64)
         sharp = strength * (1 - n / n.sum()) ** gamma
-        self._sharp = self.method.emphasizing(sharp).objective
-        self._calm = self.method.emphasizing(1 - sharp).objective
+        self._sharp = self.method.class_weighted(sharp).objective
+        self._clean = self.method.class_weighted(1 - sharp).objective
 
-    def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
-        """The gradient of the calm part here and of the sharp part where it is worst."""
-        values, (calm, sharp) = self.gradients(losses, self._calm, self._sharp)
-        with self.moved(toward(self.direction(sharp), radius_at(self.rho, progress))):
+    def gradient(self, losses: Losses, progress: TrainingProgress) -> tuple[Tensor, Gradients]:
+        """The gradient of the clean part here and of the sharp part where it is worst."""
+        values, (clean, sharp) = self.gradients(losses, self._clean, self._sharp)
+        with self.perturbed(rescaled_to_norm(self.direction(sharp), radius_at(self.rho, progress))):
             _, (sharp_there,) = self.gradients(losses, self._sharp)
-        return values.sum(), plus(calm, sharp_there)
+        return values.sum(), plus(clean, sharp_there)

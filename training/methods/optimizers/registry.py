@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from training.methods.method import Method
@@ -25,20 +24,17 @@ PERTURBING: dict[str, type[Perturbing]] = {
 }
 
 
-def build_stepper(
-    method: Method, optimizer: Optimizer, network: nn.Module, *, scaler: GradScaler | None = None
-) -> Stepper:
+def build_stepper(method: Method, optimizer: Optimizer, network: nn.Module) -> Stepper:
     """What takes a method's training steps.
 
     Args:
         method: The method; its `optimizer` names the perturbing optimizer, if it has one.
         optimizer: The base optimizer.
         network: The network that is trained, wrapped in `DistributedDataParallel` or not.
-        scaler: The loss scaler of float16 training, or None.
 
     Returns:
         The plain optimizer or the method's perturbing one around it.
     """
     if method.optimizer is None:
-        return Plain(optimizer, scaler=scaler)
-    return PERTURBING[method.optimizer.name](method, optimizer, network, scaler=scaler, **method.optimizer.kwargs)
+        return Plain(optimizer)
+    return PERTURBING[method.optimizer.name](method, optimizer, network, **method.optimizer.kwargs)

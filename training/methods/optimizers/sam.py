@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training.methods.objective import TrainingProgress
 from training.methods.optimizers.base import (
     Gradients,
     Losses,
@@ -16,8 +17,8 @@ from training.methods.optimizers.base import (
     norm,
     plus,
     radius_at,
+    rescaled_to_norm,
     times,
-    toward,
 )
 
 
@@ -34,16 +35,16 @@ class SAM(Perturbing):
         super().__init__(*args, **kwargs)
         self.rho = rho
 
-    def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
+    def gradient(self, losses: Losses, progress: TrainingProgress) -> tuple[Tensor, Gradients]:
         """The gradient at w + ρ g/‖g‖."""
         values, (here,) = self.gradients(losses)
-        with self.moved(self.ascent(self.direction(here), radius_at(self.rho, progress))):
+        with self.perturbed(self.ascent(self.direction(here), radius_at(self.rho, progress))):
             _, (there,) = self.gradients(losses)
         return values[0], there
 
     def ascent(self, gradient: Gradients, rho: float) -> Gradients:
         """The perturbation along a gradient."""
-        return toward(gradient, rho)
+        return rescaled_to_norm(gradient, rho)
 
 
 class ASAM(SAM):
@@ -70,7 +71,7 @@ class ASAM(SAM):
             parameter.detach().abs() + self.eta if scaled else torch.ones_like(parameter)
             for parameter, scaled in zip(self.parameters, self._scaled, strict=True)
         ]
-        stretched = toward(list(torch._foreach_mul(gradient, scales)), rho)
+        stretched = rescaled_to_norm(list(torch._foreach_mul(gradient, scales)), rho)
         return list(torch._foreach_mul(stretched, scales))
 
 
@@ -92,13 +93,13 @@ class GSAM(SAM):
         super().__init__(*args, rho=rho, **kwargs)
         self.rho_min, self.alpha = rho_min, alpha
 
-    def gradient(self, losses: Losses, progress: float) -> tuple[Tensor, Gradients]:
+    def gradient(self, losses: Losses, progress: TrainingProgress) -> tuple[Tensor, Gradients]:
         """The gradient ∇f_p - α g_⊥."""
         values, (here,) = self.gradients(losses)
         here = self.direction(here)
         share = self.optimizer.param_groups[0]["lr"] / self.optimizer.defaults["lr"]
         rho = self.rho_min + (radius_at(self.rho, progress) - self.rho_min) * share
-        with self.moved(self.ascent(here, rho)):
+        with self.perturbed(self.ascent(here, rho)):
             _, (there,) = self.gradients(losses)
         there = self.direction(there)  # the decomposition is not linear: both gradients of one rank, or both global
         size = norm(there).square().clamp(min=torch.finfo(here[0].dtype).tiny)

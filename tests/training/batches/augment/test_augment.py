@@ -141,12 +141,12 @@ def test_policies_repeat_by_seed_and_leave_their_input_alone(images, policy):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_augmentation_has_a_form_that_works(name, channels):
     entry = AUGMENTATIONS[name]
-    assert entry.about and entry.paper and (entry.steps is not None or entry.reading is not None)
-    if entry.steps:
+    assert entry.about and entry.paper and (entry.value.steps is not None or entry.value.reading is not None)
+    if entry.value.steps:
         images = torch.randint(256, (32, channels, 28, 28), dtype=torch.uint8)
         out = batched_augmentation(name)(images, seeded())
         assert out.shape == images.shape and out.dtype == torch.uint8 and not torch.equal(out, images)
-    if entry.reading is not None and channels == 3:
+    if entry.value.reading is not None and channels == 3:
         out = reading_augmentation(name, 24)(torch.randint(256, (3, 40, 60), dtype=torch.uint8))
         assert out.shape == (3, 24, 24) and out.dtype == torch.uint8
 

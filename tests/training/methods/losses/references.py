@@ -3,7 +3,7 @@
 import numpy as np
 
 from training.methods.method import build_method
-from training.methods.objective import Outputs
+from training.methods.objective import Outputs, TrainingProgress
 
 
 def softmax(z):
@@ -73,8 +73,8 @@ def each(outputs, labels, loss):
     return [loss(z[i], y, h[i]) for i, y in enumerate(labels.tolist())]
 
 
-MOMENT = {"progress": 0.5, "epoch": 5, "epochs": 10}
-LATE = {"progress": 0.95, "epoch": 9, "epochs": 10}
+MOMENT = {"progress": TrainingProgress(0.5, 5, 10)}
+LATE = {"progress": TrainingProgress(0.95, 9, 10)}
 
 
 def objective(name, counts, outputs, labels, moment=LATE, mix=None, **kwargs):

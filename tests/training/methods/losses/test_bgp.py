@@ -8,7 +8,7 @@ from torch.nn import functional
 from tests.training.methods.losses import references as ref
 from tests.training.methods.losses.test_losses import COUNTS, LABELS, batch
 from training.methods.method import build_method
-from training.methods.objective import Outputs
+from training.methods.objective import Outputs, TrainingProgress
 
 
 def penalty(member, norm="auto", weight=1.0, base="ce", outputs=None, labels=None, moment=ref.MOMENT, **kwargs):
@@ -137,5 +137,5 @@ def test_each_class_weighs_alike_however_many_samples_it_has():
 
 @pytest.mark.parametrize(("schedule", "factor"), [("constant", 1.0), ("rising", 0.25), ("falling", 0.75)])
 def test_schedules_follow_progress(schedule, factor):
-    moment = {"progress": 0.25, "epoch": 2, "epochs": 10}
+    moment = {"progress": TrainingProgress(0.25, 2, 10)}
     torch.testing.assert_close(penalty("logit", moment=moment, schedule=schedule), factor * penalty("logit"))

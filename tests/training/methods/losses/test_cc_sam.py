@@ -9,6 +9,7 @@ from foundation.errors import InputError
 from tests.training.methods.losses import references as ref
 from tests.training.methods.losses.test_losses import COUNTS, LABELS
 from training.methods.method import build_method
+from training.methods.objective import TrainingProgress
 
 
 def make():
@@ -32,16 +33,16 @@ def test_equals_a_loop_over_classes_that_moves_the_weight(base, shift):
     def loss_of(rows, weight):
         return functional.cross_entropy(functional.linear(features[rows], weight, head.bias) + prior, labels[rows])
 
-    calm = loss_of(torch.arange(len(labels)), head.weight)
-    stormy = 0
+    clean = loss_of(torch.arange(len(labels)), head.weight)
+    perturbed = 0
     for c in labels.unique():
         mine = (labels == c).nonzero().squeeze(1)
         (g,) = torch.autograd.grad(loss_of(mine, head.weight), head.weight, retain_graph=True)
         rho = 0.9 * (head.weight.norm() / (2 * g.norm())).sqrt() * head.weight.numel() ** -0.25
         rho = rho * max(COUNTS[c] - 1, 1) ** -0.25
         moved = head.weight + (rho * g / g.norm()).detach()
-        stormy = stormy + loss_of(mine, moved) * len(mine) / len(labels)
-    expected = 0.7 * calm + 0.3 * stormy
+        perturbed = perturbed + loss_of(mine, moved) * len(mine) / len(labels)
+    expected = 0.7 * clean + 0.3 * perturbed
     torch.testing.assert_close(got, expected)
     for mine, theirs in zip(gradients(network, got), gradients(network, expected), strict=True):
         torch.testing.assert_close(mine, theirs)
@@ -49,20 +50,20 @@ def test_equals_a_loop_over_classes_that_moves_the_weight(base, shift):
 
 def test_second_stage_equals_a_loop_over_classes_that_moves_the_features():
     network, inputs, labels = make()
-    moment = {"progress": 0.0, "epoch": 1, "epochs": 4}
+    moment = {"progress": TrainingProgress(0.0, 1, 4)}
     outputs = ref.outputs_of(network, inputs)
-    got = ref.objective("cc-sam-classifier", COUNTS, outputs, labels, moment, reach=0.8)
+    got = ref.objective("cc-sam-classifier", COUNTS, outputs, labels, moment, feature_scale=0.8)
     features = outputs.features.detach().requires_grad_()
     head = network[-1]
     losses = functional.cross_entropy(head(features), labels, reduction="none")
-    stormy = 0
+    perturbed = 0
     for c in labels.unique():
         mine = labels == c
         v = float(np.log(max(COUNTS) / COUNTS[c] + 0.01) / 2)
         (g,) = torch.autograd.grad(losses[mine].mean(), features, retain_graph=True)
         moved = head(features + 0.8 * v * g / g.norm())
-        stormy = stormy + v * functional.cross_entropy(moved[mine], labels[mine], reduction="sum")
-    expected = 0.5 * losses.mean() + 0.5 * stormy / len(labels)
+        perturbed = perturbed + v * functional.cross_entropy(moved[mine], labels[mine], reduction="sum")
+    expected = 0.5 * losses.mean() + 0.5 * perturbed / len(labels)
     torch.testing.assert_close(got, expected)
     heads = [torch.autograd.grad(loss, head.weight, retain_graph=True)[0] for loss in (got, expected)]
     torch.testing.assert_close(*heads)

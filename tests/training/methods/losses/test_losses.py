@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.training.methods.losses import references as ref
 from training.methods.losses.logit_adjustment import prior_shift
 from training.methods.method import build_method
-from training.methods.objective import Outputs
+from training.methods.objective import Outputs, TrainingProgress
 
 COUNTS = [500, 60, 9, 1, 1]
 LABELS = [0, 0, 0, 1, 1, 0, 3, 3]  # classes 2 and 4 are absent
@@ -66,13 +66,13 @@ def test_weights_are_deferred_to_epoch_160_of_200():
     plain = ref.objective("ldam", COUNTS, outputs, labels)
     late = ref.objective("ldam+cb", COUNTS, outputs, labels)
     for epoch, expected in ((159, plain), (160, late)):
-        moment = {"progress": epoch / 200, "epoch": epoch, "epochs": 200}
+        moment = {"progress": TrainingProgress(epoch / 200, epoch, 200)}
         assert ref.objective("ldam-drw", COUNTS, outputs, labels, moment) == expected
 
 
 def test_influence_balance_begins_at_epoch_100_of_200():
     outputs, labels = batch()
-    early, late = ({"progress": e / 200, "epoch": e, "epochs": 200} for e in (99, 100))
+    early, late = ({"progress": TrainingProgress(e / 200, e, 200)} for e in (99, 100))
     assert ref.objective("ib", COUNTS, outputs, labels, early) == ref.objective("ce", COUNTS, outputs, labels)
     assert ref.objective("ib", COUNTS, outputs, labels, late) != ref.objective("ce", COUNTS, outputs, labels)
 
@@ -193,10 +193,10 @@ def test_the_order_of_samples_does_not_matter(seed, name):
 
 
 @pytest.mark.parametrize("name", ["ce", "ldam-drw+bgp", "batch-balanced-ce", "focal+cb"])
-def test_emphasis_splits_the_objective(name):
+def test_class_factors_split_the_objective(name):
     outputs, labels = batch()
     method = build_method(name, COUNTS)
     tail = torch.tensor([0.0, 0, 1, 1, 1])
-    parts = [method.emphasizing(part).objective(outputs, labels, **ref.LATE) for part in (tail, 1 - tail)]
+    parts = [method.class_weighted(part).objective(outputs, labels, **ref.LATE) for part in (tail, 1 - tail)]
     torch.testing.assert_close(sum(parts), method.objective(outputs, labels, **ref.LATE))
     assert min(parts) > 0

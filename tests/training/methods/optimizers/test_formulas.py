@@ -10,7 +10,7 @@ from torch.nn import functional
 from foundation.errors import InputError
 from tests.training.methods.losses import references as ref
 from training.methods.method import build_method
-from training.methods.objective import Outputs
+from training.methods.objective import Outputs, TrainingProgress
 from training.methods.optimizers.registry import build_stepper
 
 COUNTS = [300, 40, 12, 1]
@@ -39,7 +39,7 @@ class Problem:
         gradient = torch.autograd.grad(objective(self.losses_at(leaves)), list(leaves.values()))
         return dict(zip(leaves, gradient, strict=True))
 
-    def moved(self, by, length):
+    def perturbed(self, by, length):
         """The weights moved along a direction, by a length over all of them."""
         size = math.sqrt(sum(float((g**2).sum()) for g in by.values()))
         return {name: w + length / size * by[name] for name, w in self.weights.items()}
@@ -52,10 +52,10 @@ class Problem:
 
         def losses(*objectives):
             outputs = ref.outputs_of(self.network, self.inputs)
-            moment = {"progress": progress, "epoch": 5, "epochs": 10}
+            moment = {"progress": TrainingProgress(progress, 5, 10)}
             yield tuple(objective(outputs, LABELS, **moment) for objective in objectives or (method.objective,))
 
-        self.value = float(stepper.step(losses, progress=progress))
+        self.value = float(stepper.step(losses, progress=TrainingProgress(progress, 5, 10)))
         parameters = dict(self.network.named_parameters())
         return {name: (w - parameters[name].detach()) / LR for name, w in self.weights.items()}
 
@@ -128,7 +128,9 @@ def test_asam_does_not_care_how_weights_are_scaled():
             yield (seen[-1],)
 
         optimizer = torch.optim.SGD(network.parameters(), 0.0)
-        build_stepper(build_method("asam", [2, 1], eta=0.0), optimizer, network).step(losses, progress=0.0)
+        build_stepper(build_method("asam", [2, 1], eta=0.0), optimizer, network).step(
+            losses, progress=TrainingProgress(0.0, 5, 10)
+        )
         rises.append((seen[1] - seen[0]).item())
     assert rises[0] == pytest.approx(rises[1], rel=1e-9)
 
@@ -171,7 +173,7 @@ def test_gsam_radius_follows_the_learning_rate(problem):
     def losses(*objectives):
         yield (method.objective(ref.outputs_of(problem.network, problem.inputs), LABELS, **ref.MOMENT),)
 
-    stepper.step(losses, progress=0.5)
+    stepper.step(losses, progress=TrainingProgress(0.5, 5, 10))
     there = problem.gradient(mean, problem.moved(problem.gradient(mean), 0.125))
     for name, parameter in problem.network.named_parameters():
         torch.testing.assert_close(parameter.detach(), problem.weights[name] - 0.25 * there[name])
@@ -203,7 +205,7 @@ def test_imbsam_without_a_few_shot_class_in_the_batch_is_plain():
     def losses(*objectives):
         yield tuple(o(ref.outputs_of(network, inputs), labels, **ref.MOMENT) for o in objectives)
 
-    build_stepper(method, optimizer, network).step(losses, progress=0.0)
+    build_stepper(method, optimizer, network).step(losses, progress=TrainingProgress(0.0, 5, 10))
     torch.testing.assert_close(network[1].weight.detach(), before - twin.weight.grad)
 
 
@@ -219,10 +221,10 @@ def test_focal_sam(problem):
     shift = torch.tensor([math.log(n / total) for n in COUNTS], dtype=torch.float64)
     factors = [strength * (1 - n / total) ** gamma for n in COUNTS]
     problem.losses_at = lambda weights, plain=problem.losses_at: plain(weights, shift)  # on logit adjustment
-    sharp, calm = weighted(factors), weighted([1 - f for f in factors])
+    sharp, clean = weighted(factors), weighted([1 - f for f in factors])
     there = problem.gradient(sharp, problem.moved(problem.gradient(sharp), rho))
     got = problem.step("la+focal-sam", rho=rho, strength=strength, gamma=gamma)
-    assert_same(got, combined((1.0, problem.gradient(calm)), (1.0, there)))
+    assert_same(got, combined((1.0, problem.gradient(clean)), (1.0, there)))
 
 
 def test_bgp_parameters(problem):

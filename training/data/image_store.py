@@ -1,4 +1,4 @@
-"""A pool: labeled images that splits choose from, in memory or in files."""
+"""An image store: labeled images that splits choose from, in memory or in files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-class Pool(Protocol):
+class ImageStore(Protocol):
     """Labeled images in a fixed order."""
 
     @property
@@ -22,7 +22,7 @@ class Pool(Protocol):
         """Images as a network is evaluated on them (resized and cropped, not yet normalized).
 
         Args:
-            indices: (n,) int64 positions in the pool.
+            indices: (n,) int64 positions in the store.
 
         Returns:
             (n, C, H, W) uint8.
@@ -33,7 +33,7 @@ class Pool(Protocol):
 
 
 @dataclass(frozen=True)
-class MemoryPool:
+class MemoryStore:
     """Small images, all in memory.
 
     Attributes:
@@ -48,7 +48,7 @@ class MemoryPool:
         """The images themselves: they need no resizing.
 
         Args:
-            indices: (n,) int64 positions in the pool.
+            indices: (n,) int64 positions in the store.
 
         Returns:
             (n, C, H, W) uint8.
@@ -60,26 +60,26 @@ class MemoryPool:
         return fingerprint(indices, self.labels[indices])
 
 
-def memory_pool(images: np.ndarray, labels: np.ndarray) -> MemoryPool:
-    """A pool of arrays.
+def memory_store(images: np.ndarray, labels: np.ndarray) -> MemoryStore:
+    """A store of arrays.
 
     Args:
         images: (N, H, W) or (N, H, W, C) uint8, as image files hold them.
         labels: (N,) of any integer type.
 
     Returns:
-        The pool, its images as (N, C, H, W).
+        The store, its images as (N, C, H, W).
     """
     channels_last = images[..., None] if images.ndim == 3 else images
     tensor = torch.from_numpy(channels_last.transpose(0, 3, 1, 2).copy())
-    return MemoryPool(tensor, torch.from_numpy(np.asarray(labels, dtype=np.int64)))
+    return MemoryStore(tensor, torch.from_numpy(np.asarray(labels, dtype=np.int64)))
 
 
 def fingerprint(indices: Tensor, labels: Tensor, names: list[str] | None = None) -> str:
     """The SHA-256, in hexadecimal, that says which samples a split holds.
 
     Args:
-        indices: (n,) int64 positions in the pool.
+        indices: (n,) int64 positions in the store.
         labels: (n,) int64 their labels.
         names: Their file names, where they have any.
 

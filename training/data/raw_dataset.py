@@ -1,4 +1,4 @@
-"""A source: a data set as its authors publish it, before a long tail is cut from it."""
+"""A raw data set: one as its authors publish it, before a long tail is cut from it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.data.pool import Pool
+from training.data.image_store import ImageStore
 
 ENVIRONMENT = "LANDSCAPE_DATA"
 
 
 @dataclass(frozen=True)
-class Source:
-    """The pools of a data set and what they mean.
+class RawDataset:
+    """The stores of a data set and what they mean.
 
     Attributes:
-        train: The pool that training and, where the set has none of its own, validation images come from.
+        train: The store that training and, where the set has none of its own, validation images come from.
         test: The test images, used whole.
         class_names: In label order.
         mean: Per channel, of pixels in [0, 1].
@@ -27,12 +27,12 @@ class Source:
         left_out: Files that were asked to be left out because they cannot be read.
     """
 
-    train: Pool = field(repr=False)
-    test: Pool = field(repr=False)
+    train: ImageStore = field(repr=False)
+    test: ImageStore = field(repr=False)
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    validation: Pool | None = None
+    validation: ImageStore | None = None
     held_out: int = 0
     augment: str = "none"
     left_out: tuple[str, ...] = ()

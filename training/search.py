@@ -1,0 +1,23 @@
+"""`python -m training.search` has moved to `analyses.search`; for one release the old name runs it.
+
+Searching is a study: it lies above training, which must know nothing of it. This module is the one exception, it is no
+part of the package's face, and nothing imports it.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+
+def main() -> None:
+    """Says where the command went and runs it with the same arguments."""
+    print(
+        "python -m training.search is now python -m analyses.search; the old name goes with the next release",
+        file=sys.stderr,
+    )
+    runpy.run_module("analyses.search", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
