@@ -87,14 +87,14 @@ def assert_same(got, expected):
 
 
 def test_sam(problem):
-    there = problem.moved(problem.gradient(mean), 0.3)
+    there = problem.perturbed(problem.gradient(mean), 0.3)
     assert_same(problem.step("sam", rho=0.3), problem.gradient(mean, there))
     assert problem.value == pytest.approx(float(problem.losses_at(problem.weights).mean()))
 
 
 @pytest.mark.parametrize(("progress", "rho"), [(0.0, 0.05), (0.05, 0.05), (0.1, 0.5), (0.99, 0.5)])
 def test_radius_in_steps(problem, progress, rho):
-    there = problem.moved(problem.gradient(mean), rho)
+    there = problem.perturbed(problem.gradient(mean), rho)
     got = problem.step("sam", progress=progress, rho=[[0, 0.05], [0.1, 0.5]])
     assert_same(got, problem.gradient(mean, there))
 
@@ -137,7 +137,7 @@ def test_asam_does_not_care_how_weights_are_scaled():
 
 def test_gnp_uses_the_papers_unnormalized_first_gradient(problem):
     here = problem.gradient(mean)
-    there = problem.gradient(mean, problem.moved(here, 0.1))
+    there = problem.gradient(mean, problem.perturbed(here, 0.1))
     assert_same(problem.step("gnp", radius=0.1, alpha=0.8), combined((0.2, here), (0.8, there)))
 
 
@@ -156,7 +156,7 @@ def test_gnp_penalizes_the_gradient_norm(problem):
 
 def test_gsam_descends_the_surrogate_gap(problem):
     here = problem.gradient(mean)
-    there = problem.gradient(mean, problem.moved(here, 0.2))
+    there = problem.gradient(mean, problem.perturbed(here, 0.2))
     flat_here, flat_there = (torch.cat([g.reshape(-1) for g in gradient.values()]) for gradient in (here, there))
     along = float(flat_here @ flat_there / flat_there.norm() ** 2)
     across = combined((1.0, here), (-along, there))
@@ -174,7 +174,7 @@ def test_gsam_radius_follows_the_learning_rate(problem):
         yield (method.objective(ref.outputs_of(problem.network, problem.inputs), LABELS, **ref.MOMENT),)
 
     stepper.step(losses, progress=TrainingProgress(0.5, 5, 10))
-    there = problem.gradient(mean, problem.moved(problem.gradient(mean), 0.125))
+    there = problem.gradient(mean, problem.perturbed(problem.gradient(mean), 0.125))
     for name, parameter in problem.network.named_parameters():
         torch.testing.assert_close(parameter.detach(), problem.weights[name] - 0.25 * there[name])
 
@@ -182,7 +182,7 @@ def test_gsam_radius_follows_the_learning_rate(problem):
 def test_imbsam_perturbs_for_the_tail_alone_and_counts_it_once(problem):
     """Counts 300, 40, 12, 1: by the counts rule classes 2 and 3 are few-shot."""
     head, tail = weighted([1, 1, 0, 0]), weighted([0, 0, 1, 1])
-    there = problem.gradient(tail, problem.moved(problem.gradient(tail), 0.05))
+    there = problem.gradient(tail, problem.perturbed(problem.gradient(tail), 0.05))
     assert_same(problem.step("imbsam"), combined((1.0, problem.gradient(head)), (1.0, there)))
     assert problem.value == pytest.approx(float(problem.losses_at(problem.weights).mean()))
 
@@ -222,7 +222,7 @@ def test_focal_sam(problem):
     factors = [strength * (1 - n / total) ** gamma for n in COUNTS]
     problem.losses_at = lambda weights, plain=problem.losses_at: plain(weights, shift)  # on logit adjustment
     sharp, clean = weighted(factors), weighted([1 - f for f in factors])
-    there = problem.gradient(sharp, problem.moved(problem.gradient(sharp), rho))
+    there = problem.gradient(sharp, problem.perturbed(problem.gradient(sharp), rho))
     got = problem.step("la+focal-sam", rho=rho, strength=strength, gamma=gamma)
     assert_same(got, combined((1.0, problem.gradient(clean)), (1.0, there)))
 
@@ -230,7 +230,7 @@ def test_focal_sam(problem):
 def test_bgp_parameters(problem):
     weight, radius = 0.3, 0.1
     balanced = problem.gradient(class_balanced)
-    there = problem.gradient(class_balanced, problem.moved(balanced, radius))
+    there = problem.gradient(class_balanced, problem.perturbed(balanced, radius))
     expected = combined((1.0, problem.gradient(mean)), (weight / radius, there), (-weight / radius, balanced))
     assert_same(problem.step("bgp", member="parameters", weight=weight, radius=radius), expected)
 
