@@ -21,6 +21,7 @@ from training.data import DataSet
 from training.distributed import shard, share_buffers, world_size
 from training.evaluate import evaluate
 from training.methods import decoupling
+from training.methods.balance import RunningShares
 from training.methods.method import Method
 from training.methods.objective import Outputs, TrainingProgress
 from training.methods.optimizers.registry import build_stepper
@@ -112,6 +113,8 @@ class Trainer:
             forward = DistributedDataParallel(forward, [self.device] if on_gpu else None)
         self.forward = forward
         self.stepper = build_stepper(phase.method, self.optimizer, self.forward)
+        running = phase.method.needs_class_shares
+        self.running_shares = RunningShares(len(self.data.class_names), self.device) if running else None
         self.mixer = Mixer(phase.method.mixing, epochs=phase.epochs) if phase.method.mixing else None
         self.average = None
         if self.config.ema:
@@ -142,6 +145,8 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for index, (batch, mix) in enumerate(self.batches(epoch, seed)):
             total += self.step(epoch, index, batch, mix)
+        if self.running_shares is not None:
+            self.running_shares.end_epoch()
         objective = float(total) / self.steps_per_epoch
         if objective - objective != 0:  # infinite or not a number
             raise LandscapeError(
@@ -209,7 +214,11 @@ class Trainer:
         factor = learning_rate_factor(config.schedule, middle, epochs=phase.epochs, warmup=warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr * factor
-        progress = TrainingProgress(here / phase.epochs, local, phase.epochs)
+        shares = None
+        if self.running_shares is not None:
+            shares = self.running_shares.shares
+            self.running_shares.count(batch[1], mix)
+        progress = TrainingProgress(here / phase.epochs, local, phase.epochs, shares)
         share = 1.0 if mix is None else mix[1]
         pieces = [batch if mix is None else (*batch, mix[0])]
         if config.accumulate > 1:
@@ -288,8 +297,12 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """What continuing after this epoch needs."""
-        state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return state if self.average is None else {**state, "average": self.average.state_dict()}
+        state: dict[str, Any] = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
+        if self.running_shares is not None:
+            state["class_shares"] = self.running_shares.values
+        return state
 
     def restore(self, state: dict[str, Any], epoch: int) -> None:
         """Continues from what `state` returned.
@@ -305,6 +318,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None and "average" in state:
             self.average.load_state_dict(state["average"])
+        if self.running_shares is not None:
+            self.running_shares.values = state["class_shares"]
 
     def autocast(self) -> torch.autocast:
         """Mixed precision when the configuration asks for bfloat16."""

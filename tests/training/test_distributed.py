@@ -25,7 +25,12 @@ def config(out, **changes):
     return Config(out=out, **{**small, **changes})
 
 
-METHODS = {"bgp": {}, "sam": {"sam.synchronized": True}, "cmo": {"probability": 0.0, "unmixed_epochs": 0}}
+METHODS = {
+    "bgp": {},
+    "batch-balanced-ce": {"balance": "running"},
+    "sam": {"sam.synchronized": True},
+    "cmo": {"probability": 0.0, "unmixed_epochs": 0},
+}
 
 
 @pytest.mark.parametrize("sizes", [EQUAL, UNEQUAL], ids=lambda sizes: f"{sizes[0]}+{sizes[1]}")

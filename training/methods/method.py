@@ -91,11 +91,16 @@ class Method:
                 self.terms, wide, other, progress, class_factors=self.class_factors
             )
 
+    @property
+    def needs_class_shares(self) -> bool:
+        """Whether a term weighs classes by their shares in the last epoch."""
+        return any(isinstance(term, SampleTerm) and term.class_weights == "running" for term in self.terms)
+
     def class_balanced(self) -> Method:
         """The same with another objective: the mean over the classes present of the class means of the main loss."""
         main = self.terms[0]
         assert isinstance(main, SampleTerm)
-        return replace(self, terms=(replace(main, class_weights="balanced"),))
+        return replace(self, terms=(replace(main, class_weights="batch"),))
 
     def class_weighted(self, factors: Sequence[float] | Tensor) -> Method:
         """The same with each sample's share in the objective times a factor of its class, denominators left alone.
@@ -162,7 +167,7 @@ def build_method(name: str, class_counts: Sequence[int], **kwargs: Any) -> Metho
         record={
             "name": name,
             "kwargs": {f"{part}.{key}": value for part in names for key, value in settings[part].items()},
-            "note": f"bgp: {bgp.NOTE}" if "bgp" in names else "",
+            "note": f"bgp: {bgp.note(settings['bgp'])}" if "bgp" in names else "",
         },
     )
 

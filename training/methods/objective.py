@@ -50,11 +50,13 @@ class TrainingProgress:
         share: Share of all optimizer steps that are done, 0 to 1.
         epoch: The running epoch, from 0.
         epochs: Epochs in all.
+        class_shares: π̂, how often each class was drawn in the last full epoch, (C,); None before there is one.
     """
 
     share: float
     epoch: int
     epochs: int
+    class_shares: PerClassTensor | None = None
 
     def reached(self, share: float) -> bool:
         """Whether the running epoch is at or after `share` of all epochs (0.8: from epoch 160 of 200)."""
@@ -72,7 +74,7 @@ class PerClassTensor:
     """
 
     def __init__(self, values: Sequence[float] | Tensor) -> None:
-        self._values = torch.as_tensor(values, dtype=torch.float64)
+        self.values = torch.as_tensor(values, dtype=torch.float64)
         # A copy from the host at every step would make the GPU wait for it.
         self._placed: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
@@ -80,7 +82,7 @@ class PerClassTensor:
         """The numbers (C,) on `tensor`'s device, in its dtype."""
         key = (tensor.device, tensor.dtype)
         if key not in self._placed:
-            self._placed[key] = self._values.to(*key)
+            self._placed[key] = self.values.to(*key)
         return self._placed[key]
 
 
@@ -99,25 +101,28 @@ def add_at(logits: Tensor, labels: Tensor, values: Tensor) -> Tensor:
     return logits.scatter_add(1, labels[:, None], values[:, None])
 
 
+Balance = Literal["batch", "running"]
+
+
 @dataclass(frozen=True)
 class SampleTerm:
     """coefficient · Σ_i a_{y_i} l_i / Σ_i a_{y_i}: a weighted mean of per-sample losses over the batch of all ranks.
 
     Attributes:
         losses: l: `(outputs, labels, progress) -> (B,)`.
-        class_weights: a: `progress -> PerClassTensor`, or None for the plain mean; `"balanced"` weighs each sample by
-            one over its class's count in the batch, which makes the mean one over the *classes present* of the class
-            means.
+        class_weights: a: `progress -> PerClassTensor`, or None for the plain mean; `"batch"` weighs each sample by one
+            over its class's count in the batch, which makes the mean one over the *classes present* of the class
+            means; `"running"` by 1 / (C N π̂_y), see `training.methods.balance`.
         coefficient: `progress -> number`.
         reads: What `losses` looks at; only terms of the logits can be evaluated without the network.
+        surrogate: Whether only the gradient has a meaning, because `losses` holds something constant.
     """
 
     losses: Callable[[Outputs, Tensor, TrainingProgress], Tensor]
-    class_weights: Callable[[TrainingProgress], PerClassTensor | None] | Literal["balanced"] = field(
-        default=lambda progress: None
-    )
+    class_weights: Callable[[TrainingProgress], PerClassTensor | None] | Balance = field(default=lambda progress: None)
     coefficient: Callable[[TrainingProgress], float] = field(default=lambda progress: 1.0)
     reads: Literal["logits", "network"] = "logits"
+    surrogate: bool = False
 
     def shares(self, labels: Tensor, counts: Tensor, progress: TrainingProgress) -> Tensor:
         """What each sample weighs in the mean, (B,): a_{y_i} / Σ_c a_c n_c.
@@ -127,8 +132,12 @@ class SampleTerm:
             counts: Samples of each class that the mean runs over, (C,), in the losses' dtype.
             progress: Where training stands.
         """
-        if self.class_weights == "balanced":
+        if self.class_weights == "batch":
             return (1 / (counts.clamp(min=1) * (counts > 0).sum()))[labels]
+        if self.class_weights == "running":
+            if progress.class_shares is None:  # uniform until there has been an epoch to count
+                return (1 / counts.sum()).expand(labels.shape)
+            return (1 / (len(counts) * counts.sum() * progress.class_shares.like(counts)))[labels]
         weights = self.class_weights(progress)
         if weights is None:
             return (1 / counts.sum()).expand(labels.shape)

@@ -9,6 +9,7 @@ from typing import Any
 from training.methods.losses import (
     abc_norm,
     bgp,
+    brier,
     cc_sam,
     class_weights,
     cross_entropy,
@@ -91,8 +92,11 @@ WEIGHTS = {
     "drw": _made_by(class_weights.drw, "class-balanced weights late in training", "Cao et al., NeurIPS 2019"),
 }
 PENALTIES = {
-    "bgp": _made_by(bgp.bgp, f"balanced gradient penalty, a {bgp.NOTE}", "Wang et al., ACM MM 2022"),
-    "unbalanced-penalty": _made_by(bgp.unbalanced_penalty, "BGP's penalty without its balance", "ablation of BGP"),
+    "bgp": _made_by(bgp.bgp, f"balanced gradient penalty: {bgp.NOTE}", "Wang et al., ACM MM 2022"),
+    "unbalanced-penalty": _made_by(brier.unbalanced_penalty, "BGP's penalty without its balance", "ablation of BGP"),
+    "bgp-as-weights": _made_by(brier.bgp_as_weights, "what of BGP re-weights cross-entropy", "control of BGP"),
+    "bgp-orthogonal": _made_by(brier.bgp_orthogonal, "what of BGP does not", "control of BGP"),
+    "trace": _made_by(brier.trace, "class-balanced 1 - ‖p‖², flat without fit", "control of BGP"),
     "batch-balanced-ce": _made_by(cross_entropy.batch_balanced_ce, "plus the batch's class-mean CE", "ablation of BGP"),
     "mae": _made_by(cross_entropy.mae, "plus mean absolute error", "Ghosh et al., AAAI 2017"),
 }

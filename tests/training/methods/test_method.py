@@ -93,6 +93,8 @@ def test_a_setting_of_two_parts_is_named_in_full():
         ("bgp", {"member": 3}, r"bgp\.member is 3: give a word"),
         ("bgp", {"member": "magic"}, "unknown member of bgp 'magic': choose one of class-mean, classifier, logit,"),
         ("bgp", {"norm": "l3"}, "unknown norm of bgp's logit member 'l3': choose one of l1, l2"),
+        ("bgp", {"balance": "never"}, "unknown balance 'never': choose one of batch, running"),
+        ("bgp", {"member": "class-mean", "balance": "running"}, "class-mean member knows no balance"),
         ("bgp", {"schedule": "never"}, "unknown schedule of bgp 'never'"),
         ("bgp", {"member": "parameters", "schedule": "rising"}, "use constant"),
         ("bgp", {"member": "parameters", "radius": 0.0}, "radius 0: the usual value is 0.1"),
@@ -149,7 +151,7 @@ def test_what_the_loop_reads():
     assert (method.head, method.scale, method.sampler) == ("cosine", 30.0, "progressive")
     assert (method.mixing.name, method.mixing.kwargs["probability"]) == ("cmo", 0.5)
     assert [(stage.name, stage.share, stage.kwargs) for stage in method.stages] == [("tau-norm", 0.0, {"tau": 0.7})]
-    assert build_method("bgp", COUNTS).record["note"] == "bgp: reconstruction from the abstract"
+    assert build_method("bgp", COUNTS).record["note"] == "bgp: reconstruction; class-balanced Brier score"
     assert build_method("ce", COUNTS).record["note"] == ""
 
 

@@ -12,7 +12,7 @@ from training.methods.per_sample import sample_losses
 COUNTS = [30, 7, 2, 1]
 SEPARABLE = [
     "ce", "bgp", "ldam-drw+bgp", "balanced-softmax+bgp", "cb-focal", "la", "vs-drw", "abc-norm", "ce-mae",
-    "batch-balanced-ce", "unbalanced-penalty", "sam", "ldam-drw+bgp+focal-sam",
+    "batch-balanced-ce", "unbalanced-penalty", "trace", "sam", "ldam-drw+bgp+focal-sam",
 ]  # fmt: skip
 
 
@@ -74,6 +74,9 @@ def test_can_be_differentiated_twice_either_way(name):
         ("bgp", {"member": "classifier"}, "whole batch"),
         ("bgp", {"member": "logit-norm", "norm": "mean"}, "whole batch"),
         ("bgp", {"member": "parameters"}, "all parameters"),
+        ("bgp", {"member": "sample-classifier"}, "features"),
+        ("bgp-as-weights", {}, "holds weights constant"),
+        ("bgp-orthogonal", {}, "holds weights constant"),
         ("ib", {}, "features"),
         ("cc-sam", {}, "features|later stage"),
         ("mixup", {}, "mixed images"),
@@ -84,6 +87,32 @@ def test_can_be_differentiated_twice_either_way(name):
 def test_what_is_no_sum_over_samples_says_so(name, kwargs, why):
     with pytest.raises(InputError, match=rf"({why}).*--loss evaluation$"):
         sample_losses(build_method(name, COUNTS, **kwargs).record, COUNTS)
+
+
+def test_trained_in_batches_the_penalty_counts_rare_classes_as_often_as_they_were_there():
+    logits, labels = full_set()
+    record = build_method("bgp", COUNTS, weight=3.0).record
+    losses = sample_losses(record, COUNTS, batch_size=8)
+    assert losses.record["batch_size"] == 8 and losses.record["draws"] == 2000
+    penalties = losses(logits, labels) - sample_losses(build_method("ce", COUNTS).record, COUNTS)(logits, labels)
+    generator = torch.Generator().manual_seed(3)
+    orders = [torch.randperm(40, generator=generator)[:8] for _ in range(4000)]
+    mean = 0
+    for order in orders:
+        outputs = Outputs(logits[order], logits, logits)
+        with_it, without = (ref.objective(name, COUNTS, outputs, labels[order], **kwargs)
+                            for name, kwargs in (("bgp", {"weight": 3.0}), ("ce", {})))  # fmt: skip
+        mean = mean + (with_it - without) / len(orders)
+    assert penalties.mean().item() == pytest.approx(float(mean), rel=0.03)
+    whole = sample_losses(record, COUNTS, batch_size=40)
+    torch.testing.assert_close(whole(logits, labels), sample_losses(record, COUNTS)(logits, labels))
+
+
+@pytest.mark.parametrize("name", ["ce", "bgp-running"])
+def test_what_is_balanced_exactly_needs_no_simulation(name):
+    kwargs = {"balance": "running"} if name == "bgp-running" else {}
+    record = build_method(name.removesuffix("-running"), COUNTS, **kwargs).record
+    assert sample_losses(record, COUNTS, batch_size=8).record == {}
 
 
 def test_an_unknown_record_says_so():

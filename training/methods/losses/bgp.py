@@ -1,4 +1,4 @@
-"""BGP, the balanced gradient penalty: a reconstruction from the abstract.
+"""BGP, the balanced gradient penalty: a reconstruction from the abstract, by default the class-balanced Brier score.
 
 Wang et al., "Balanced Gradient Penalty Improves Deep Long-Tailed Learning" (ACM MM 2022,
 doi 10.1145/3503161.3547763) is known here by its abstract: a regularization loss on top of any long-tailed loss, free
@@ -10,7 +10,8 @@ is ours. It rests on exact identities of softmax cross-entropy, with errors d_i 
 and on first-order sharpness being the gradient's norm, max_{‖e‖≤ρ} L(w + e) - L(w) ≈ ρ ‖∇L(w)‖. A class's gradient norm
 is penalized with the same weight however few samples it has; only the labels of the batch are used.
 
-p is the softmax of the inference logits, whatever loss the penalty stands beside.
+p is the softmax of the inference logits, whatever loss the penalty stands beside. What the default ‖p - e_y‖² adds to a
+re-weighting of cross-entropy: `training.methods.losses.brier`.
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ from torch import Tensor
 
 from foundation.errors import InputError, one_of
 from training.distributed import gather_rows, global_sum
+from training.methods.balance import check_balance
 from training.methods.class_means import squared_mean_norms
+from training.methods.losses.brier import squared_error
 from training.methods.objective import BatchTerm, Outputs, SampleTerm, TrainingProgress, logit_gradient
 from training.methods.parts import Perturbation
 
-NOTE = "reconstruction from the abstract"
+NOTE = "reconstruction; class-balanced Brier score"
+"""What the default member is, as checkpoints and lists have it."""
 
 MEMBERS: dict[str, dict[str, float]] = {
     "logit": {"l2": 2.0, "l1": 1.0},
+    "sample-classifier": {"detached": 0.1, "joint": 0.1},
     "class-mean": {"l2": 2.0},
     "classifier": {"squared": 0.003, "plain": 0.1},
     "logit-norm": {"samples": 0.0001, "mean": 0.01},
@@ -42,6 +47,22 @@ Those of the squared norms of `logit`, `classifier` and `logit-norm` were search
 the latter two lower few-shot accuracy. That of `parameters` is the λ = α r of the gradient-norm penalty's authors; the
 others are from a first look, unsearched.
 """
+
+NOTES = {
+    ("logit", "l2"): NOTE,
+    ("logit", "l1"): "reconstruction; class-balanced mean absolute error",
+    ("sample-classifier", "detached"): "reconstruction; class-balanced norm of samples' last-layer gradients",
+    ("sample-classifier", "joint"): "reconstruction; class-balanced norm of samples' last-layer gradients",
+    ("class-mean", "l2"): "reconstruction; norm of the classes' mean logit gradients",
+    ("classifier", "squared"): "reconstruction; norm of the classes' last-layer gradients",
+    ("classifier", "plain"): "reconstruction; norm of the classes' last-layer gradients",
+    ("logit-norm", "samples"): "reconstruction; norm of the logits, without labels",
+    ("logit-norm", "mean"): "reconstruction; norm of the mean logits, without labels",
+    ("parameters", "l2"): "reconstruction; norm of the class-balanced gradient in all parameters",
+}
+"""What each member with each norm is."""
+
+FLOOR = 1e-12  # beside ‖d‖² under a root, which has no slope at zero
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda share: 1.0,
@@ -56,14 +77,16 @@ def bgp(
     member: str = "logit",
     norm: str = "auto",
     weight: float | None = None,
+    balance: str = "batch",
     schedule: str = "constant",
     radius: float = 0.1,
 ) -> SampleTerm | BatchTerm | Perturbation:
-    """Penalty λ R; all means over classes run over the classes present in the batch.
+    """Penalty λ R; means over classes run over the classes present in the batch, unless `balance` says otherwise.
 
     | member | R | norm |
     |---|---|---|
     | `logit` | mean over classes of mean_i ‖d_i‖₂² or ‖d_i‖₁ | `l2`, `l1` |
+    | `sample-classifier` | mean over classes of mean_i ‖d_i‖₂ ‖h_i‖₂, h held constant or not | `detached`, `joint` |
     | `class-mean` | mean over classes of ‖mean_i d_i‖₂² | `l2` |
     | `classifier` | mean over classes of ‖mean_i d_i h_iᵀ‖_F² or its root (last layer) | `squared`, `plain` |
     | `logit-norm` | mean_i ‖z_i‖₂² or ‖mean_i z_i‖₂², without labels | `samples`, `mean` |
@@ -74,6 +97,8 @@ def bgp(
         member: Which penalty.
         norm: Which norm; `auto` is the member's first.
         weight: λ, see `MEMBERS` for the defaults.
+        balance: How `logit` and `sample-classifier` weigh classes: `batch`, the mean over those present, or `running`,
+            by their shares in the last epoch (`training.methods.balance`).
         schedule: λ over training: `constant`, `rising` (from 0) or `falling` (to 0), linearly.
         radius: r of `parameters`: the length of its finite-difference step.
 
@@ -81,10 +106,14 @@ def bgp(
         The penalty; for `parameters` the perturbing optimizer that does its work.
 
     Raises:
-        InputError: An unknown member, norm or schedule, or a schedule or a radius of 0 for `parameters`.
+        InputError: An unknown member, norm, balance or schedule, a balance for a member that has none, or a schedule or
+            a radius of 0 for `parameters`.
     """
     settings = complete({"member": member, "norm": norm, "weight": weight})
     norm, strength = settings["norm"], settings["weight"]
+    kind = check_balance(balance)
+    if kind != "batch" and member not in ("logit", "sample-classifier"):
+        raise InputError(f"bgp's {member} member knows no balance {balance!r}: use batch, or the logit member")
     if schedule not in SCHEDULES:
         raise one_of("schedule of bgp", schedule, SCHEDULES)
     if member == "parameters":
@@ -100,8 +129,10 @@ def bgp(
         return float(strength * over_training(progress.share))
 
     if member == "logit":
-        losses = _squared_errors if norm == "l2" else _absolute_errors
-        return SampleTerm(losses, class_weights="balanced", coefficient=coefficient)
+        return SampleTerm(squared_error if norm == "l2" else _absolute_errors, kind, coefficient)
+    if member == "sample-classifier":
+        losses = _detached_sizes if norm == "detached" else _joint_sizes
+        return SampleTerm(losses, kind, coefficient, reads="network")
     if member == "class-mean":
         return BatchTerm(_class_mean, coefficient, "bgp's class-mean member")
     if member == "classifier":
@@ -135,25 +166,27 @@ def complete(settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "norm": norm, "weight": weight}
 
 
-def unbalanced_penalty(class_counts: Sequence[int], *, weight: float = 2.0) -> SampleTerm:
-    """Penalty weight · mean_i ‖p_i - e_{y_i}‖₂² over samples: BGP's `logit` member without its balance.
-
-    Args:
-        class_counts: Training samples of each class, (C,); not used.
-        weight: λ.
-
-    Returns:
-        The penalty.
-    """
-    return SampleTerm(_squared_errors, coefficient=lambda progress: weight)
-
-
-def _squared_errors(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
-    return logit_gradient(outputs.logits, labels).square().sum(1)
+def note(settings: dict[str, Any]) -> str:
+    """What BGP with these settings, completed, is: a reconstruction, and of what."""
+    return NOTES[settings["member"], settings["norm"]]
 
 
 def _absolute_errors(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
     return logit_gradient(outputs.logits, labels).abs().sum(1)
+
+
+def _detached_sizes(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
+    # With ‖h‖ free to move the penalty is met by features that shrink.
+    lengths: Tensor = torch.linalg.vector_norm(outputs.features.detach(), dim=1)
+    return _sizes(outputs.logits, labels) * lengths
+
+
+def _joint_sizes(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:
+    return _sizes(outputs.logits, labels) * (outputs.features.square().sum(1) + FLOOR).sqrt()
+
+
+def _sizes(logits: Tensor, labels: Tensor) -> Tensor:
+    return (logit_gradient(logits, labels).square().sum(1) + FLOOR).sqrt()
 
 
 def _squared_logits(outputs: Outputs, labels: Tensor, progress: TrainingProgress) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from training.methods.balance import check_balance
 from training.methods.objective import Outputs, SampleTerm, TrainingProgress, cross_entropy, logit_gradient
 from training.methods.parts import Loss
 
@@ -19,17 +20,18 @@ def ce(class_counts: Sequence[int]) -> Loss:
     return Loss(_cross_entropy)
 
 
-def batch_balanced_ce(class_counts: Sequence[int], *, weight: float = 1.0) -> SampleTerm:
+def batch_balanced_ce(class_counts: Sequence[int], *, weight: float = 1.0, balance: str = "batch") -> SampleTerm:
     """Penalty weight · mean over the classes present of the class's mean cross-entropy in the batch.
 
     Args:
         class_counts: Training samples of each class, (C,); not used.
         weight: Its weight beside the loss.
+        balance: `running` weighs classes by their shares in the last epoch instead, see `training.methods.balance`.
 
     Returns:
         The penalty.
     """
-    return SampleTerm(_cross_entropy, class_weights="balanced", coefficient=lambda progress: weight)
+    return SampleTerm(_cross_entropy, check_balance(balance), lambda progress: weight)
 
 
 def mae(class_counts: Sequence[int], *, weight: float = 1.0) -> SampleTerm:

@@ -65,7 +65,7 @@ def test_default_is_the_logit_member_with_weight_2():
     outputs, labels = batch()
     default = ref.objective("bgp", COUNTS, outputs, labels) - ref.objective("ce", COUNTS, outputs, labels)
     torch.testing.assert_close(default, penalty("logit", "l2", 2.0))
-    assert build_method("bgp", COUNTS).record["note"].endswith("reconstruction from the abstract")
+    assert build_method("bgp", COUNTS).record["note"].endswith("reconstruction; class-balanced Brier score")
 
 
 def network_outputs():
