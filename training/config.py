@@ -10,6 +10,8 @@ from typing import Any
 from foundation.errors import InputError, one_of
 from training.schedules import SCHEDULES
 
+OPTIMIZERS = ("sgd", "adamw")
+DECAYS = ("all", "weights")
 PRECISIONS = ("float32", "bfloat16", "float64")
 
 
@@ -32,11 +34,17 @@ class Config:
         method_kwargs: The method's own options.
         epochs: Passes over the training split.
         batch_size: Images a step.
-        lr: Base learning rate of SGD with momentum.
-        momentum: Of SGD.
-        weight_decay: Of SGD, on every parameter.
-        schedule: `"cosine"` or `"step"`.
+        optimizer: `"sgd"` with momentum or `"adamw"`. It and the next five are None for what suits the network:
+            `training.models.registry.training_defaults`.
+        lr: Base learning rate.
+        weight_decay: On what `decay` says.
+        decay: `"all"` parameters, or `"weights"`: matrices and kernels, no norms, biases and embeddings.
+        clip: Largest norm of a step's gradient; 0 for any.
         warmup: Epochs of linear warm-up.
+        momentum: Of SGD.
+        nesterov: Whether SGD looks ahead.
+        head_lr: The classifier's share of the learning rate.
+        schedule: `"cosine"`, `"step"` or `"step-ib"`.
         seed: Of initial weights, order and augmentation.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …
         precision: `"float32"`, `"bfloat16"` (autocast) or `"float64"`.
@@ -45,6 +53,7 @@ class Config:
         augment: A key of `training.batches.augment.AUGMENTATIONS`; None for the data set's habit.
         accumulate: Parts that each batch is split into to fit the memory; the step is the same but for BatchNorm.
         ema: Decay of an exponential moving average of the weights, which is then what is evaluated and saved; 0: none.
+            It grows to its value over the first steps.
         workers: Processes that read image files, for sets that do not fit the memory.
         evaluate_every: Epochs between evaluations of the training and test splits; the last one always counts.
         snapshots: How many checkpoints along the way to keep, evenly spaced.
@@ -64,11 +73,16 @@ class Config:
     method_kwargs: dict[str, Any] = field(default_factory=dict)
     epochs: int = 30
     batch_size: int = 64
-    lr: float = 0.4
+    optimizer: str | None = None
+    lr: float | None = None
+    weight_decay: float | None = None
+    decay: str | None = None
+    clip: float | None = None
+    warmup: float | None = None
     momentum: float = 0.9
-    weight_decay: float = 5e-4
+    nesterov: bool = False
+    head_lr: float = 1.0
     schedule: str = "cosine"
-    warmup: float = 1.0
     seed: int = 0
     device: str = "auto"
     precision: str = "float32"
@@ -85,17 +99,19 @@ class Config:
         for name in ("epochs", "batch_size", "evaluate_every", "accumulate"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name.replace('_', '-')} {getattr(self, name)} is below 1: give at least 1")
-        for name in ("lr", "momentum", "warmup", "snapshots", "weight_decay", "ema", "workers"):
+        for name in ("lr", "momentum", "warmup", "snapshots", "weight_decay", "ema", "workers", "clip", "head_lr"):
             value = getattr(self, name)
-            if not value >= 0:  # NaN too
+            if value is not None and not value >= 0:  # NaN too
                 raise InputError(f"{name.replace('_', '-')} {value:g} is below 0: give 0 or more")
         if self.ema >= 1:
             raise InputError(f"ema {self.ema:g} would never move: give a decay below 1, such as 0.999")
         for kind, value, known in (
             ("precision", self.precision, PRECISIONS),
             ("schedule", self.schedule, SCHEDULES),
+            ("optimizer", self.optimizer, OPTIMIZERS),
+            ("decay", self.decay, DECAYS),
         ):
-            if value not in known:
+            if value is not None and value not in known:
                 raise one_of(kind, value, known)
 
     def plain(self) -> dict[str, Any]:
@@ -110,6 +126,9 @@ class Config:
 # What may change between the halves of an interrupted run: where things lie and how often they are looked at.
 FREE_TO_CHANGE = frozenset({"out", "data_dir", "device", "workers"})
 
+# What runs were before they could say so.
+FORMERLY = {"optimizer": "sgd", "decay": "all", "clip": 0.0}
+
 
 def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     """The first setting, by name, that makes two configurations different runs; None when none does.
@@ -121,5 +140,5 @@ def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     Returns:
         The setting's name.
     """
-    old = {**Config(out=Path()).plain(), **old}
+    old = {**Config(out=Path()).plain(), **FORMERLY, **old}
     return next((name for name in new if name not in FREE_TO_CHANGE and old[name] != new[name]), None)

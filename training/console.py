@@ -73,5 +73,6 @@ def result_line(name: str, epoch: int, scores: dict[str, Any]) -> str:
         Accuracies in percent.
     """
     accuracy = scores["accuracy"]
+    which = f"best epoch {epoch} by validation (best.pt)" if name == "best" else f"{name} epoch {epoch}"
     shown = ", ".join(f"{key} {100 * accuracy[key]:.1f}" for key in COLUMNS if key in accuracy)
-    return f"{name} epoch {epoch}, test accuracy: {shown} %"
+    return f"{which}, test accuracy: {shown} %"

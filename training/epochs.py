@@ -21,6 +21,8 @@ from training.config import Config
 from training.data import DataSet, open_data
 from training.distributed import from_rank_zero, process_group, raise_on_all_ranks, rank, rank_zero_first
 from training.methods.method import build_method
+from training.optimizer import resolved
+from training.preview import preview
 from training.run_folder import RunFolder
 from training.trainer import Trainer
 
@@ -48,6 +50,25 @@ class Run:
     config: Config = field(repr=False)
 
 
+def show(config: Config, *, say: Callable[[str], None]) -> None:
+    """Says what `train` would do, after the same checks; nothing is written.
+
+    Args:
+        config: What would be trained.
+        say: Called with each line of text.
+
+    Raises:
+        InputError: A setting is not usable, or the folder holds another run.
+    """
+    device, config = choose_device(config.device), resolved(config)
+    data = open_configured(config)
+    method = build_method(config.method, data.class_counts, **config.method_kwargs)
+    RunFolder(config.out).check(config)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for line in preview(Trainer(config, data, method, device)).lines():
+            say(line)
+
+
 def train(config: Config, *, say: Callable[[str], None] = lambda line: None) -> Run:
     """Trains one network, or continues where an interrupted run of the same configuration stopped.
 
@@ -64,7 +85,7 @@ def train(config: Config, *, say: Callable[[str], None] = lambda line: None) -> 
         InputError: A setting is not usable, or the folder holds another run.
         LandscapeError: Training diverged.
     """
-    device = choose_device(config.device)
+    device, config = choose_device(config.device), resolved(config)
     with process_group(device):
         data = rank_zero_first(lambda: open_configured(config))
         method = build_method(config.method, data.class_counts, **config.method_kwargs)
@@ -128,6 +149,9 @@ def run_epochs(
     rows = from_rank_zero(folder.cut_metrics(start) if writes else [])
     origin = provenance(trainer.device, seed=config.seed)
     if writes and start < trainer.epochs:
+        if start == 0:
+            for line in preview(trainer).lines():
+                say(line)
         say(console.HEADER)
     with Progress(f"training {folder.path.name}", trainer.epochs - start, "epoch") as progress:
         for epoch in range(start, trainer.epochs):

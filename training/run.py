@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from foundation.command import Parser, run
 from foundation.errors import InputError
-from training.config import PRECISIONS, Config
+from training.config import DECAYS, OPTIMIZERS, PRECISIONS, Config
 from training.console import listing
 from training.data.longtail import IMBALANCE_TYPES
-from training.epochs import train
+from training.epochs import show, train
 from training.recipe import load_recipe
 from training.run_folder import read_config
 from training.schedules import SCHEDULES
@@ -107,6 +107,7 @@ def build_parser() -> TrainingParser:
         help="a recipe by name, such as cifar100-lt/ldam-drw+bgp, or a YAML file; flags override it",
     )
     add("--resume", action="store_true", default=unset, help="continue the run in --out with its own settings")
+    add("--dry-run", action="store_true", default=unset, help="say what would be trained, and for how long; no more")
     add("--data", default=Config.data, help="data set")
     add("--data-dir", type=Path, default=unset, help="folder that holds the data set")
     add("--data-kwargs", **settings, help="options of the data set")
@@ -120,11 +121,17 @@ def build_parser() -> TrainingParser:
     add("--method-kwargs", **settings, help="options of the method")
     add("--epochs", type=int, default=Config.epochs, help="passes over the training images")
     add("--batch-size", type=int, default=Config.batch_size, help="images a step")
-    add("--lr", type=float, default=Config.lr, help="base learning rate")
+    own = "(default: what suits the network)"
+    add("--optimizer", default=unset, choices=OPTIMIZERS, help=f"sgd with momentum or adamw {own}")
+    add("--lr", type=float, default=unset, help=f"base learning rate {own}")
+    add("--weight-decay", type=float, default=unset, help=f"pull toward zero, on what --decay says {own}")
+    add("--decay", default=unset, choices=DECAYS, help=f"all parameters, or weights: no norms or biases {own}")
+    add("--clip", type=float, default=unset, help=f"largest norm of a step's gradient, 0 for any {own}")
+    add("--warmup", type=float, default=unset, help=f"epochs of linear warm-up {own}")
     add("--momentum", type=float, default=Config.momentum, help="of SGD")
-    add("--weight-decay", type=float, default=Config.weight_decay, help="of SGD")
+    add("--nesterov", action=argparse.BooleanOptionalAction, default=Config.nesterov, help="SGD looks ahead")
+    add("--head-lr", type=float, default=Config.head_lr, help="the classifier's share of the learning rate")
     add("--schedule", default=Config.schedule, choices=SCHEDULES, help="learning rate over time")
-    add("--warmup", type=float, default=Config.warmup, help="epochs of linear warm-up")
     add("--seed", type=int, default=Config.seed, help="initial weights, order, augmentation")
     add("--device", default=Config.device, help="auto, cpu, cuda, mps")
     add("--precision", default=Config.precision, choices=PRECISIONS, help="bfloat16 is mixed precision")
@@ -141,7 +148,7 @@ def build_parser() -> TrainingParser:
 
 def _main(arguments: argparse.Namespace) -> None:
     settings = {name: value for name, value in vars(arguments).items() if name in Config.__dataclass_fields__}
-    train(Config(**settings), say=say)
+    (show if "dry_run" in arguments else train)(Config(**settings), say=say)
 
 
 def say(line: str) -> None:

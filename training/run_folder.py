@@ -50,19 +50,28 @@ class RunFolder:
         Raises:
             InputError: The folder cannot be written, another process is training in it, or it holds another run.
         """
-        existing = read_config(self.path) if self._config.is_file() else None
+        self.check(config)
+        require_writable_folder(self.path, "--out")
+        with locked(
+            self.path / ".lock", f"another process is training in {self.path}: wait for it or name another --out"
+        ):
+            yield load_tensors(self._resume, "resume file") if self._resume.is_file() else None
+
+    def check(self, config: Config) -> None:
+        """Refuses a folder that holds another run: one of which an epoch was saved.
+
+        Args:
+            config: The run that wants it, resolved.
+
+        Raises:
+            InputError: It does.
+        """
+        existing = read_config(self.path) if self._resume.is_file() else None
         if existing is not None and (name := first_difference(existing, config.plain())):
             raise InputError(
                 f"{self.path} holds a run with {name} {existing.get(name)!r}, not {config.plain().get(name)!r}: "
                 "name another --out or give the settings of its config.json"
             )
-        require_writable_folder(self.path, "--out")
-        with locked(
-            self.path / ".lock", f"another process is training in {self.path}: wait for it or name another --out"
-        ):
-            if existing is None:
-                write_json(self._config, config.plain())
-            yield load_tensors(self._resume, "resume file") if self._resume.is_file() else None
 
     def cut_metrics(self, epoch: int) -> list[dict[str, Any]]:
         """Drops what was written after the epoch that a run continues from.
@@ -82,6 +91,8 @@ class RunFolder:
     ) -> None:
         """Writes an epoch; `resume.pt` last, so that a process killed in between repeats the epoch.
 
+        With the first epoch the folder becomes this run's: one that failed before it may be tried with other settings.
+
         Args:
             row: The line for `metrics.jsonl`.
             checkpoint: The network now.
@@ -89,6 +100,8 @@ class RunFolder:
             best: Whether it is the best so far on the validation split.
             snapshot: Whether to keep it among the snapshots.
         """
+        if not self._resume.is_file():
+            write_json(self._config, checkpoint.config)
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if snapshot:

@@ -6,8 +6,11 @@ import math
 
 from foundation.errors import one_of
 
-SCHEDULES = ("cosine", "step")
-STEP_AT = (0.8, 0.9)  # epochs 160 and 180 of 200 (Cao et al., NeurIPS 2019)
+SCHEDULES = ("cosine", "step", "step-ib")
+STEP_AT = {
+    "step": (0.8, 0.9),  # epochs 160 and 180 of 200 (Cao et al., NeurIPS 2019)
+    "step-ib": (0.5, 0.8, 0.9),  # and from 100 on, where the influence-balanced loss sets in (Park et al., ICCV 2021)
+}
 STEP_FACTOR = 0.01
 
 
@@ -15,8 +18,8 @@ def learning_rate_factor(schedule: str, epoch: float, *, epochs: int, warmup: fl
     """What the base learning rate is multiplied by.
 
     Args:
-        schedule: `"cosine"` (half a wave down to 0; Loshchilov & Hutter, ICLR 2017) or `"step"` (× 0.01 at four
-            fifths and again at nine tenths of the epochs).
+        schedule: `"cosine"` (half a wave down to 0; Loshchilov & Hutter, ICLR 2017), `"step"` (× 0.01 at four fifths
+            and again at nine tenths of the epochs) or `"step-ib"` (at one half too).
         epoch: Epochs done so far, with fractions.
         epochs: Epochs in all.
         warmup: Epochs over which the factor first rises linearly from 0.
@@ -31,6 +34,6 @@ def learning_rate_factor(schedule: str, epoch: float, *, epochs: int, warmup: fl
         raise one_of("schedule", schedule, SCHEDULES)
     if epoch < warmup:
         return epoch / warmup
-    if schedule == "step":
-        return float(STEP_FACTOR ** sum(epoch >= share * epochs for share in STEP_AT))
+    if schedule in STEP_AT:
+        return float(STEP_FACTOR ** sum(epoch >= share * epochs for share in STEP_AT[schedule]))
     return (1 + math.cos(math.pi * (epoch - warmup) / max(epochs - warmup, 1e-9))) / 2

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from foundation.errors import LandscapeError
-from training.batches.loaders import Batch, Loader, Normalizer, open_loader
+from training.batches.loaders import Batch, open_loaders
 from training.batches.mixing import Mixer
 from training.batches.samplers import epoch_order
 from training.config import Config
@@ -26,6 +26,8 @@ from training.methods.method import Method
 from training.methods.objective import Outputs, TrainingProgress
 from training.methods.optimizers.registry import build_stepper
 from training.models import Network, build_model
+from training.models.registry import size_options
+from training.optimizer import build_optimizer, optimization, resolved, warming_average
 from training.phases import Phase, plan_phases
 from training.schedules import learning_rate_factor
 
@@ -60,25 +62,29 @@ class Trainer:
     """
 
     def __init__(self, config: Config, data: DataSet, method: Method, device: torch.device) -> None:
-        self.config, self.data, self.method, self.device = config, data, method, device
+        self.config, self.data, self.method, self.device = resolved(config), data, method, device
+        self.optimization = optimization(config)
         self.phases = plan_phases(method, data.class_counts, epochs=config.epochs)
         self.epochs = self.phases[-1].end
         dtype = DTYPES[config.precision]
-        channels = data.train.pixels(torch.tensor([0])).shape[1]
-        kwargs: dict[str, Any] = {"in_channels": channels, "classes": len(data.class_names), "head": method.head}
+        shape = data.train.pixels(torch.tensor([0])).shape
+        kwargs: dict[str, Any] = {"in_channels": shape[1], "classes": len(data.class_names), "head": method.head}
         if method.scale is not None:
             kwargs["scale"] = method.scale
-        kwargs |= config.model_kwargs
+        kwargs |= size_options(config.model, int(shape[-1])) | config.model_kwargs
         self.model: dict[str, Any] = {"name": config.model, "kwargs": kwargs}
         torch.manual_seed(config.seed)
         network = build_model(config.model, **kwargs).to(device, dtype)
         self.network = network.to(memory_format=torch.channels_last) if config.channels_last else network
-        self.loaders: dict[str, Loader] = {}
-        for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
-            if len(split):
-                augment = (config.augment or data.augment) if name == "train" else "none"
-                normalize = Normalizer(split, device, dtype=dtype, channels_last=config.channels_last)
-                self.loaders[name] = open_loader(split, normalize, device, augment=augment, workers=config.workers)
+        splits = {"train": data.train, "validation": data.validation, "test": data.test}
+        self.loaders = open_loaders(
+            {name: split for name, split in splits.items() if len(split)},
+            device,
+            augment=config.augment or data.augment,
+            workers=config.workers,
+            dtype=dtype,
+            channels_last=config.channels_last,
+        )
         self.steps_per_epoch = -(-len(data.train) // config.batch_size)
         self.enter(self.phases[0])
 
@@ -92,16 +98,9 @@ class Trainer:
         network = self.network
         if phase.stage is not None:
             network.load_state_dict(self.exported())  # the averaged weights, where there is an average
-            decoupling.begin(network, phase.stage.name)
-        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+            decoupling.begin(network, phase.stage.name, anew=phase.stage.anew)
         on_gpu = self.device.type == "cuda"
-        self.optimizer = torch.optim.SGD(
-            trained,
-            self.config.lr,
-            momentum=self.config.momentum,
-            weight_decay=self.config.weight_decay,
-            fused=on_gpu,
-        )
+        self.optimizer = build_optimizer(self.config, network, fused=on_gpu)
         forward: nn.Module = LogitsAndFeatures(network)
         if self.config.compile:
             # On a GPU small networks wait for kernel launches: CUDA graphs replay a whole pass at once. What a graph
@@ -112,14 +111,13 @@ class Trainer:
         if world_size() > 1:
             forward = DistributedDataParallel(forward, [self.device] if on_gpu else None)
         self.forward = forward
-        self.stepper = build_stepper(phase.method, self.optimizer, self.forward)
+        self.stepper = build_stepper(phase.method, self.optimizer, self.forward, clip=self.optimization.clip)
         running = phase.method.needs_class_shares
         self.running_shares = RunningShares(len(self.data.class_names), self.device) if running else None
         self.mixer = Mixer(phase.method.mixing, epochs=phase.epochs) if phase.method.mixing else None
         self.average = None
         if self.config.ema:
-            decay = get_ema_multi_avg_fn(self.config.ema)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
+            self.average = AveragedModel(network, multi_avg_fn=warming_average(self.config.ema), use_buffers=True)
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """One epoch and what came of it.
@@ -151,7 +149,7 @@ class Trainer:
         if objective - objective != 0:  # infinite or not a number
             raise LandscapeError(
                 f"training diverged in epoch {epoch + 1}: the objective is {objective}; try a lower --lr than "
-                f"{self.config.lr:g}"
+                f"{self.optimization.lr:g}"
             )
         if epoch + 1 == self.epochs:
             self.finish()
@@ -209,11 +207,12 @@ class Trainer:
         config, phase = self.config, self.phase
         local = epoch - phase.start
         here = local + index / self.steps_per_epoch
-        warmup = config.warmup if phase.stage is None else 0.0
+        warmup = self.optimization.warmup if phase.stage is None else 0.0
         middle = here + 0.5 / self.steps_per_epoch
         factor = learning_rate_factor(config.schedule, middle, epochs=phase.epochs, warmup=warmup)
+        factor *= 1.0 if phase.stage is None else phase.stage.lr
         for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * factor
+            group["lr"] = self.optimization.lr * factor * group.get("lr_factor", 1.0)
         shares = None
         if self.running_shares is not None:
             shares = self.running_shares.shares

@@ -73,7 +73,7 @@ def lose_one(rank, ports, folder):
 
 def run_ranks(work, folder):
     """Runs `work` on two ranks; returns their exit codes."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]
     ports = [str(probe.getsockname()[1]) for probe in probes]
     for probe in probes:
         probe.close()

@@ -65,7 +65,7 @@ METHODS = {
 def test_an_interrupted_run_ends_with_the_tensors_of_a_whole_one(tmp_path, method):
     changes = {"method": method, **METHODS[method]}
     whole = train(config(tmp_path / "whole", **changes))
-    for after in (2, 2):  # the table's header, then an epoch
+    for after in (5, 2):  # three lines at the start, the table's header, then an epoch
         with pytest.raises(Stop):
             train(config(tmp_path / "parts", **changes), say=stopping(after))
     parts = train(config(tmp_path / "parts", **changes))
@@ -83,7 +83,7 @@ def test_an_interrupted_run_ends_with_the_tensors_of_a_whole_one(tmp_path, metho
 
 def test_metrics_are_cut_back_to_what_was_kept(tmp_path):
     with pytest.raises(Stop):
-        train(config(tmp_path), say=stopping(3))
+        train(config(tmp_path), say=stopping(6))
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 3}\n{"epo')  # a line that never became a checkpoint, and half a line
     run = train(config(tmp_path))
@@ -171,6 +171,42 @@ def test_divergence_is_said_and_not_saved(tmp_path):
     with pytest.raises(LandscapeError, match=r"training diverged in epoch 1.*--lr"):
         train(config(tmp_path, lr=1e30, warmup=0.0))
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_run_that_failed_in_its_first_epoch_may_be_corrected(tmp_path):
+    with pytest.raises(LandscapeError):
+        train(config(tmp_path, lr=1e30, warmup=0.0))
+    run = train(config(tmp_path, epochs=1))
+    assert (
+        json.loads((tmp_path / "config.json").read_text())
+        == load_checkpoint(run.checkpoint).config
+        == run.config.plain()
+    )
+
+
+def test_out_of_memory_in_the_first_epoch_claims_nothing(tmp_path, monkeypatch):
+    def full(*ignored):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
+        patch.setattr(Trainer, "step", full)
+        train(config(tmp_path))
+    assert train(config(tmp_path, epochs=1, batch_size=32)).config.batch_size == 32
+
+
+def test_before_it_starts_a_run_says_what_it_will_be(tmp_path):
+    heard = []
+    run = train(config(tmp_path, method="sam", epochs=2), say=heard.append)
+    network = build_model("cnn", **load_checkpoint(run.checkpoint).model["kwargs"])
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    assert heard[0].startswith(f"cnn of {parameters:,} parameters on cpu")
+    assert f"{sum(run.class_counts):,} training images of 10 classes, {run.class_counts[0]} to" in heard[1]
+    assert "thirds by rank" in heard[1] and "many 4, medium 3, few 3" in heard[1]
+    assert f"2 epochs, {2 * -(-sum(run.class_counts) // 64)} steps, about" in heard[2]
+    heard.clear()
+    train(config(tmp_path, method="sam", epochs=2), say=heard.append)
+    assert heard[0].startswith("last epoch 2,") and heard[1].startswith("best epoch")
+    assert "by validation (best.pt), test accuracy: all" in heard[1]
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float64"])

@@ -55,6 +55,14 @@ def test_a_run_then_resume_with_its_own_settings(tmp_path, capsys):
     assert code == 2 and "lr 0.05, not 0.2" in said.err
 
 
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path, capsys):
+    code, said = end(capsys, *SMALL, "--dry-run", "--out", tmp_path / "run")
+    assert code == 0 and "training images of 10 classes" in said.out and "2 epochs" in said.out
+    assert not (tmp_path / "run").exists()
+    code, said = end(capsys, *SMALL, "--dry-run", "--method", "magic", "--out", tmp_path / "run")
+    assert code == 2 and "magic" in said.err
+
+
 @pytest.mark.parametrize("content", [None, "{", "[1]"])
 def test_nothing_to_resume_is_one_sentence(tmp_path, capsys, content):
     if content is not None:
@@ -80,7 +88,7 @@ def test_arguments_that_cannot_be_read_are_one_sentence(tmp_path, capsys, argume
 
 def test_every_setting_of_the_configuration_has_an_option():
     options = {action.dest for action in build_parser()._actions}
-    assert set(Config.__dataclass_fields__) == options - {"help", "resume", "recipe", "list"}
+    assert set(Config.__dataclass_fields__) == options - {"help", "resume", "recipe", "list", "dry_run"}
 
 
 def test_config_json_holds_the_resolved_settings(tmp_path, capsys):

@@ -20,11 +20,16 @@ def test_the_published_steps_of_200_epochs():
     assert at == pytest.approx([0, 0.2, 1, 1, 0.01, 0.01, 0.0001, 0.0001])
 
 
+def test_the_influence_balanced_steps_begin_at_half():
+    at = [learning_rate_factor("step-ib", e, epochs=200, warmup=5) for e in (5, 99.9, 100, 160, 180)]
+    assert at == pytest.approx([1, 1, 1e-2, 1e-4, 1e-6])
+
+
 @given(st.sampled_from(SCHEDULES), st.integers(1, 300), st.floats(0, 1), st.floats(0, 1))
 def test_factors_stay_between_0_and_1(schedule, epochs, share, warm):
     assert 0 <= learning_rate_factor(schedule, share * epochs, epochs=epochs, warmup=warm * epochs) <= 1
 
 
 def test_an_unknown_schedule_is_refused():
-    with pytest.raises(InputError, match=r"'linear'.*cosine, step"):
+    with pytest.raises(InputError, match=r"'linear'.*cosine, step, step-ib"):
         learning_rate_factor("linear", 0, epochs=1, warmup=0)

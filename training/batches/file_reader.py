@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -13,27 +13,29 @@ from foundation.errors import InputError
 from training.data import Split
 from training.data.files import FileStore, to_tensor
 
-Item = tuple[int, int]  # a position in the split and the seed of its augmentation
+Item = tuple[str, int, int | None]  # a split, a position in it, and the seed of an augmentation, None for none
 
 
 class Files(Dataset[tuple[Tensor | str, int]]):
-    """A split's images, decoded and augmented one by one; a broken one gives its sentence instead of pixels.
+    """Images of several splits, decoded and augmented one by one; a broken one gives its sentence instead of pixels.
 
     Args:
-        split: The split; its store holds files.
-        augment: Changes an image, or None for the evaluation's resize and crop.
+        splits: By name; their stores hold files.
+        augment: Changes an image, or None where training images are resized and cropped as the evaluation's are.
     """
 
-    def __init__(self, split: Split, augment: nn.Module | None) -> None:
-        self._store, self._split, self._augment = cast(FileStore, split.store), split, augment
+    def __init__(self, splits: Mapping[str, Split], augment: nn.Module | None) -> None:
+        self._splits, self._augment = splits, augment
 
     def __getitem__(self, item: Item) -> tuple[Tensor | str, int]:
-        position, seed = item
-        place, label = int(self._split.indices[position]), int(self._split.labels[position])
+        name, position, seed = item
+        split = self._splits[name]
+        store = cast(FileStore, split.store)
+        place, label = int(split.indices[position]), int(split.labels[position])
         try:
-            if self._augment is None:
-                return self._store.evaluated(place), label
-            image = to_tensor(self._store.read(place))
+            if self._augment is None or seed is None:
+                return store.evaluated(place), label
+            image = to_tensor(store.read(place))
         except InputError as error:  # an exception would arrive with the worker's whole traceback
             return str(error), label
         with torch.random.fork_rng([]):  # torchvision draws from the global generator
@@ -55,19 +57,19 @@ class Order(Sampler[list[Item]]):
 
 
 class Reader:
-    """Reads batches of a split ahead of their use.
+    """Reads batches of all splits ahead of their use, in one set of worker processes.
 
     Args:
-        split: The split; its store holds files.
-        augment: Changes an image, or None for the evaluation's resize and crop.
-        workers: How many processes read; 0 reads in this one.
+        splits: By name; their stores hold files.
+        augment: Changes a training image, or None for the evaluation's resize and crop.
+        workers: How many processes read, whatever they read; 0 reads in this one.
         pinned: Keep batches in memory that a GPU can fetch from by itself.
     """
 
-    def __init__(self, split: Split, augment: nn.Module | None, *, workers: int, pinned: bool) -> None:
+    def __init__(self, splits: Mapping[str, Split], augment: nn.Module | None, *, workers: int, pinned: bool) -> None:
         self._order = Order()
         self._loader = DataLoader(
-            Files(split, augment),
+            Files(splits, augment),
             batch_sampler=self._order,
             num_workers=workers,
             collate_fn=collate,
@@ -76,12 +78,14 @@ class Reader:
             generator=torch.Generator(),  # else each epoch takes a number from the caller's global generator
         )
 
-    def read(self, orders: Sequence[Tensor], *, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(self, split: str, orders: Sequence[Tensor], *, seed: int | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Reads batches in order.
 
         Args:
+            split: Which one.
             orders: Positions in the split, (b,) each.
-            seed: With an image's place in the epoch it decides the image's augmentation, whichever process reads it.
+            seed: With an image's place in the epoch it decides the image's augmentation, whichever process reads it;
+                None reads images as they are evaluated.
 
         Yields:
             Pixels (b, 3, H, W) uint8 and labels (b,).
@@ -92,7 +96,8 @@ class Reader:
         place = 0
         batches: list[list[Item]] = []
         for order in orders:
-            batches.append([(position, seed + 7_919 * (place + k)) for k, position in enumerate(order.tolist())])
+            seeds = [None if seed is None else seed + 7_919 * (place + k) for k in range(len(order))]
+            batches.append([(split, *item) for item in zip(order.tolist(), seeds, strict=True)])
             place += len(order)
         self._order.batches = batches
         for pixels, labels in self._loader:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.batches.augment import batched_augmentation, reading_augmentation
 from training.batches.file_reader import Reader
@@ -111,28 +111,23 @@ class FileLoader:
     """A split whose images are read from files by worker processes, ahead of their use.
 
     Args:
-        split: The split; its store holds files.
+        reader: Reads this split and others.
+        split: The split's name.
         normalize: Makes inputs of pixels.
         device: Where batches are wanted.
-        augment: Changes an image after decoding, or None for the evaluation's resize and crop.
-        workers: How many processes read.
     """
 
-    def __init__(
-        self, split: Split, normalize: Normalizer, device: torch.device, augment: nn.Module | None, workers: int
-    ) -> None:
-        self._normalize, self._device = normalize, device
-        pinned = device.type == "cuda"
-        self._training = Reader(split, augment, workers=workers, pinned=pinned)
-        self._evaluating = Reader(split, None, workers=workers, pinned=pinned)
+    def __init__(self, reader: Reader, split: str, normalize: Normalizer, device: torch.device) -> None:
+        self._reader, self._split, self._normalize, self._device = reader, split, normalize, device
 
     def batches(self, orders: Sequence[Tensor], *, seed: int) -> Iterator[Batch]:
         """See `Loader.batches`."""
-        return self._placed(self._training.read(orders, seed=seed))
+        return self._placed(self._reader.read(self._split, orders, seed=seed))
 
     def evaluation(self, positions: Tensor) -> Iterator[Batch]:
         """See `Loader.evaluation`."""
-        return self._placed(self._evaluating.read(list(evaluation_parts(positions, self._device)), seed=0))
+        orders = list(evaluation_parts(positions, self._device))
+        return self._placed(self._reader.read(self._split, orders, seed=None))
 
     def _placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for pixels, labels in batches:
@@ -140,19 +135,40 @@ class FileLoader:
             yield self._normalize(placed), labels.to(self._device, non_blocking=True)
 
 
-def open_loader(split: Split, normalize: Normalizer, device: torch.device, *, augment: str, workers: int) -> Loader:
-    """The feed that fits a split: resident for small images, streamed for files.
+def open_loaders(
+    splits: Mapping[str, Split],
+    device: torch.device,
+    *,
+    augment: str,
+    workers: int,
+    dtype: torch.dtype = torch.float32,
+    channels_last: bool = False,
+) -> dict[str, Loader]:
+    """The loaders that fit a data set's splits: on the device for small images, else read from files.
 
     Args:
-        split: The split.
-        normalize: Makes inputs of pixels.
+        splits: By name; the training split is `"train"`, and it alone is augmented.
         device: Where batches are wanted.
         augment: A key of `training.batches.augment.AUGMENTATIONS`.
-        workers: Processes that read files.
+        workers: Processes that read files, for all splits together.
+        dtype: Of the inputs.
+        channels_last: Whether inputs are in NHWC order.
 
     Returns:
-        The feed.
+        A loader for each split.
     """
-    if isinstance(split.store, FileStore):
-        return FileLoader(split, normalize, device, reading_augmentation(augment, split.store.size), workers)
-    return DeviceLoader(split, normalize, device, batched_augmentation(augment))
+    files = {name: split for name, split in splits.items() if isinstance(split.store, FileStore)}
+    stores = [split.store for split in files.values() if isinstance(split.store, FileStore)]
+    reader = None
+    if stores:
+        changes = reading_augmentation(augment, stores[0].size)
+        reader = Reader(files, changes, workers=workers, pinned=device.type == "cuda")
+    loaders: dict[str, Loader] = {}
+    for name, split in splits.items():
+        normalize = Normalizer(split, device, dtype=dtype, channels_last=channels_last)
+        if reader is not None and name in files:
+            loaders[name] = FileLoader(reader, name, normalize, device)
+        else:
+            changes_batch = batched_augmentation(augment) if name == "train" else None
+            loaders[name] = DeviceLoader(split, normalize, device, changes_batch)
+    return loaders

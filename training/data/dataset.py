@@ -11,7 +11,7 @@ from torch import Tensor
 
 from foundation.errors import InputError, one_of
 from training.data.image_store import ImageStore
-from training.data.longtail import class_counts, shuffled
+from training.data.longtail import class_counts, shuffled_classes
 from training.data.raw_dataset import RawDataset
 from training.data.registry import open_raw_dataset
 
@@ -207,8 +207,7 @@ def _cut(
         raise InputError(f"validation {validation} is below 0: it is how many images a class are held out")
     own = raw.validation
     stores, held_out = [], []
-    for label in range(classes):
-        members = shuffled((raw.train.labels == label).nonzero().squeeze(1), seed, label)
+    for members in shuffled_classes(raw.train.labels, classes, seed=seed, subset=raw.subset):
         held = min(validation, max(len(members) - 1, 0)) if own is None else 0
         stores.append(members[: len(members) - held])
         held_out.append(members[len(members) - held :])

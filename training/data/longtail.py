@@ -13,6 +13,7 @@ from torch import Tensor
 from foundation.errors import InputError, one_of
 
 IMBALANCE_TYPES = ("exp", "step")
+SUBSETS = ("nested", "cao")
 
 
 def class_counts(largest: int, classes: int, imbalance: float, kind: str = "exp") -> list[int]:
@@ -48,18 +49,36 @@ def class_counts(largest: int, classes: int, imbalance: float, kind: str = "exp"
     return [int(largest * fraction + 1e-9) for fraction in fractions]
 
 
-def shuffled(members: Tensor, seed: int, label: int) -> Tensor:
-    """One class's samples in a seeded order of its own, so that subsets of one seed are nested.
+def shuffled_classes(labels: Tensor, classes: int, *, seed: int, subset: str = "nested") -> list[Tensor]:
+    """Each class's samples in a seeded order, of which a long tail keeps the first.
 
-    `RandomState` is the one generator whose stream NumPy guarantees for ever; checkpoints rely on it.
+    In both kinds subsets of one seed are nested, whatever their imbalance. `RandomState` is the one generator whose
+    stream NumPy guarantees for ever; checkpoints rely on it.
 
     Args:
-        members: (n,) int64 positions of the class's samples in the store.
+        labels: (N,) int64 of the store.
+        classes: C.
         seed: The data seed.
-        label: The class.
+        subset: `"nested"`: each class has a generator of its own. `"cao"`: one generator shuffles class after class, as
+            in the code of Cao et al. (kaidic/LDAM-DRW, imbalance_cifar.py; their seed is 0): the images of the field's
+            published numbers.
 
     Returns:
-        (n,) int64, a permutation of `members`.
+        C tensors of int64 positions.
+
+    Raises:
+        InputError: The subset is unknown.
     """
-    order = np.random.RandomState([seed, label]).permutation(len(members))
-    return members[torch.from_numpy(order)]
+    if subset not in SUBSETS:
+        raise one_of("subset", subset, SUBSETS)
+    successive = np.random.RandomState(seed)
+    found = []
+    for label in range(classes):
+        members = (labels == label).nonzero().squeeze(1).numpy()
+        if subset == "cao":
+            members = members.copy()
+            successive.shuffle(members)
+        else:
+            members = members[np.random.RandomState([seed, label]).permutation(len(members))]
+        found.append(torch.from_numpy(members))
+    return found

@@ -25,6 +25,7 @@ class RawDataset:
         held_out: Images a class to hold out of `train` by default when it has none.
         augment: The augmentation that is usual for the set, a key of `training.batches.augment.AUGMENTATIONS`.
         left_out: Files that were asked to be left out because they cannot be read.
+        subset: How a class's images are ordered before the first n_c are kept, see `training.data.longtail`.
     """
 
     train: ImageStore = field(repr=False)
@@ -36,6 +37,7 @@ class RawDataset:
     held_out: int = 0
     augment: str = "none"
     left_out: tuple[str, ...] = ()
+    subset: str = "nested"
 
 
 def folders_to_try(data_dir: Path | None, *known: Path) -> list[Path]:

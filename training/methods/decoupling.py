@@ -17,12 +17,13 @@ from training.models import Network
 from training.models.heads import Cosine, Scaled
 
 
-def begin(network: Network, stage: str) -> None:
-    """Freezes all but what a stage trains: a new classifier (`crt`) or one factor a class (`lws`).
+def begin(network: Network, stage: str, *, anew: bool = True) -> None:
+    """Freezes all but what a stage trains: the classifier (`crt`) or one factor a class (`lws`).
 
     Args:
         network: Changed in place.
         stage: The stage's name.
+        anew: Whether the classifier of `crt` begins anew.
 
     Raises:
         InputError: `lws` of a network with a cosine classifier.
@@ -31,7 +32,8 @@ def begin(network: Network, stage: str) -> None:
     if stage == "lws":
         network.classifier = Scaled(linear_classifier(network, stage))
     elif isinstance(network.classifier, nn.Linear | Cosine):
-        network.classifier.reset_parameters()
+        if anew:
+            network.classifier.reset_parameters()
         network.classifier.requires_grad_(True)
 
 

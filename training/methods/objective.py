@@ -86,9 +86,9 @@ class PerClassTensor:
         return self._placed[key]
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each sample, (B,)."""
-    return functional.cross_entropy(logits, labels, reduction="none")
+def cross_entropy(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of each sample, (B,); smoothed labels keep 1 - ε and spread ε over all classes."""
+    return functional.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
 
 
 def logit_gradient(logits: Tensor, labels: Tensor) -> Tensor:

@@ -89,6 +89,8 @@ class Stage:
         sampler: The stage's sampler, None for the plain one.
         method: The method that trains it.
         kwargs: That method's settings, or the stage's own where nothing is trained.
+        lr: The stage's share of the learning rate.
+        anew: Whether `crt` begins with a new classifier, or goes on with the trained one.
     """
 
     name: Literal["crt", "lws", "tau-norm", "post-hoc-la"]
@@ -96,6 +98,8 @@ class Stage:
     sampler: str | None
     method: str
     kwargs: dict[str, Any] = field(default_factory=dict)
+    lr: float = 1.0
+    anew: bool = True
 
 
 @dataclass(frozen=True)

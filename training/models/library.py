@@ -47,12 +47,25 @@ def torchvision_resnet(
     return Network(body, features, classes, **head)
 
 
-def vit_small(*, size: int = 224, patch: int = 16, in_channels: int = 3, classes: int = 1000, **head: Any) -> Network:
+def vit_small(
+    *,
+    size: int = 224,
+    patch: int | None = None,
+    depth: int = 12,
+    heads: int = 6,
+    width: int = 384,
+    in_channels: int = 3,
+    classes: int = 1000,
+    **head: Any,
+) -> Network:
     """ViT-S: 12 layers, 6 heads, width 384 (Touvron et al., DeiT, ICML 2021).
 
     Args:
         size: Pixels of the square images.
-        patch: Pixels of a token's side.
+        patch: Pixels of a token's side; None for the largest of 16, 8, 7, 4 and 2 that tiles the image into 49 or more.
+        depth: Layers.
+        heads: Attention heads, which divide the width.
+        width: Numbers of a token; the layers between are four times as wide.
         in_channels: Channels of the images.
         classes: C.
         **head: `head` and `scale` of the classifier.
@@ -61,19 +74,47 @@ def vit_small(*, size: int = 224, patch: int = 16, in_channels: int = 3, classes
         The network.
 
     Raises:
-        InputError: Patches do not tile the image.
+        InputError: Patches do not tile the image, or heads do not divide the width.
     """
     from torchvision.models import VisionTransformer
 
+    if patch is None:
+        patch = next((p for p in (16, 8, 7, 4, 2) if size % p == 0 and size // p >= 7), 1)
+    if width % heads:
+        raise InputError(f"{heads} heads do not divide a width of {width}: choose heads that do")
     if size % patch:
         raise InputError(f"patches of {patch} do not tile images of {size}: choose a patch that divides the size")
     body = VisionTransformer(
-        image_size=size, patch_size=patch, num_layers=12, num_heads=6, hidden_dim=384, mlp_dim=1536, num_classes=1
+        image_size=size,
+        patch_size=patch,
+        num_layers=depth,
+        num_heads=heads,
+        hidden_dim=width,
+        mlp_dim=4 * width,
+        num_classes=1,
     )
     body.heads = nn.Identity()
     if in_channels != 3:
-        body.conv_proj = nn.Conv2d(in_channels, 384, patch, stride=patch)
-    return Network(body, 384, classes, **head)
+        body.conv_proj = nn.Conv2d(in_channels, width, patch, stride=patch)
+    return Network(body, width, classes, **head)
+
+
+def timm_size(name: str, size: int) -> dict[str, int]:
+    """The image size as timm's networks take it, for those that are made for one.
+
+    Args:
+        name: The network's name there.
+        size: Pixels of a side.
+
+    Returns:
+        `img_size`, or nothing for networks that take any image, and where timm is not installed.
+    """
+    try:
+        timm = importlib.import_module("timm")
+    except ImportError:
+        return {}  # building says so
+    known = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return {"img_size": size} if known is not None and known.fixed_input_size else {}
 
 
 def from_timm(

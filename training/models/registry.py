@@ -8,7 +8,7 @@ from typing import Any
 
 from foundation.errors import InputError, one_of
 from training.models.cnn import cnn
-from training.models.library import from_timm, torchvision_resnet, vit_small
+from training.models.library import from_timm, timm_size, torchvision_resnet, vit_small
 from training.models.network import Network
 from training.models.resnet import cifar_resnet
 from training.models.wide import wide_resnet
@@ -40,6 +40,44 @@ MODELS: dict[str, Entry[Builder]] = {
     "vit-small": Entry(vit_small, "ViT-S/16", "Touvron et al., ICML 2021"),
 }
 TIMM = "timm:"
+WHOLE = frozenset({"classes", "depth", "in_channels", "patch", "size", "widen", "width", "widths"})
+
+
+CONVOLUTIONAL = {"optimizer": "sgd", "lr": 0.4, "weight_decay": 5e-4, "decay": "all", "clip": 0.0, "warmup": 1.0}
+TRANSFORMER = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05, "decay": "weights", "clip": 1.0, "warmup": 5.0}
+TRANSFORMERS = ("vit", "deit", "swin", "beit", "eva", "cait", "xcit", "convnext", "mixer")
+"""What timm's networks that are trained as transformers are called."""
+
+
+def training_defaults(name: str) -> dict[str, Any]:
+    """How a network is trained when nothing is said.
+
+    Convolutional networks by SGD at the rates of docs/defaults.md, transformers by AdamW as DeiT is (Touvron et al.,
+    ICML 2021: decay 0.05, five epochs of warm-up; its rate of 5e-4 is for batches of 512 and long training).
+
+    Args:
+        name: The network.
+
+    Returns:
+        `optimizer`, `lr`, `weight_decay`, `decay`, `clip` and `warmup`.
+    """
+    plain = name.removeprefix(TIMM).lower()
+    return dict(TRANSFORMER if plain.startswith(TRANSFORMERS) else CONVOLUTIONAL)
+
+
+def size_options(name: str, size: int) -> dict[str, int]:
+    """What a network has to be told of the images' size: nothing, unless it is made for one.
+
+    Args:
+        name: The network.
+        size: Pixels of a side.
+
+    Returns:
+        Options for `build_model`.
+    """
+    if name == "vit-small":
+        return {"size": size}
+    return timm_size(name.removeprefix(TIMM), size) if name.startswith(TIMM) else {}
 
 
 def build_model(name: str, **kwargs: Any) -> Network:
@@ -53,11 +91,17 @@ def build_model(name: str, **kwargs: Any) -> Network:
         The network, freshly initialized from the global generator.
 
     Raises:
-        InputError: The name or an option is unknown.
+        InputError: The name or an option is unknown, or a number is no architecture's.
     """
     if name not in MODELS and not name.startswith(TIMM):
         raise one_of("network", name, [*MODELS, f"{TIMM}NAME"])
     build = MODELS[name].value if name in MODELS else partial(from_timm, name.removeprefix(TIMM))
+    for option, value in kwargs.items():
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if value == [] or any(isinstance(n, int | float) and not isinstance(n, bool) and not n > 0 for n in numbers):
+            raise InputError(f"network {name!r} cannot have {option} {value!r}: give numbers above 0")
+        if option in WHOLE and any(not isinstance(number, int) for number in numbers if number is not None):
+            raise InputError(f"network {name!r} cannot have {option} {value!r}: give whole numbers")
     try:
         return build(**kwargs)
     except TypeError as error:

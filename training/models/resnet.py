@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from foundation.errors import InputError, one_of
+from training.models.heads import Classifier, Cosine
 from training.models.network import Network
 from training.models.pooling import GlobalAverage
+
+INITS = ("torch", "cao")
 
 
 class Block(nn.Module):
@@ -42,7 +47,9 @@ class Block(nn.Module):
         return F.relu(out + x)
 
 
-def cifar_resnet(*, depth: int, in_channels: int = 3, classes: int = 10, width: int = 16, **head: Any) -> Network:
+def cifar_resnet(
+    *, depth: int, in_channels: int = 3, classes: int = 10, width: int = 16, init: str = "torch", **head: Any
+) -> Network:
     """A ResNet for small images.
 
     Args:
@@ -50,11 +57,20 @@ def cifar_resnet(*, depth: int, in_channels: int = 3, classes: int = 10, width: 
         in_channels: Channels of the images.
         classes: C.
         width: Channels of the first stage; the last has four times as many, d.
+        init: How the classifier begins: `"torch"`, as nn.Linear does, or `"cao"` as in LDAM-DRW's code
+            (models/resnet_cifar.py): normal with variance 2/d, or of a cosine classifier uniform in direction cosines.
         **head: `head` and `scale` of the classifier.
 
     Returns:
         The network.
+
+    Raises:
+        InputError: The depth is none of 6n+2, or the beginning is unknown.
     """
+    if init not in INITS:
+        raise one_of("init", init, INITS)
+    if depth < 8 or (depth - 2) % 6:
+        raise InputError(f"depth {depth} of a CIFAR ResNet is none of 6n+2: choose 20, 32, 44, 56 or 110")
     layers: list[nn.Module] = [
         nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
         nn.BatchNorm2d(width),
@@ -70,4 +86,16 @@ def cifar_resnet(*, depth: int, in_channels: int = 3, classes: int = 10, width: 
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)  # He et al., ICCV 2015, as the paper's section 4.2 says
-    return Network(body, before, classes, **head)
+    network = Network(body, before, classes, **head)
+    if init == "cao":
+        _begin_as_cao(network.classifier)
+    return network
+
+
+@torch.no_grad()
+def _begin_as_cao(classifier: Classifier) -> None:
+    if isinstance(classifier, nn.Linear):
+        nn.init.kaiming_normal_(classifier.weight)
+    elif isinstance(classifier, Cosine):
+        nn.init.uniform_(classifier.weight, -1, 1)
+        classifier.weight.copy_(F.normalize(classifier.weight))

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from foundation.errors import InputError
 from training.models.network import Network
 from training.models.pooling import GlobalAverage
 
@@ -47,7 +48,12 @@ def wide_resnet(*, depth: int = 28, widen: int = 10, in_channels: int = 3, class
 
     Returns:
         The network.
+
+    Raises:
+        InputError: The depth is none of 6n+4.
     """
+    if depth < 10 or (depth - 4) % 6:
+        raise InputError(f"depth {depth} of a wide ResNet is none of 6n+4: choose 16, 22, 28 or 40")
     layers: list[nn.Module] = [nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)]
     before = 16
     for stage in range(3):

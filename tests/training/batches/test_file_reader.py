@@ -1,5 +1,7 @@
 """Images read from files: the same whichever process reads them, trained on end to end, named when broken."""
 
+import multiprocessing
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from tests.training.data.formats import write_images, write_lists
 from training import Config, train
 from training.batches.augment import reading_augmentation
 from training.batches.file_reader import Reader
+from training.batches.loaders import open_loaders
 from training.checkpoint import load_checkpoint
 from training.data import open_data
 from training.data.sources.image_lists import IMAGENET_LISTS
@@ -29,8 +32,8 @@ def test_batches_do_not_depend_on_the_processes_that_read_them(photographs):
     orders = list(torch.randperm(60, generator=torch.Generator().manual_seed(0)).split(25))
     found = []
     for workers in (0, 2):
-        reader = Reader(split, reading_augmentation("jitter", 16), workers=workers, pinned=False)
-        found.append([list(reader.read(orders, seed=seed)) for seed in (7, 7, 8)])
+        reader = Reader({"train": split}, reading_augmentation("jitter", 16), workers=workers, pinned=False)
+        found.append([list(reader.read("train", orders, seed=seed)) for seed in (7, 7, 8)])
     for (pixels, labels), (others, other_labels), order in zip(found[0][0], found[1][0], orders, strict=True):
         assert torch.equal(pixels, others) and torch.equal(labels, other_labels)
         assert torch.equal(labels, split.labels[order]) and pixels.dtype == torch.uint8
@@ -43,8 +46,24 @@ def test_reading_leaves_the_random_numbers_alone(photographs):
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    list(Reader(split, reading_augmentation("jitter", 16), workers=0, pinned=False).read([torch.arange(3)], seed=0))
+    reader = Reader({"train": split}, reading_augmentation("jitter", 16), workers=0, pinned=False)
+    list(reader.read("train", [torch.arange(3)], seed=0))
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_all_splits_are_read_by_as_many_processes_as_asked(photographs):
+    data = open_data("imagenet-lt", data_dir=photographs, size=16)
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    loaders = open_loaders(splits, torch.device("cpu"), augment="jitter", workers=2)
+    before = set(multiprocessing.active_children())
+    for name, split in splits.items():
+        list(loaders[name].batches([torch.arange(6)], seed=0))
+        (batch,) = loaders[name].evaluation(torch.arange(6))
+        torch.testing.assert_close(batch[0], split.inputs(torch.arange(6)), rtol=0, atol=1e-6)
+    assert len(set(multiprocessing.active_children()) - before) == 2
+    next(iter(loaders["train"].batches([torch.arange(6)] * 9, seed=0)))  # left early: the next reading starts afresh
+    (batch,) = loaders["test"].evaluation(torch.arange(4))
+    assert torch.equal(batch[1], data.test.labels[:4])
 
 
 def imagenet(root, out, **changes):

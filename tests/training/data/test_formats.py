@@ -1,5 +1,6 @@
 """Every source reads small files made in its original format."""
 
+import json
 import pickle
 
 import numpy as np
@@ -91,6 +92,23 @@ def test_inaturalist(tmp_path, form):
     data = open_data("inaturalist-2018", data_dir=tmp_path, size=16)
     assert data.class_counts == COUNTS["train"] and len(data.test) == 6 and not len(data.validation)
     assert data.class_names[1] == ("species 1" if form == "json" else "1")
+
+
+def test_inaturalist_numbers_its_classes_by_the_training_file(tmp_path):
+    """A test file that lists other categories, or fewer, shifts no label; images of a strange category are refused."""
+    listed = write_images(tmp_path, ("train", "val"))
+    write_inaturalist(tmp_path, listed)
+    path = tmp_path / "val2018.json"
+    content = json.loads(path.read_text())
+    content["categories"] = [{"id": 10, "name": "species 2"}, {"id": 3, "name": "a newcomer"}]
+    path.write_text(json.dumps(content))
+    data = open_data("inaturalist-2018", data_dir=tmp_path, size=16)
+    assert data.test.labels.tolist() == [label for _, label in listed["val"]]
+    assert data.class_names == ("species 0", "species 1", "species 2")
+    content["annotations"][1]["category_id"] = 3
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"val2018\.json has images of category 3, which the training images do not"):
+        open_data("inaturalist-2018", data_dir=tmp_path, size=16)
 
 
 def test_a_folder_of_classes(tmp_path, monkeypatch):

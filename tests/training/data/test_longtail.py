@@ -1,5 +1,6 @@
 """Published subset sizes, and what holds for every imbalance."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from foundation.errors import InputError
 from foundation.groups import group_classes
-from training.data.longtail import class_counts, shuffled
+from training.data.longtail import class_counts, shuffled_classes
 
 
 @pytest.mark.parametrize(
@@ -64,15 +65,44 @@ def test_an_unknown_kind_is_refused():
         class_counts(600, 10, 10, "linear")
 
 
-@given(st.integers(0, 50), st.integers(0, 5), st.integers(0, 99))
-def test_shuffling_keeps_the_members_and_repeats(size, seed, label):
-    members = torch.arange(100, 100 + size)
-    once = shuffled(members, seed, label)
-    assert torch.equal(once, shuffled(members, seed, label))
-    assert torch.equal(once.sort().values, members)
+@given(st.lists(st.integers(0, 4), max_size=60), st.integers(0, 5), st.sampled_from(["nested", "cao"]))
+def test_shuffling_keeps_the_members_and_repeats(labels, seed, subset):
+    labels = torch.tensor(labels, dtype=torch.int64)
+    once, again = (shuffled_classes(labels, 5, seed=seed, subset=subset) for _ in range(2))
+    for label in range(5):
+        assert torch.equal(once[label], again[label])
+        assert torch.equal(once[label].sort().values, (labels == label).nonzero().squeeze(1))
 
 
 def test_classes_and_seeds_are_shuffled_apart():
-    members = torch.arange(50)
-    orders = {tuple(shuffled(members, seed, label).tolist()) for seed in range(3) for label in range(3)}
+    labels = torch.arange(3).repeat(50)
+    orders = {tuple((o // 3).tolist()) for seed in range(3) for o in shuffled_classes(labels, 3, seed=seed)}
     assert len(orders) == 9
+
+
+def test_orders_of_before_are_kept():
+    """Checkpoints rely on them."""
+    (_, second) = shuffled_classes(torch.tensor([0, 1, 1, 0, 1, 1, 1]), 2, seed=3)
+    expected = np.array([1, 2, 4, 5, 6])[np.random.RandomState([3, 1]).permutation(5)]
+    assert second.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(("classes", "a_class", "imbalance"), [(10, 500, 100), (100, 50, 50), (10, 40, 10)])
+def test_the_fields_own_subset_is_theirs_written_out(classes, a_class, imbalance):
+    """Cao et al.: one seed, one successive shuffle of each class's positions in label order, the first n_c kept."""
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(classes), a_class))
+    theirs_random = np.random.RandomState(0)  # the generator behind np.random.seed(0) and np.random.shuffle
+    theirs = []
+    for label in range(classes):
+        kept = int(a_class * (1 / imbalance) ** (label / (classes - 1.0)) + 1e-9)
+        positions = np.where(labels == label)[0]
+        theirs_random.shuffle(positions)
+        theirs.append(positions[:kept].tolist())
+    ours = shuffled_classes(torch.from_numpy(labels), classes, seed=0, subset="cao")
+    counts = class_counts(a_class, classes, imbalance)
+    assert [order[:n].tolist() for order, n in zip(ours, counts, strict=True)] == theirs
+
+
+def test_an_unknown_subset_is_refused():
+    with pytest.raises(InputError, match=r"'mine'.*cao, nested"):
+        shuffled_classes(torch.zeros(3, dtype=torch.int64), 1, seed=0, subset="mine")

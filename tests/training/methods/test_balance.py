@@ -81,7 +81,7 @@ def test_an_interrupted_run_remembers_the_shares(tmp_path):
     changes = {"method": "bgp", "method_kwargs": {"balance": "running"}, "epochs": 3, "snapshots": 0}
     whole = train(config(tmp_path / "whole", **changes))
     with pytest.raises(Stop):
-        train(config(tmp_path / "parts", **changes), say=stopping(3))
+        train(config(tmp_path / "parts", **changes), say=stopping(6))
     parts = train(config(tmp_path / "parts", **changes))
     states = [torch.load(run.folder / "resume.pt", weights_only=True)["state"] for run in (whole, parts)]
     assert same(*states) and states[0]["class_shares"].sum() == pytest.approx(1)

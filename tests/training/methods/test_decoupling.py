@@ -63,6 +63,17 @@ def test_crt_trains_a_new_classifier(head):
     assert not torch.equal(network.classifier.weight, before)
 
 
+def test_a_stage_can_go_on_with_the_classifier_at_a_lower_rate(tmp_path):
+    network = tiny()
+    before = network.classifier.weight.detach().clone()
+    begin(network, "crt", anew=False)
+    assert torch.equal(network.classifier.weight, before) and network.classifier.weight.requires_grad
+    changes = {"method_kwargs": {"stage_share": 0.5}, "epochs": 2, "warmup": 0.0}
+    run = train(config(tmp_path / "cc-sam", method="cc-sam", **changes))
+    full = train(config(tmp_path / "crt", method="crt", **{**changes, "method_kwargs": {"share": 0.5}}))
+    assert run.rows[-1]["lr"] == pytest.approx(0.1 * full.rows[-1]["lr"])
+
+
 @pytest.mark.parametrize("change", [lambda n: begin(n, "lws"), lambda n: tau_normalize(n, tau=1.0),
                                     lambda n: adjust_post_hoc(n, [1] * 5, tau=1.0)])  # fmt: skip
 def test_a_cosine_classifier_is_refused(change):

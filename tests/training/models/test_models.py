@@ -131,5 +131,23 @@ def test_bad_names_and_options_are_refused():
         build_model("cnn", head="round")
 
 
+@pytest.mark.parametrize(
+    ("name", "kwargs", "said"),
+    [
+        ("resnet32", {"depth": 33}, r"depth 33 .* 6n\+2"),
+        ("resnet20", {"depth": 2}, r"depth 2 .* 6n\+2"),
+        ("wide-resnet", {"depth": 27}, r"depth 27 .* 6n\+4"),
+        ("wide-resnet", {"widen": 0}, "widen 0: give numbers above 0"),
+        ("resnet32", {"width": 2.5}, "width 2.5: give whole numbers"),
+        ("cnn", {"widths": []}, r"widths \[\]"),
+        ("cnn", {"widths": [4, -8]}, r"widths \[4, -8\]"),
+        ("vit-small", {"size": 30, "patch": 16}, "do not tile"),
+    ],
+)
+def test_numbers_of_no_architecture_are_refused_and_not_rounded(name, kwargs, said):
+    with pytest.raises(InputError, match=said):
+        build_model(name, **kwargs)
+
+
 def test_every_network_says_what_it_is():
     assert all(entry.about and entry.paper for entry in MODELS.values())

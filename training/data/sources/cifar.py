@@ -13,15 +13,19 @@ from foundation.errors import InputError
 from training.data.image_store import MemoryStore, memory_store
 from training.data.raw_dataset import ENVIRONMENT, RawDataset, download_folder, folders_to_try, may_download
 
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+
 MEAN_10, STD_10 = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 50,000 training images
 MEAN_100, STD_100 = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
+CAO = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))  # what LDAM-DRW's code, and the field's, takes for both sets
 
 
-def open_cifar10(data_dir: Path | None = None) -> RawDataset:
+def open_cifar10(data_dir: Path | None = None, *, subset: str = "nested") -> RawDataset:
     """CIFAR-10: 5,000 training and 1,000 test images a class.
 
     Args:
         data_dir: The folder that holds `cifar-10-batches-py`, or that folder itself.
+        subset: `"cao"` takes the field's own images and normalization, see `training.data.longtail.shuffled_classes`.
 
     Returns:
         The raw.
@@ -30,14 +34,15 @@ def open_cifar10(data_dir: Path | None = None) -> RawDataset:
     parts = sorted(folder.glob("data_batch_*"))
     train, test = _store(parts, b"labels"), _store([folder / "test_batch"], b"labels")
     names = _names(folder / "batches.meta", b"label_names", 10)
-    return RawDataset(train, test, names, MEAN_10, STD_10, held_out=_tenth(train), augment="crop-flip")
+    return _raw_dataset(train, test, names, (MEAN_10, STD_10), subset)
 
 
-def open_cifar100(data_dir: Path | None = None) -> RawDataset:
+def open_cifar100(data_dir: Path | None = None, *, subset: str = "nested") -> RawDataset:
     """CIFAR-100: 500 training and 100 test images a class.
 
     Args:
         data_dir: The folder that holds `cifar-100-python`, or that folder itself.
+        subset: As of `open_cifar10`.
 
     Returns:
         The raw.
@@ -45,7 +50,14 @@ def open_cifar100(data_dir: Path | None = None) -> RawDataset:
     folder = _folder("cifar100", "cifar-100-python", "train", data_dir)
     train, test = _store([folder / "train"], b"fine_labels"), _store([folder / "test"], b"fine_labels")
     names = _names(folder / "meta", b"fine_label_names", 100)
-    return RawDataset(train, test, names, MEAN_100, STD_100, held_out=_tenth(train), augment="crop-flip")
+    return _raw_dataset(train, test, names, (MEAN_100, STD_100), subset)
+
+
+def _raw_dataset(
+    train: MemoryStore, test: MemoryStore, names: tuple[str, ...], own: Normalization, subset: str
+) -> RawDataset:
+    mean, std = CAO if subset == "cao" else own
+    return RawDataset(train, test, names, mean, std, held_out=_tenth(train), augment="crop-flip", subset=subset)
 
 
 def _tenth(store: MemoryStore) -> int:

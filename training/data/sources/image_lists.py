@@ -91,9 +91,9 @@ def open_inaturalist(
     folders = folders_to_try(data_dir)
     for folder in folders:
         if all((folder / name).is_file() for name in INATURALIST_JSON.values()):
-            listings, names = {}, None
-            for split, name in INATURALIST_JSON.items():
-                listings[split], names = read_inaturalist(folder / name)
+            train, categories = read_inaturalist(folder / INATURALIST_JSON["train"])
+            test, _ = read_inaturalist(folder / INATURALIST_JSON["test"], categories)
+            listings, names = {"train": train, "test": test}, list(categories.values())
             break
     else:
         folder = _folder(data_dir, INATURALIST_LISTS.values(), "inaturalist-2018")
@@ -135,26 +135,34 @@ def read_list(path: Path) -> Listing:
     return names, labels
 
 
-def read_inaturalist(path: Path) -> tuple[Listing, list[str]]:
+def read_inaturalist(path: Path, categories: dict[int, str] | None = None) -> tuple[Listing, dict[int, str]]:
     """Reads a JSON file of the iNaturalist competitions.
 
     Args:
         path: The file: `images` (id, file_name), `annotations` (image_id, category_id), `categories` (id, name).
+        categories: Those of the training images, names by id, which number the classes; None takes the file's own.
 
     Returns:
-        Paths and labels by ascending image id, and the class names in label order.
+        Paths and labels by ascending image id, and the categories by ascending id.
 
     Raises:
-        InputError: It is missing or not of that form.
+        InputError: It is missing, not of that form, or has images of a category that training images have not.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        categories = sorted(content["categories"], key=lambda category: category["id"])
-        label_of = {category["id"]: label for label, category in enumerate(categories)}
+        if categories is None:
+            listed = sorted(content["categories"], key=lambda category: category["id"])
+            categories = {category["id"]: str(category.get("name", category["id"])) for category in listed}
+        label_of = {category: label for label, category in enumerate(categories)}
         category_of = {a["image_id"]: a["category_id"] for a in content["annotations"]}
         images = sorted(content["images"], key=lambda image: image["id"])
-        listing = ([i["file_name"] for i in images], [label_of[category_of[i["id"]]] for i in images])
-        return listing, [str(category.get("name", category["id"])) for category in categories]
+        found = [category_of[image["id"]] for image in images]
+        if strange := sorted(set(found) - set(label_of)):
+            raise InputError(
+                f"{path} has images of category {strange[0]}, which the training images do not have: "
+                "fetch the JSON files of one year"
+            )
+        return ([image["file_name"] for image in images], [label_of[category] for category in found]), categories
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is no JSON file of iNaturalist ({error!r}): fetch it again") from None
 

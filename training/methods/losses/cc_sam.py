@@ -70,9 +70,9 @@ def cc_sam(
 
         return Loss(losses, reads="network")
 
-    stage = Stage(
-        "crt", stage_share, "class-balanced", "cc-sam-classifier", {"feature_scale": feature_scale, "limit": limit}
-    )
+    settings = {"feature_scale": feature_scale, "limit": limit}
+    # As in the authors' code (train_cifar.py) the second stage goes on with the classifier, at a tenth of the rate.
+    stage = Stage("crt", stage_share, "class-balanced", "cc-sam-classifier", settings, lr=0.1, anew=False)
     return Transform(transform, stage)
 
 

@@ -10,14 +10,37 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from foundation.errors import InputError
 from training.methods.balance import check_balance
 from training.methods.objective import Outputs, SampleTerm, TrainingProgress, cross_entropy, logit_gradient
 from training.methods.parts import Loss
 
 
-def ce(class_counts: Sequence[int]) -> Loss:
-    """Cross-entropy, -log p_y."""
-    return Loss(_cross_entropy)
+def ce(class_counts: Sequence[int], *, smoothing: float = 0.0) -> Loss:
+    """Cross-entropy, -log p_y.
+
+    Args:
+        class_counts: Training samples of each class, (C,); not used.
+        smoothing: ε of smoothed labels (Szegedy et al., CVPR 2016, section 7).
+
+    Returns:
+        The loss.
+
+    Raises:
+        InputError: ε is above 1.
+    """
+    check_smoothing(smoothing)
+    return Loss(lambda outputs, labels, progress: cross_entropy(outputs.logits, labels, smoothing=smoothing))
+
+
+def check_smoothing(smoothing: float) -> None:
+    """Refuses what is no share.
+
+    Raises:
+        InputError: It is above 1.
+    """
+    if not 0 <= smoothing <= 1:
+        raise InputError(f"smoothing {smoothing:g} is no share of the label: give 0 to 1, such as 0.1")
 
 
 def batch_balanced_ce(class_counts: Sequence[int], *, weight: float = 1.0, balance: str = "batch") -> SampleTerm:

@@ -57,10 +57,11 @@ class Plain:
 
     Args:
         optimizer: The base optimizer.
+        clip: Largest norm of the gradient; 0 for any.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self._optimizer = optimizer
+    def __init__(self, optimizer: Optimizer, *, clip: float = 0.0) -> None:
+        self._optimizer, self._clip = optimizer, clip
 
     def step(self, losses: Losses, *, progress: TrainingProgress) -> Tensor:
         """One backward pass and one step, see `Stepper.step`."""
@@ -69,7 +70,7 @@ class Plain:
         for (loss,) in losses():
             loss.backward()  # type: ignore[no-untyped-call]
             values.append(loss.detach())
-        self._optimizer.step()
+        clipped_step(self._optimizer, self._clip)
         return torch.stack(values).sum()
 
 
@@ -83,6 +84,7 @@ class Perturbing:
         synchronized: Perturb along the gradient of the global batch, the same on all ranks, for one more averaging a
             step; otherwise each rank perturbs along its own shard's gradient, as the SAM paper does.
         update_bn: Let the passes at perturbed weights update BatchNorm's running statistics too.
+        clip: Largest norm of the gradient that the base optimizer steps with; 0 for any.
     """
 
     def __init__(
@@ -93,8 +95,9 @@ class Perturbing:
         *,
         synchronized: bool = False,
         update_bn: bool = False,
+        clip: float = 0.0,
     ) -> None:
-        self.method, self.optimizer = method, optimizer
+        self.method, self.optimizer, self._clip = method, optimizer, clip
         self._network = network
         self._synchronized = synchronized
         self._norms = [] if update_bn else [m for m in network.modules() if isinstance(m, _BatchNorm)]
@@ -107,7 +110,7 @@ class Perturbing:
             value, gradients = self.gradient(losses, progress)
         for parameter, gradient in zip(self.parameters, averaged(gradients), strict=True):
             parameter.grad = gradient
-        self.optimizer.step()
+        clipped_step(self.optimizer, self._clip)
         return value
 
     def gradient(self, losses: Losses, progress: TrainingProgress) -> tuple[Tensor, Gradients]:
@@ -175,6 +178,13 @@ class Perturbing:
             torch.clear_autocast_cache()
             for norm, tracks in zip(self._norms, tracking, strict=True):
                 norm.track_running_stats = tracks
+
+
+def clipped_step(optimizer: Optimizer, clip: float) -> None:
+    """The base optimizer's step; a gradient longer than `clip` is first shortened to it, unless `clip` is 0."""
+    if clip:
+        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip)
+    optimizer.step()
 
 
 def averaged(gradients: Gradients) -> Gradients:

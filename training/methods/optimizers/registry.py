@@ -24,17 +24,18 @@ PERTURBING: dict[str, type[Perturbing]] = {
 }
 
 
-def build_stepper(method: Method, optimizer: Optimizer, network: nn.Module) -> Stepper:
+def build_stepper(method: Method, optimizer: Optimizer, network: nn.Module, *, clip: float = 0.0) -> Stepper:
     """What takes a method's training steps.
 
     Args:
         method: The method; its `optimizer` names the perturbing optimizer, if it has one.
         optimizer: The base optimizer.
         network: The network that is trained, wrapped in `DistributedDataParallel` or not.
+        clip: Largest norm of the gradient that the base optimizer steps with; 0 for any.
 
     Returns:
         The plain optimizer or the method's perturbing one around it.
     """
     if method.optimizer is None:
-        return Plain(optimizer)
-    return PERTURBING[method.optimizer.name](method, optimizer, network, **method.optimizer.kwargs)
+        return Plain(optimizer, clip=clip)
+    return PERTURBING[method.optimizer.name](method, optimizer, network, clip=clip, **method.optimizer.kwargs)

@@ -72,6 +72,7 @@ def test_second_stage_equals_a_loop_over_classes_that_moves_the_features():
 def test_comes_with_its_second_stage_and_wants_a_linear_head():
     (stage,) = build_method("cc-sam", COUNTS, limit=0.3).stages
     assert (stage.name, stage.sampler, stage.method) == ("crt", "class-balanced", "cc-sam-classifier")
+    assert (stage.lr, stage.anew) == (0.1, False)
     assert build_method(stage.method, COUNTS, **stage.kwargs).record["kwargs"]["cc-sam-classifier.limit"] == 0.3
     with pytest.raises(InputError, match="cosine head"):
         build_method("ldam+cc-sam", COUNTS)
