@@ -22,7 +22,6 @@ from training.data import DataSet, open_data
 from training.distributed import from_rank_zero, process_group, raise_on_all_ranks, rank, rank_zero_first
 from training.methods.method import build_method
 from training.optimizer import resolved
-from training.preview import preview
 from training.run_folder import RunFolder
 from training.trainer import Trainer
 
@@ -65,7 +64,7 @@ def show(config: Config, *, say: Callable[[str], None]) -> None:
     method = build_method(config.method, data.class_counts, **config.method_kwargs)
     RunFolder(config.out).check(config)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        for line in preview(Trainer(config, data, method, device)).lines():
+        for line in console.preview(Trainer(config, data, method, device)).lines():
             say(line)
 
 
@@ -150,7 +149,7 @@ def run_epochs(
     origin = provenance(trainer.device, seed=config.seed)
     if writes and start < trainer.epochs:
         if start == 0:
-            for line in preview(trainer).lines():
+            for line in console.preview(trainer).lines():
                 say(line)
         say(console.HEADER)
     with Progress(f"training {folder.path.name}", trainer.epochs - start, "epoch") as progress:

@@ -25,10 +25,10 @@ from training.methods.balance import RunningShares
 from training.methods.method import Method
 from training.methods.objective import Outputs, TrainingProgress
 from training.methods.optimizers.registry import build_stepper
+from training.methods.phases import Phase, plan_phases
 from training.models import Network, build_model
 from training.models.registry import size_options
 from training.optimizer import build_optimizer, optimization, resolved, warming_average
-from training.phases import Phase, plan_phases
 from training.schedules import learning_rate_factor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}

@@ -8,8 +8,8 @@ import torch
 
 from training.config import Config
 from training.methods.method import build_method
+from training.methods.phases import plan_phases
 from training.models import build_model
-from training.phases import plan_phases
 from training.recipe import FOLDER, load_recipe, recipe_names
 
 CIFAR = {"data_kwargs": {"subset": "cao"}, "model": "resnet32", "model_kwargs": {"init": "cao"}, "imbalance": 100,
