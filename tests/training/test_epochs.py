@@ -201,7 +201,7 @@ def test_before_it_starts_a_run_says_what_it_will_be(tmp_path):
     parameters = sum(parameter.numel() for parameter in network.parameters())
     assert heard[0].startswith(f"cnn of {parameters:,} parameters on cpu")
     assert f"{sum(run.class_counts):,} training images of 10 classes, {run.class_counts[0]} to" in heard[1]
-    assert "thirds by rank" in heard[1] and "many 4, medium 3, few 3" in heard[1]
+    assert heard[1].endswith("classes by count (n > 100, 20 to 100, n < 20): many 1, medium 5, few 4")
     assert f"2 epochs, {2 * -(-sum(run.class_counts) // 64)} steps, about" in heard[2]
     heard.clear()
     train(config(tmp_path, method="sam", epochs=2), say=heard.append)

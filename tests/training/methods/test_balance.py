@@ -17,11 +17,11 @@ from training.trainer import Trainer
 COUNTS = [600, 359, 215, 129, 77, 46, 27, 16, 10, 6]  # fashion-mini at imbalance 100
 
 
-@pytest.mark.parametrize(("size", "ratio"), [(16, 0.05), (64, 0.20), (128, 0.38), (256, 0.64)])
+@pytest.mark.parametrize(("size", "ratio"), [(16, 0.053), (64, 0.209), (128, 0.392), (256, 0.654)])
 def test_the_rarest_class_weighs_less_when_batches_are_averaged_over_the_classes_present(size, ratio):
     weights = expected_class_weights(COUNTS, size, draws=50_000)
     assert weights.sum().item() == pytest.approx(1)
-    assert (weights[-1] / weights[0]).item() == pytest.approx(ratio, abs=0.015)
+    assert (weights[-1] / weights[0]).item() == pytest.approx(ratio, abs=0.01)
 
 
 def test_expected_weights_are_those_of_enumerated_batches():
