@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from landscape.surface.measure import measure_surface as measure_surface
     from landscape.surface.plane import Plane as Plane
     from landscape.surface.plane import random_plane as random_plane
-    from landscape.surface.planes import checkpoints_plane as checkpoints_plane
-    from landscape.surface.planes import eigen_plane as eigen_plane
-    from landscape.surface.planes import gradient_plane as gradient_plane
-    from landscape.surface.planes import pca_plane as pca_plane
+    from landscape.surface.plane_kinds import checkpoints_plane as checkpoints_plane
+    from landscape.surface.plane_kinds import eigen_plane as eigen_plane
+    from landscape.surface.plane_kinds import gradient_plane as gradient_plane
+    from landscape.surface.plane_kinds import pca_plane as pca_plane
     from landscape.surface.result import SurfaceSettings as SurfaceSettings
 
 if not hasattr(foundation, "__longtail_landscape__"):
@@ -52,16 +52,16 @@ _HOMES = {
     "Subject": "landscape.subject.subject",
     "SurfaceSettings": "landscape.surface.result",
     "TensorSamples": "landscape.subject.samples",
-    "checkpoints_plane": "landscape.surface.planes",
-    "eigen_plane": "landscape.surface.planes",
-    "gradient_plane": "landscape.surface.planes",
+    "checkpoints_plane": "landscape.surface.plane_kinds",
+    "eigen_plane": "landscape.surface.plane_kinds",
+    "gradient_plane": "landscape.surface.plane_kinds",
     "measure": "landscape.recording.measure",
     "measure_hessian": "landscape.hessian.measure",
     "measure_sharpness": "landscape.sharpness.measure",
     "measure_surface": "landscape.surface.measure",
     "open": "landscape.notebook",
     "open_checkpoint": "landscape.files.checkpoint",
-    "pca_plane": "landscape.surface.planes",
+    "pca_plane": "landscape.surface.plane_kinds",
     "random_plane": "landscape.surface.plane",
     "read_landscape": "landscape.files.landscape_file",
     "save": "landscape.recording.save",

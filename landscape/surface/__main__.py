@@ -13,7 +13,7 @@ from foundation.command import Parser, run
 from foundation.errors import InputError
 from landscape.files.arguments import add_arguments, open_arguments
 from landscape.files.checkpoint import weights
-from landscape.surface.planes import PLANES, SEVERAL
+from landscape.surface.plane_kinds import PLANES, SEVERAL
 from landscape.surface.record import named, record_surface
 from landscape.surface.result import PRECISIONS, SurfaceSettings
 

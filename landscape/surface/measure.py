@@ -14,7 +14,7 @@ from landscape.subject.subject import Subject
 from landscape.surface.axes import automatic_span, axes
 from landscape.surface.drawn_curvature import DrawnCurvature, drawn_curvature_at_center
 from landscape.surface.plane import Plane
-from landscape.surface.planes import SEVERAL, make_plane
+from landscape.surface.plane_kinds import SEVERAL, make_plane
 from landscape.surface.refinement import Refinement
 from landscape.surface.result import VALUES, Cell, Surface, SurfaceSettings, barriers
 
@@ -35,7 +35,7 @@ def measure_surface(
     Args:
         subject: What is measured; its weights and buffers are as before afterwards, also after an exception.
         plane: `"random"` (filter-normalized), `"gradient"` or `"eigen"`, or one made by `landscape.surface.plane` or
-            `landscape.surface.planes`.
+            `landscape.surface.plane_kinds`.
         settings: How much to measure, and how exactly.
         done: Cells of an interrupted run, which are not evaluated again.
         on_done: Called with each cell as soon as it is evaluated.

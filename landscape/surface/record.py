@@ -23,7 +23,7 @@ from landscape.subject.subject import Subject
 from landscape.surface.axes import automatic_span, axes
 from landscape.surface.measure import evaluator_of, measure_surface, require_fresh_statistics
 from landscape.surface.plane import Plane
-from landscape.surface.planes import make_plane
+from landscape.surface.plane_kinds import make_plane
 from landscape.surface.result import VALUES, Cell, Surface, SurfaceSettings
 
 FLUSH_EVERY = 8  # cells: at most a second of work on a CPU is lost to a kill

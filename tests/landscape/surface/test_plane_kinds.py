@@ -15,7 +15,7 @@ from landscape.subject.subject import Subject
 from landscape.surface.drawn_curvature import drawn_curvature_at_center
 from landscape.surface.measure import measure_surface
 from landscape.surface.plane import Plane, random_plane
-from landscape.surface.planes import checkpoints_plane, eigen_plane, gradient_plane, pca_plane
+from landscape.surface.plane_kinds import checkpoints_plane, eigen_plane, gradient_plane, pca_plane
 from landscape.surface.result import SurfaceSettings, barriers
 
 COUNTS = [12, 5, 2]
