@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from landscape.files.checkpoint import open_checkpoint as open_checkpoint
     from landscape.files.landscape_file import read_landscape as read_landscape
     from landscape.hessian.measure import measure_hessian as measure_hessian
+    from landscape.hessian.measure_cross_class import measure_cross_class as measure_cross_class
     from landscape.hessian.result import HessianSettings as HessianSettings
     from landscape.notebook import open as open
     from landscape.recording.measure import measure as measure
@@ -56,6 +57,7 @@ _HOMES = {
     "eigen_plane": "landscape.surface.plane_kinds",
     "gradient_plane": "landscape.surface.plane_kinds",
     "measure": "landscape.recording.measure",
+    "measure_cross_class": "landscape.hessian.measure_cross_class",
     "measure_hessian": "landscape.hessian.measure",
     "measure_sharpness": "landscape.sharpness.measure",
     "measure_surface": "landscape.surface.measure",

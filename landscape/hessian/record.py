@@ -28,7 +28,7 @@ from landscape.hessian.matched_loss import measure_matched, temperatures
 from landscape.hessian.measure import measure_hessian
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.operators import Plan
-from landscape.hessian.record_cross_class import create_cross_class, record_across, record_check
+from landscape.hessian.record_cross_class import record_check, record_cross_class
 from landscape.hessian.result import CHAIN, HessianResult, HessianSettings, SubsetCurvature
 from landscape.schema import MEASURED, Quantity, assemble, quantities
 from landscape.subject.subject import Subject
@@ -100,7 +100,7 @@ def record_hessian(
 
             result = measure(subject, settings=settings, plan=plan, done=done, on_done=keep)
         if settings.vectors:
-            record_across(record, subject, plan)
+            record_cross_class(record, subject, result)
         if checked:
             say("\n".join(record_check(record, subject, settings)))
         record.finish()
@@ -149,8 +149,6 @@ def create_datasets(record: Recording, subject: Subject, settings: HessianSettin
         record.create(
             q.name, dims=("subset", *q.dims), shape=shape, dtype=dtype, fill=fill, unit=q.unit, meaning=q.meaning
         )
-    if settings.vectors:
-        create_cross_class(record, subject, settings)
 
 
 def write(record: Recording, row: int, curvature: SubsetCurvature, settings: HessianSettings) -> None:

@@ -3,66 +3,40 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from foundation.progress import Progress
 from landscape.files.units import Recording
-from landscape.hessian.estimators.cross_class import class_share, curvature_along, overlaps
-from landscape.hessian.products.operators import HessianFactory, Plan
+from landscape.hessian.measure_cross_class import CrossClass, measure_cross_class
 from landscape.hessian.pyhessian import largest_by_magnitude
-from landscape.hessian.result import HessianSettings
-from landscape.schema import PYHESSIAN_AGREES, SHARE
+from landscape.hessian.result import HessianResult, HessianSettings
+from landscape.schema import PYHESSIAN_AGREES, assemble, quantities
 from landscape.subject.subject import Subject
 
 
-def create_cross_class(record: Recording, subject: Subject, settings: HessianSettings) -> None:
-    """Makes the datasets across classes of a new measurement with eigenvectors."""
-    names = [s.name for s in subject.subsets]
-    record.scale("direction", np.array(names, dtype=object))
-    square = (len(names), len(names))
-    record.create(
-        "cross", dims=("direction", "subset"), shape=square,
-        meaning="vᵀHv of each class along each class's top eigenvector",
-    )  # fmt: skip
-    record.create(
-        "overlap", dims=("direction", "subset"), shape=square, unit=SHARE, meaning="‖V_i V_jᵀ‖² / k of top eigenspaces"
-    )
-    record.create(
-        "share", dims=("rank", "subset"), shape=(settings.top, len(names)), unit=SHARE,
-        meaning="each class's part of the top eigenvalues of all samples, sum 1",
-    )  # fmt: skip
-
-
-def record_across(record: Recording, subject: Subject, plan: Plan) -> None:
-    """Every class's curvature along every class's top eigenvector, overlaps, and shares of the whole's eigenvalues.
-
-    Class by class, a column each; columns that are there already are kept.
+def record_cross_class(record: Recording, subject: Subject, result: HessianResult) -> None:
+    """Curvature across classes, class by class, a column each; columns that are there already are kept.
 
     Args:
-        record: A measurement with `vectors/top`.
+        record: A measurement with eigenvectors.
         subject: What it measured.
-        plan: How products are computed.
+        result: What it found.
     """
-    classes = [row for row, subset in enumerate(subject.subsets) if subset.kind == "class"]
-    vectors = torch.from_numpy(record.read("vectors/top")).to(subject.vector())
-    record.write("overlap", slice(None), overlaps(vectors))
-    whole = [row for row, subset in enumerate(subject.subsets) if subset.kind == "all"]
-    hessians, done = HessianFactory(subject, plan), record.read("cross")
-    with Progress("across classes", len(classes), "class") as progress:
-        for column in classes:
-            subset = subject.subsets[column]
-            if np.isnan(done[classes, column]).all():
-                directions = torch.cat([vectors[classes, 0], *(vectors[row] for row in whole)])
-                along = curvature_along(hessians, subset, directions)
-                every = np.full(len(done), np.nan)
-                every[classes] = along[: len(classes)]
-                for row in whole:
-                    part = subset.measured_count / len(subject.labels)
-                    share = class_share(along[len(classes) :], record.read("top")[row], part)
-                    record.write("share", (slice(None), column), share)
-                record.write("cross", (slice(None), column), every)
-                record.flush()
-            progress.advance(note=subset.name)
+    names = [s.name for s in subject.subsets]
+    sizes = {"direction": len(names), "subset": len(names), "rank": result.settings.top}
+    record.scale("direction", np.array(names, dtype=object))
+    for q in quantities(CrossClass):
+        record.create(q.name, dims=q.dims, shape=[sizes[dim] for dim in q.dims], unit=q.unit, meaning=q.meaning)
+    classes = sum(s.kind == "class" for s in subject.subsets)
+    with Progress("across classes", classes, "class") as progress:
+
+        def keep(column: int, known: CrossClass) -> None:
+            record.write("cross", (slice(None), column), known.cross[:, column])
+            record.write("share", (slice(None), column), known.share[:, column])
+            record.flush()
+            progress.advance(note=names[column])
+
+        done = assemble(CrossClass, {q.name: record.read(q.name) for q in quantities(CrossClass)}, subset=tuple(names))
+        record.write("overlap", slice(None), measure_cross_class(subject, result, done=done, on_class=keep).overlap)
 
 
 def record_check(record: Recording, subject: Subject, settings: HessianSettings) -> list[str]:

@@ -49,7 +49,7 @@ class HessianSettings:
         intervals: Measure eigenvalues on held-out samples too; every value of fewer than 20 samples is measured anyway.
         gauss_newton: Measure the Gauss–Newton part of subsets that are too large for a Gram matrix too, by products.
         layers: Measure the largest eigenvalue of each layer's own block too.
-        vectors: Keep the eigenvectors.
+        vectors: Keep the eigenvectors, for `measure_cross_class`, warm starts and planes.
         seed: Of all random vectors.
     """
 
