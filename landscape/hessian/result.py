@@ -148,7 +148,7 @@ class SubsetCurvature:
     )
     negative_curvature: NegativeCurvature = field(default=NegativeCurvature(), metadata=part())
     converged: bool = field(default=False, metadata=quantity("1: every residual met tol"))
-    products: int = field(default=0, metadata=quantity("Hessian-vector products spent"))
+    products: int = field(default=0, metadata=quantity("Hessian-vector products spent", unit=SHARE))
     status: int = field(default=NON_FINITE, metadata=quantity("0 to do, 1 measured, 2 non-finite", dtype="i1"))
 
     @property
