@@ -1,19 +1,31 @@
-"""The console script `landscape`; it starts here because another package may have taken the name `landscape`."""
+"""Console scripts: the entry point `foundation.console:NAME` runs `NAME.__main__`, once that package is ours.
+
+They start here and not in the package itself because another package may have taken its name. Which there are, only
+pyproject.toml knows.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from foundation.errors import ForeignPackageError
 from foundation.packages import require_own
 
 
-def main() -> None:
-    """Hands over to `landscape.__main__`, once it is ours."""
+def __getattr__(name: str) -> Callable[[], None]:
+    """The console script of a package that lies beside this one."""
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return partial(_run, name)
+
+
+def _run(package: str) -> None:
     try:
-        require_own("landscape")
+        require_own(package)
     except ForeignPackageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    importlib.import_module("landscape.__main__").main()
+    importlib.import_module(f"{package}.__main__").main()

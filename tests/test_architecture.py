@@ -34,8 +34,6 @@ PACKAGE_MAY_KNOW = {
     "analyses": {"foundation", "training", "landscape", "analyses"},
     "benchmarks": set(PACKAGES),
 }
-# The console script starts in `foundation`, so that it can say so when another package has taken the name `landscape`.
-DOOR = ("foundation.console", "landscape.__main__")
 ANALYSES = ("evaluation", "hessian", "sharpness", "surface")
 NUMERICS = ("landscape.schema", "landscape.subject", "landscape.execution", "landscape.hessian.products",
             "landscape.hessian.estimators")  # fmt: skip
@@ -85,8 +83,7 @@ def upward(graph: ImportGraph) -> Iterator[str]:
     for one in graph.all():
         package, target = one.source.split(".")[0], one.target.split(".")[0]
         names_itself = one.kind == NAMED and runs(one.source) and one.source == f"{one.target}.__main__"
-        named_by_right = names_itself or (one.source, one.target) == DOOR
-        if target not in PACKAGES or named_by_right or (target == "training" and opens_checkpoints(one.source)):
+        if target not in PACKAGES or names_itself or (target == "training" and opens_checkpoints(one.source)):
             continue
         known_by_nobody = runs(one.target) and one.source != "landscape.__main__"
         if target not in PACKAGE_MAY_KNOW[package] or known_by_nobody or not points_down(one.source, one.target):

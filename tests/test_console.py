@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 
 import pytest
@@ -29,6 +30,15 @@ def test_help_lists_every_command(capsys):
 
 def test_version_is_the_installed_one(capsys):
     assert said(capsys, "--version")[:2] == (0, f"longtail-landscape {metadata.version('longtail-landscape')}\n")
+
+
+def test_the_console_script_runs_what_python_m_runs(monkeypatch, capsys):
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    script = metadata.EntryPoint("landscape", scripts["landscape"], "console_scripts").load()
+    monkeypatch.setattr("sys.argv", ["/at/bin/landscape", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        script()
+    assert ended.value.code == 0 and capsys.readouterr().out.startswith("longtail-landscape ")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +69,7 @@ def test_only_the_command_asked_for_is_imported():
     text = (
         "import sys; sys.argv = ['/somewhere/bin/landscape', *sys.argv[1:]]\n"
         "import atexit; atexit.register(lambda: print(*sys.modules))\n"
-        "from foundation.console import main; main()\n"
+        "from foundation.console import landscape; landscape()\n"
     )
 
     def loaded(*argv):
@@ -83,7 +93,7 @@ def fake(folder, name, form):
             (folder / name / "__init__.py").write_text("")
 
 
-CONSOLE = ("-c", "from foundation.console import main; main()", "hessian")
+CONSOLE = ("-c", "from foundation.console import landscape; landscape()", "hessian")
 
 
 def beside(folder, *command):
