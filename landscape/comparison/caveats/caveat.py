@@ -17,13 +17,15 @@ class Caveat:
 
     Attributes:
         level: `serious` (a comparison may mislead), `caution` or `note`.
-        text: One or two sentences.
+        text: What was found where, as one clause where a moral follows.
         rows: Indices of the subsets it is about; empty when it is about everything.
+        moral: What follows from it, the same for every run and split in which it was found.
     """
 
     level: str
     text: str
     rows: tuple[int, ...] = ()
+    moral: str = ""
 
 
 def named(rows: Sequence[Row], indices: Sequence[int], most: int = 3) -> str:

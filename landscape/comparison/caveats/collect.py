@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from landscape.comparison.caveats.caveat import LEVELS, Caveat
 from landscape.comparison.caveats.comparability import comparability
 from landscape.comparison.caveats.general import standing
@@ -22,4 +24,15 @@ def caveats_of(compared: Comparison, left_out: int) -> tuple[Caveat, ...]:
         The caveats; at least the notes that hold for every page of this kind.
     """
     found = [*comparability(compared), *quality(compared), *standing(compared, left_out)]
-    return tuple(sorted(found, key=lambda caveat: LEVELS.index(caveat.level)))
+    return tuple(sorted(_together(found), key=lambda caveat: LEVELS.index(caveat.level)))
+
+
+def _together(found: Iterable[Caveat]) -> Iterator[Caveat]:
+    """One caveat an idea: what was found in several runs and splits stands before what follows from it."""
+    ideas: dict[tuple[str, str], list[Caveat]] = {}
+    for number, caveat in enumerate(found):
+        ideas.setdefault((caveat.level, caveat.moral or str(number)), []).append(caveat)
+    for (level, moral), alike in ideas.items():
+        text = "; ".join(caveat.text for caveat in alike)
+        rows = tuple(dict.fromkeys(row for caveat in alike for row in caveat.rows))
+        yield Caveat(level, f"{text}. {moral}" if alike[0].moral else text, rows)

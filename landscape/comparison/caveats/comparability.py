@@ -58,8 +58,9 @@ def _different_losses(compared: Comparison) -> Iterator[Caveat]:
                 f"{times(float(np.exp(apart[worst])))} ({quoted(rows[worst].title)}: "
                 f"{figure(float(view.columns[a]['loss'].value[worst]))} against "
                 f"{figure(float(view.columns[b]['loss'].value[worst]))}), by more than {LOSS_RATIO:g}× on "
-                f"{len(far)} of {len(rows)} subsets. Curvature shrinks with the loss: {_advice(table)}",
+                f"{len(far)} of {len(rows)} subsets",
                 tuple(far),
+                f"Curvature shrinks with the loss: {_advice(table)}",
             )
 
 

@@ -90,9 +90,10 @@ def _few_samples(compared: Comparison) -> Iterator[Caveat]:
             size = count(int(counts[first]), "sample")
             yield Caveat(
                 "caution",
-                f"{view.name}: {quoted(rows[first].title)} was measured on {size}{many}: these figures describe "
-                "exactly those samples; as statements about the class they are uncertain and their intervals wide.",
+                f"{view.name}: {quoted(rows[first].title)} was measured on {size}{many}",
                 tuple(int(i) for i in small),
+                "These figures describe exactly those samples; as statements about the class they are uncertain and "
+                "their intervals wide.",
             )
 
 
@@ -114,9 +115,10 @@ def _tiny_losses(compared: Comparison) -> Iterator[Caveat]:
             yield Caveat(
                 "caution",
                 f"{quoted(run.name)}, {view.name}: the loss of {named(rows, tiny)} is below {TINY_LOSS:g} "
-                f"(lowest {figure(float(column.value[tiny[0]]))}). Cross-entropy's curvature vanishes with its loss, "
-                "so small eigenvalues here say that the samples are fitted, not that the point is flat.",
+                f"(lowest {figure(float(column.value[tiny[0]]))})",
                 tuple(tiny),
+                "Cross-entropy's curvature vanishes with its loss, so small eigenvalues there say that the samples are "
+                "fitted, not that the point is flat.",
             )
 
 
@@ -162,10 +164,10 @@ def _held_out(compared: Comparison) -> Iterator[Caveat]:
             yield Caveat(
                 "caution",
                 f"{quoted(run.name)}, {view.name}: the sharpest directions of {named(rows, loose)} belong to their "
-                f"samples more than to the class: found on one half of them, they curve the other half less than "
-                f"{percent(HELD_OUT)} as much ({quoted(rows[first].title)}: {figure(float(top.value[first]))} on its "
-                f"own samples, {figure(float(held.value[first]))} held out).",
+                f"samples more than to the class ({quoted(rows[first].title)}: {figure(float(top.value[first]))} on "
+                f"its own samples, {figure(float(held.value[first]))} held out)",
                 tuple(loose),
+                f"Found on one half of the samples, they curve the other half less than {percent(HELD_OUT)} as much.",
             )
 
 
@@ -192,9 +194,9 @@ def _undecided(compared: Comparison) -> Iterator[Caveat]:
             yield Caveat(
                 "caution",
                 f"{quoted(run.name)}, {view.name}: whether there is negative curvature at "
-                f"{named(rows, undecided)} is undecided: the smallest eigenvalue is not told from zero at the noise "
-                "floor of the product, or did not converge.",
+                f"{named(rows, undecided)} is undecided",
                 tuple(undecided),
+                "The smallest eigenvalue is not told from zero at the noise floor of the product, or did not converge.",
             )
 
 
@@ -210,9 +212,9 @@ def _slopes(compared: Comparison) -> Iterator[Caveat]:
                 "note",
                 f"{quoted(run.name)}, {view.name}: {len(steep)} of {int(np.isfinite(column.value).sum())} subsets have "
                 f"a gradient norm above {STEEP:g} (steepest {quoted(rows[steep[0]].title)}, "
-                f"{figure(float(column.value[steep[0]]))}). They sit on a slope: negative curvature there is no "
-                "saddle, and positive curvature no minimum.",
+                f"{figure(float(column.value[steep[0]]))})",
                 tuple(steep),
+                "They sit on a slope: negative curvature there is no saddle, and positive curvature no minimum.",
             )
 
 
@@ -232,8 +234,8 @@ def _cells(runs: Sequence[Run]) -> Iterator[Caveat]:
                 stated = f", off by at most {figure(cells.error)} where checked" if np.isfinite(cells.error) else ""
                 yield Caveat(
                     "note",
-                    f"{where}: {percent(cells.interpolated / cells.total)} of the points are interpolated{stated}; "
-                    "“Points” shows which were measured.",
+                    f"{where}: {percent(cells.interpolated / cells.total)} of the points are interpolated{stated}",
+                    moral="“Points” shows which were measured.",
                 )
 
 
@@ -246,5 +248,6 @@ def _trajectories(runs: Sequence[Run]) -> Iterator[Caveat]:
                 yield Caveat(
                     "note",
                     f"surface/{plane.name} of {quoted(run.name)}: up to {percent(float(known.max()))} of the distance "
-                    "to the trajectory's points lies outside the plane and is not shown.",
+                    "to the trajectory's points lies outside the plane",
+                    moral="That part of the way is not shown.",
                 )

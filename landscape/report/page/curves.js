@@ -58,9 +58,9 @@ landscape.curves = (({
     }));
     const layout = baseLayout({
       width,
-      height: Math.max(300, Math.min(460, width * 0.3)),
+      height: Math.max(300, Math.min(460, width * 0.3)) + (width < 500 ? 20 * lines.length : 0),
       xaxis: axis({ title: "epoch" }),
-      margin: { l: 60, r: 14, t: 40, b: 48 },
+      margin: { l: 60, r: 14, t: width < 500 ? 20 + 20 * lines.length : 40, b: 48 },
       showlegend: true,
       yaxis: percentages ? axis({ title: "accuracy", tickformat: ".0%" }) : axis({ title: "loss", type: "log" }),
     });

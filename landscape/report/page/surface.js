@@ -15,6 +15,7 @@ landscape.surface = (({
 }) => {
   const codes = constants.status;
   const MOST_COLUMNS = 4;
+  const LEAST_WIDTH = 260; // pixels; narrower pages stack the runs
   const CAMERA = { eye: { x: 1.22, y: -1.22, z: 0.9 }, center: { x: 0, y: 0, z: -0.12 } };
   let camera = CAMERA;
 
@@ -85,7 +86,8 @@ landscape.surface = (({
     const range = rangeOf(grids, scale, differs);
     if (!range) return { empty: "No point of this surface is finite." };
     const flat = state.form === "contour";
-    const columns = Math.min(MOST_COLUMNS, Math.max(...lines.map((line) => line.length)));
+    const most = Math.max(1, Math.min(MOST_COLUMNS, Math.floor(width / LEAST_WIDTH)));
+    const columns = Math.min(most, Math.max(...lines.map((line) => line.length)));
     const places = lines.flatMap((line, band) =>
       line.map((grid, i) => ({
         grid,

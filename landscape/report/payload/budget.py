@@ -13,8 +13,7 @@ from landscape.report.payload.loss_grids import STORED
 from landscape.report.payload.matrices import ALONG
 
 BUDGET = 12_000_000
-"""Bytes of base64 all surfaces, densities and matrices may take: with plotly.js (4.8 MB) a page stays below 20 MB."""
-SPECTRUM = ("nodes", "weights")
+"""Bytes of base64 all surfaces, spectra and matrices may take: with plotly.js (4.8 MB) a page stays below 20 MB."""
 EXTREMES = 20
 """How many of the sharpest and of the flattest classes stay when not all fit."""
 
@@ -35,8 +34,9 @@ def choose_rows(runs: Sequence[Run], rows: Sequence[Row], sharpness: np.ndarray)
         m.data[key].size for run in runs for m in (*planes_of(run), *lines_of(run)) for key in STORED if key in m.data
     )
     hessians = [m for run in runs for m in run.of("hessian").values()]
-    # Twice the bytes a number: these are floats.
-    spectra = sum(2 * m.data[key].size for m in hessians for key in SPECTRUM if key in m.data)
+    # Matrices and spectra are floats, twice the bytes a number; a spectrum has a weight for each of its nodes.
+    nodes = (m.data.get("nodes", m.data.get("density", np.empty(0))) for m in hessians)
+    spectra = sum(4 * values.size for values in nodes)
     matrices = sum(2 * m.data[key].size for m in hessians for key in ALONG if key in m.data)
     if (cells + spectra + matrices) * 8 // 3 <= BUDGET:
         return everything

@@ -99,7 +99,7 @@ def test_thousands_of_classes_stay_usable(browser: Browser, tmp_path: Path) -> N
     names = [f"species {c}" for c in range(len(counts))]
     file = write_run(
         tmp_path / "many" / "landscape.h5", counts=counts, names=names, splits=("train",), points=5, cross=False,
-        grid=16, history=False,
+        grid=128, history=False,
     )  # fmt: skip
     report = write_report([file], tmp_path / "report.html")
     assert report.size < 20e6

@@ -122,7 +122,7 @@ def test_matrices_count_toward_the_pages_size(tmp_path: Path, monkeypatch: pytes
     plain = compare([write_run(tmp_path / "plain" / "landscape.h5", points=5, cross=False)])
     crossed = compare([write_run(tmp_path / "crossed" / "landscape.h5", points=5)])
     cells = 2 * 15 * 25 + 2 * 15 * 25  # a plane's and a line's loss and accuracy
-    monkeypatch.setattr(budget, "BUDGET", (cells + 10) * 8 // 3)
+    monkeypatch.setattr(budget, "BUDGET", (cells + 2 * 4 * 15 * 256) * 8 // 3)
     monkeypatch.setattr(budget, "EXTREMES", 2)
     kept = [budget.choose_rows(c.runs, c.rows, np.arange(15.0)) for c in (plain, crossed)]
     assert kept[0] == frozenset(range(15))
@@ -232,6 +232,20 @@ def test_every_weakness_is_told(tmp_path: Path) -> None:
         "They sit on a slope", "Each run is one trained network", "In networks with ReLU",
     ):  # fmt: skip
         assert words in told, words
+
+
+def test_one_idea_is_one_caveat(tmp_path: Path) -> None:
+    """What holds for two runs on two splits is said once, with all places where it holds."""
+    paths = [write_run(tmp_path / name / "landscape.h5", points=5) for name in ("a", "b")]
+    for path in paths:
+        with h5py.File(path, "r+") as file:
+            for split in ("train", "test"):
+                file[f"hessian/{split}/gradient_norm"][3] = 7.0
+    told = write_report(paths, tmp_path / "report.html").caveats
+    (slopes,) = [caveat for caveat in told if "slope" in caveat]
+    assert slopes.count("steepest") == 4 and slopes.count("They sit on a slope") == 1
+    (small,) = [caveat for caveat in told if "Ankle boot” was measured on 6 samples" in caveat]
+    assert small.endswith("their intervals wide.")
 
 
 def test_a_measurement_being_written_is_left_out_and_told(tmp_path: Path) -> None:

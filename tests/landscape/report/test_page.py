@@ -266,3 +266,13 @@ def test_every_control_has_a_name_for_a_screen_reader(browser: Browser, report: 
         assert nameless == []
         assert page.page.locator("html").get_attribute("lang") == "en"
         assert page.page.locator("h1").count() == 1
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(browser: Browser, report: Path) -> None:
+    with opened(browser, report, width=390) as page:
+        for panel in PANELS:
+            page.settle(panel)
+            assert page.page.locator(f"#{panel} .body").bounding_box()["width"] > 300
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
+        domains = page.plotted("surface", "[plot.layout.xaxis.domain, plot.layout.xaxis2.domain]")
+        assert domains[0] == domains[1]  # the runs lie below each other
