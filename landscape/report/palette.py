@@ -10,14 +10,43 @@ import numpy as np
 from landscape.comparison.run_colors import DARK, LIGHT
 
 STOPS = 33
+READABLE = 4.6
+"""WCAG AA asks for 4.5; rounding to 8 bits takes a little."""
+GROUND, GROUND_DARK = "#f1efe9", "#1e232a"
+"""The grounds of the page on which text stands that contrast least with it: those of `report.css`."""
 
 
 def run_colors() -> str:
-    """Style that names the runs' colors, light and dark: `--run-0` and so on."""
+    """Style that names the runs' colors, light and dark: `--run-0` to draw with, `--run-text-0` to write with."""
     return "".join(
-        f"{theme} {{ {' '.join(f'--run-{i}: {color};' for i, color in enumerate(colors))} }}\n"
-        for theme, colors in ((":root", LIGHT), (':root[data-theme="dark"]', DARK))
+        f"{theme} {{ {' '.join(_names(i, color, ground) for i, color in enumerate(colors))} }}\n"
+        for theme, colors, ground in ((":root", LIGHT, GROUND), (':root[data-theme="dark"]', DARK, GROUND_DARK))
     )
+
+
+def _names(position: int, color: str, ground: str) -> str:
+    return f"--run-{position}: {color}; --run-text-{position}: {readable(color, ground)};"
+
+
+def contrast(color: str, other: str) -> float:
+    """The contrast ratio of two colors, 1 to 21 (WCAG 2.2, relative luminance)."""
+    low, high = sorted(_luminance(mpl.colors.to_rgb(name)) for name in (color, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(color: tuple[float, float, float]) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def readable(color: str, ground: str) -> str:
+    """The color, moved away from its ground until text in it can be read (WCAG AA, 4.5 to 1)."""
+    end = "#000000" if _luminance(mpl.colors.to_rgb(ground)) > 0.18 else "#ffffff"
+    for share in np.linspace(0, 1, 41):
+        mixed = (1 - share) * np.array(mpl.colors.to_rgb(color)) + share * np.array(mpl.colors.to_rgb(end))
+        if contrast(found := str(mpl.colors.to_hex(mixed)), ground) >= READABLE:
+            return found
+    return end
 
 
 def sequential() -> list[str]:

@@ -10,7 +10,7 @@ landscape.surface = (({
   scales: { ticksOf },
   state: { state },
   subsets: { rows },
-  theme: { SIGNS, axis, baseLayout, diverging, ink, rem, runColor, sequential },
+  theme: { SIGNS, axis, baseLayout, diverging, ink, rem, runText, sequential },
   unpack: { unpack },
 }) => {
   const codes = constants.status;
@@ -197,7 +197,7 @@ landscape.surface = (({
       showarrow: false,
       align: "left",
       text: `<b>${SIGNS[grid.run % 8]} ${shownName(page.runs[grid.run], 20)}${other}</b>  ${shownName(rows[grid.row].title, 24)}`,
-      font: { color: runColor(grid.run), size: 0.84 * rem() },
+      font: { color: runText(grid.run), size: 0.84 * rem() },
     };
   }
 

@@ -168,7 +168,8 @@ landscape.table = (({
       }
       return cell;
     });
-    const name = element("td", { class: "name", title: row.title }, again ? "" : row.title);
+    const choice = again ? "" : element("button", { type: "button", class: "link", "data-row": row.index }, row.title);
+    const name = element("td", { class: "name", title: row.title }, choice);
     const line = element(
       "tr",
       { "data-row": row.index, "data-run": run, class: again ? "" : "first" },

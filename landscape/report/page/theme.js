@@ -20,6 +20,7 @@ landscape.theme = (({ page_data: { page }, state: { state } }) => {
   }
 
   const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const runText = (run) => ink(`run-text-${run % 8}`);
   const runColor = (run) => ink(`run-${run % 8}`);
   const diverging = () =>
     stops(document.documentElement.dataset.theme === "dark" ? page.palette.dark : page.palette.light);
@@ -91,6 +92,7 @@ landscape.theme = (({ page_data: { page }, state: { state } }) => {
     applyTheme,
     ink,
     runColor,
+    runText,
     diverging,
     sequential,
     withAlpha,

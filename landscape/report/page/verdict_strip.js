@@ -116,7 +116,7 @@ landscape.verdict_strip = (({
     const [r, g, b] = [1, 3, 5]
       .map((at) => parseInt(color.slice(at, at + 2), 16) / 255)
       .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#101317" : "#ffffff";
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000000" : "#ffffff";
   }
 
   function tile(run, row, shade, wordy, signs) {
@@ -128,17 +128,14 @@ landscape.verdict_strip = (({
       class: wordy ? "tile" : "tile bare",
       "data-row": row.index,
       title: told,
-      "aria-label": told,
     });
     const color = shade.color(value);
     button.style.background = color || ink("band");
     button.style.color = color ? readableOn(color) : ink("soft");
-    if (wordy)
-      button.append(
-        figure(value),
-        element("small", {}, verdict ? sizeOf(verdict, numberOf("bottom", run, row.index)) : "no verdict"),
-      );
+    const below = verdict ? sizeOf(verdict, numberOf("bottom", run, row.index)) : "no verdict";
+    if (wordy) button.append(figure(value), element("small", {}, below));
     else if (signs && verdict) button.append(verdict.sign);
+    button.setAttribute("aria-label", wordy ? `${figure(value)} ${below}: ${told}` : told); // begins with what is seen
     return button;
   }
 

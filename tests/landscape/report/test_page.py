@@ -276,3 +276,16 @@ def test_a_phone_shows_everything_without_scrolling_sideways(browser: Browser, r
         assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
         domains = page.plotted("surface", "[plot.layout.xaxis.domain, plot.layout.xaxis2.domain]")
         assert domains[0] == domains[1]  # the runs lie below each other
+
+
+def test_rows_are_chosen_by_the_keyboard_and_every_panel_says_what_it_is(browser: Browser, report: Path) -> None:
+    with opened(browser, report) as page:
+        page.page.locator("#summary td.name button", has_text="Coat").focus()
+        page.page.keyboard.press("Enter")
+        assert page.page.locator("[role=combobox]").first.input_value() == "Coat"
+        panels = page.page.locator("main > .panel:has(.body)").count()
+        assert page.page.locator("main > .panel .what").count() >= panels
+        what = page.page.locator("#spectrum .what")
+        what.locator("summary").focus()
+        page.page.keyboard.press("Enter")
+        assert "eigenvalues" in what.locator("p").inner_text()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from landscape.comparison.run_colors import DARK, LIGHT
+from landscape.report.palette import contrast, run_colors
 from landscape.report.payload.constants import constants
 from landscape.report.render import SCRIPTS
 
@@ -50,3 +51,17 @@ def test_verdicts_statuses_and_colors_of_runs_are_not_said_again() -> None:
         assert not re.search(r"status\b[^=;\n]*[!=]==? ?\d", code(name))
     style = (PAGE / "report.css").read_text()
     assert not any(color in style for color in (*LIGHT, *DARK))
+
+
+def test_text_in_a_runs_color_can_be_read() -> None:
+    """WCAG AA on every ground of the page, light and dark."""
+    style = (PAGE / "report.css").read_text()
+    light, dark = (block for block in re.findall(r":root[^{]*\{([^}]*)\}", style)[:2])
+    texts = re.findall(r"--run-text-\d: (#\w+)", run_colors())
+    assert len(texts) == 16
+    for colors, grounds in ((texts[:8], light), (texts[8:], dark)):
+        for name in ("ground", "card", "band"):
+            ground = re.search(rf"--{name}: (#\w+)", grounds)[1]
+            assert all(contrast(color, ground) >= 4.5 for color in colors)
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=1e-3)
