@@ -11,11 +11,12 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.document import rewrite_block
 from benchmarks.pipeline import BATCH, images_over_dataloader, pipeline_share, wait
@@ -33,9 +34,13 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "bgp_class_mean": ("bgp", {"member": "class-mean"}),
     "bgp_classifier": ("bgp", {"member": "classifier"}),
     "bgp_logit_norm": ("bgp", {"member": "logit-norm"}),
+    "bgp_sample_classifier": ("bgp", {"member": "sample-classifier"}),
+    "bgp_running": ("bgp", {"balance": "running"}),
     "sam": ("sam", {}),
     "imbsam": ("imbsam", {}),
     "focalsam": ("focal-sam", {}),
+    "ssesam": ("sse-sam", {}),
+    "gnm": ("gnm", {}),
 }
 """What is timed: by its name in the figures, the method and its settings."""
 STEPS_A_TURN = 4
@@ -81,6 +86,41 @@ def step_times(
     return times
 
 
+class CountOperators(TorchDispatchMode):
+    """Counts what is dispatched to the device while it is entered: on a GPU each is one kernel or more to launch."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count: int = 0
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def operators(method: str, kwargs: dict[str, Any], data: DataSet, *, model: str) -> int:
+    """Operators that a training step of a method dispatches, its forward, backward and optimizer passes together.
+
+    Args:
+        method: The method.
+        kwargs: Its settings.
+        data: What is trained on.
+        model: The network's name.
+
+    Returns:
+        How many, counted on the CPU.
+    """
+    config = Config(out=Path("unused"), method=method, method_kwargs=kwargs, model=model)
+    trainer = Trainer(config, data, build_method(method, data.class_counts, **kwargs), torch.device("cpu"))
+    (batch,) = trainer.loaders["train"].batches([torch.arange(BATCH)], seed=0)
+    trainer.step(0, 0, batch)  # the first step makes the optimizer's state
+    with CountOperators() as counter:
+        trainer.step(0, 1, batch)
+    return int(counter.count)
+
+
 def ratio(times: dict[str, list[float]], name: str) -> float:
     """The median over turns of a method's time over cross-entropy's."""
     return statistics.median(a / b for a, b in zip(times[name], times["ce"], strict=True))
@@ -96,6 +136,7 @@ def _main(arguments: argparse.Namespace) -> None:
     data = open_data("fashion-mini", imbalance=100)
     times = step_times(METHODS, data, model=arguments.model, device=device, turns=arguments.turns)
     share = pipeline_share(data, model=arguments.model, device=device, turns=5)
+    added = operators("bgp", {}, data, model=arguments.model) - operators("ce", {}, data, model=arguments.model)
     workers = min(4, os.cpu_count() or 1)
     faster = images_over_dataloader(data, model=arguments.model, device=device, workers=workers, turns=3)
     rows = [
@@ -110,13 +151,14 @@ def _main(arguments: argparse.Namespace) -> None:
             "|---|---|---|",
             *rows,
             f"\nChoosing, augmenting and normalizing batches takes {100 * share:.1f} % of a step. Training runs at "
-            f"{faster:.2f} × the images a second of a DataLoader of Pillow images with {workers} workers.",
+            f"{faster:.2f} × the images a second of a DataLoader of Pillow images with {workers} workers. A step of "
+            f"BGP dispatches {added} operators more than one of cross-entropy.",
         ]
     )
     print(text)
     rewrite_block("training", text)
     ratios = {f"{name}_over_ce": ratio(times, name) for name in METHODS if name != "ce"}
-    figures = {**ratios, "pipeline_share": share, "images_over_dataloader": faster}
+    figures = {**ratios, "pipeline_share": share, "images_over_dataloader": faster, "bgp_operators": added}
     print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
 
 

@@ -97,7 +97,13 @@ def open_checkpoint(
         ) from None
     record = checkpoint.data
     counts = [int(n) for n in record["class_counts"]]
-    function: LossFunction = cross_entropy if loss == "evaluation" else sample_losses(checkpoint.method, counts)
+    function: LossFunction = cross_entropy
+    trained_loss = {}
+    if loss == "trained":
+        # Class means ran over batches, under gradient accumulation over their parts.
+        batch = -(-checkpoint.config["batch_size"] // checkpoint.config.get("accumulate", 1))
+        function = losses = sample_losses(checkpoint.method, counts, batch_size=batch)
+        trained_loss = {"trained_loss": losses.record} if losses.record else {}
     subject = Subject(
         network,
         open_split(record, split, data_dir),
@@ -123,6 +129,7 @@ def open_checkpoint(
         "method": checkpoint.method["name"],
         "epoch": checkpoint.epoch,
         "groups": {**{name: list(members) for name, members in subject.groups.named()}, "rule": subject.groups.rule},
+        **trained_loss,
     }
     return Opened(path, sha256_of(path), checkpoint, subject, config)
 

@@ -111,6 +111,17 @@ OPTIMIZERS = {
     "focal-sam": _perturbing(
         "focal-sam", "SAM that favors rare classes", "Li et al., ICML 2025", rho=0.2, gamma=3.0, strength=0.5
     ),
+    "sse-sam": _perturbing(
+        "sse-sam",
+        "SAM with radii for head and tail, the head's until late",
+        "Lyu et al., AAAI 2025",
+        rho_head=0.05,
+        rho_tail=0.1,
+        until=0.7,
+    ),
+    "gnm": _perturbing(
+        "gnm", "steps from random nearby points", "Li et al., NeurIPS 2024", rho=0.05, magnitude=0.1, halving=0.843
+    ),
     "cc-sam": _made_by(cc_sam.cc_sam, "SAM with a radius for each class, two stages", "Zhou et al., CVPR 2023"),
 }
 DATA = {

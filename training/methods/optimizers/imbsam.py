@@ -1,6 +1,6 @@
-"""Sharpness-aware minimization that attends to rare classes: ImbSAM and Focal-SAM.
+"""Sharpness-aware minimization that attends to rare classes: ImbSAM, Focal-SAM and SSE-SAM.
 
-Both split the objective by class, and one forward pass serves both parts of it.
+All split the objective by class, and one forward pass serves both parts of it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from foundation.errors import InputError
 from foundation.groups import group_classes
 from training.methods.objective import TrainingProgress
 from training.methods.optimizers.base import Gradients, Losses, Perturbing, Radius, plus, radius_at, rescaled_to_norm
+
+HEAD_FROM = 100  # images of a class of SSE-SAM's head
 
 
 class ImbSAM(Perturbing):
@@ -82,3 +84,38 @@ class FocalSAM(Perturbing):
         with self.perturbed(rescaled_to_norm(self.direction(sharp), radius_at(self.rho, progress))):
             _, (sharp_there,) = self.gradients(losses, self._sharp)
         return values.sum(), plus(clean, sharp_there)
+
+
+class SSESAM(Perturbing):
+    """Step with ∇L_H(w + ρ_H g_H/‖g_H‖) + ∇L_T(w + ρ_T g_T/‖g_T‖), g_H and g_T their own (Lyu et al., AAAI 2025).
+
+    L_H and L_T are the shares of the head classes (n_c ≥ 100) and of the others in the objective: they add up to it,
+    and a batch without samples of one has nothing of it. ρ_H ends with the paper's first stage. Two forward passes more
+    than a plain step, one when the head is no longer perturbed.
+
+    Args:
+        *args: See `Perturbing`.
+        rho_head: ρ_H in the first stage; 0 in the second.
+        rho_tail: ρ_T.
+        until: Share of the epochs that the first stage lasts.
+        **kwargs: See `Perturbing`.
+    """
+
+    def __init__(self, *args: Any, rho_head: float, rho_tail: float, until: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.rho_head, self.rho_tail, self.until = rho_head, rho_tail, until
+        head = torch.tensor([n >= HEAD_FROM for n in self.method.class_counts], dtype=torch.float64)
+        self._has_head = bool(head.any())
+        self._head = self.method.class_weighted(head).objective
+        self._tail = self.method.class_weighted(1 - head).objective
+
+    def gradient(self, losses: Losses, progress: TrainingProgress) -> tuple[Tensor, Gradients]:
+        """The sum of both parts' gradients, each where it is worst."""
+        values, (head, tail) = self.gradients(losses, self._head, self._tail)
+        with self.perturbed(rescaled_to_norm(self.direction(tail), self.rho_tail)):
+            _, (tail_there,) = self.gradients(losses, self._tail)
+        if progress.reached(self.until) or not self._has_head:
+            return values.sum(), plus(head, tail_there)
+        with self.perturbed(rescaled_to_norm(self.direction(head), self.rho_head)):
+            _, (head_there,) = self.gradients(losses, self._head)
+        return values.sum(), plus(head_there, tail_there)

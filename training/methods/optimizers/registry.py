@@ -7,8 +7,9 @@ from torch.optim import Optimizer
 
 from training.methods.method import Method
 from training.methods.optimizers.base import Losses, Perturbing, Plain, Stepper
+from training.methods.optimizers.gaussian import GNM
 from training.methods.optimizers.gradient_norm import GNP, BGPParameters
-from training.methods.optimizers.imbsam import FocalSAM, ImbSAM
+from training.methods.optimizers.imbsam import SSESAM, FocalSAM, ImbSAM
 from training.methods.optimizers.sam import ASAM, GSAM, SAM
 
 __all__ = ["Losses", "Plain", "Stepper", "build_stepper"]
@@ -20,6 +21,8 @@ PERTURBING: dict[str, type[Perturbing]] = {
     "gnp": GNP,
     "imbsam": ImbSAM,
     "focal-sam": FocalSAM,
+    "sse-sam": SSESAM,
+    "gnm": GNM,
     "bgp-parameters": BGPParameters,
 }
 

@@ -44,7 +44,7 @@ class Problem:
         size = math.sqrt(sum(float((g**2).sum()) for g in by.values()))
         return {name: w + length / size * by[name] for name, w in self.weights.items()}
 
-    def step(self, name, progress=0.5, **kwargs):
+    def step(self, name, progress=0.5, epoch=5, **kwargs):
         """The gradient our stepper steps with, from the change of the weights, and the objective it reports."""
         method = build_method(name, COUNTS, **kwargs)
         optimizer = torch.optim.SGD(self.network.parameters(), LR)
@@ -52,10 +52,10 @@ class Problem:
 
         def losses(*objectives):
             outputs = ref.outputs_of(self.network, self.inputs)
-            moment = {"progress": TrainingProgress(progress, 5, 10)}
+            moment = {"progress": TrainingProgress(progress, epoch, 10)}
             yield tuple(objective(outputs, LABELS, **moment) for objective in objectives or (method.objective,))
 
-        self.value = float(stepper.step(losses, progress=TrainingProgress(progress, 5, 10)))
+        self.value = float(stepper.step(losses, progress=TrainingProgress(progress, epoch, 10)))
         parameters = dict(self.network.named_parameters())
         return {name: (w - parameters[name].detach()) / LR for name, w in self.weights.items()}
 
@@ -225,6 +225,55 @@ def test_focal_sam(problem):
     there = problem.gradient(sharp, problem.perturbed(problem.gradient(sharp), rho))
     got = problem.step("la+focal-sam", rho=rho, strength=strength, gamma=gamma)
     assert_same(got, combined((1.0, problem.gradient(clean)), (1.0, there)))
+
+
+@pytest.mark.parametrize(("progress", "rho_head"), [(0.5, 0.05), (0.9, 0.0)])
+def test_sse_sam_perturbs_head_and_tail_each_by_its_own_gradient(problem, progress, rho_head):
+    """Counts 300, 40, 12, 1: class 0 alone is head; at epoch 9 of 10 its radius has ended."""
+    head, tail = weighted([1, 0, 0, 0]), weighted([0, 1, 1, 1])
+    expected = combined(
+        (1.0, problem.gradient(head, problem.perturbed(problem.gradient(head), rho_head))),
+        (1.0, problem.gradient(tail, problem.perturbed(problem.gradient(tail), 0.1))),
+    )
+    assert_same(problem.step("sse-sam", progress, epoch=int(10 * progress)), expected)
+    assert problem.value == pytest.approx(float(problem.losses_at(problem.weights).mean()))
+
+
+def test_sse_sam_without_tail_samples_in_the_batch_is_sam():
+    torch.manual_seed(0)
+    networks = [torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(3, 4)).double() for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    inputs, labels = torch.randn(5, 3, dtype=torch.float64), torch.zeros(5, dtype=torch.int64)
+    for name, kwargs, network in (("sse-sam", {}, networks[0]), ("sam", {"rho": 0.05}, networks[1])):
+        method = build_method(name, COUNTS, **kwargs)
+
+        def losses(*objectives, method=method, network=network):
+            outputs = ref.outputs_of(network, inputs)
+            yield tuple(o(outputs, labels, **ref.MOMENT) for o in objectives or (method.objective,))
+
+        stepper = build_stepper(method, torch.optim.SGD(network.parameters(), 1.0), network)
+        stepper.step(losses, progress=TrainingProgress(0.5, 5, 10))
+    torch.testing.assert_close(networks[0][1].weight, networks[1][1].weight)
+
+
+@pytest.mark.parametrize(("epoch", "factor"), [(0, 1.0), (5, 0.5), (9, 0.25)])
+def test_gnm_steps_from_a_random_point_that_halves(problem, epoch, factor):
+    torch.manual_seed(8)
+    got = problem.step("gnm", 0.5, epoch=epoch, rho=0.5, magnitude=0.4, halving=0.4)
+    method = build_method("gnm", COUNTS, rho=0.5, magnitude=0.4, halving=0.4)
+    stepper = build_stepper(method, torch.optim.SGD(problem.network.parameters(), LR), problem.network)
+    xi = dict(zip(problem.weights, stepper.noise(TrainingProgress(0.5, epoch, 10)), strict=True))
+    there = {name: w + 0.5 * 0.4 * factor * xi[name] for name, w in problem.weights.items()}
+    assert_same(got, problem.gradient(mean, there))
+    assert problem.value == pytest.approx(float(problem.losses_at(there).mean()))
+
+
+def test_gnm_noise_is_a_cut_gaussian_and_differs_from_step_to_step():
+    network = torch.nn.Linear(300, 300).double()
+    stepper = build_stepper(build_method("gnm", COUNTS), torch.optim.SGD(network.parameters(), 0.1), network)
+    first, again, other = (stepper.noise(TrainingProgress(share, 0, 10))[0] for share in (0.1, 0.1, 0.1001))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert first.abs().max() <= 1 and first.std().item() == pytest.approx(1 / 3, rel=0.02)
 
 
 def test_bgp_parameters(problem):
