@@ -9,6 +9,7 @@ from pathlib import Path
 from landscape.comparison.flatness import Flatness, compare_flatness
 from landscape.comparison.rows import Row, rows_of
 from landscape.comparison.runs import Run, open_runs
+from landscape.comparison.seeds import SeedComparison, compare_seeds
 from landscape.comparison.table import Table, tabulate
 
 
@@ -21,12 +22,14 @@ class Comparison:
         rows: Every subset that any run measured, groups first, then classes from head to tail.
         table: Their measures.
         flatness: By run, how each row compares with the first run's; empty for the first itself.
+        seeds: How methods compare over seeds, where two have at least two; the first method before.
     """
 
     runs: tuple[Run, ...]
     rows: tuple[Row, ...]
     table: Table
     flatness: tuple[tuple[Flatness, ...], ...]
+    seeds: tuple[SeedComparison, ...] = ()
 
 
 def compare(paths: Sequence[Path]) -> Comparison:
@@ -46,4 +49,4 @@ def compare(paths: Sequence[Path]) -> Comparison:
     table = tabulate(runs, rows)
     split = next((view.name for view in table.views if view.name in ("train", "test")), "train")
     flatness = tuple(compare_flatness(runs[0], other, rows, split) for other in runs[1:])
-    return Comparison(runs, rows, table, ((), *flatness))
+    return Comparison(runs, rows, table, ((), *flatness), compare_seeds(runs, rows, split))

@@ -51,7 +51,12 @@ CURVATURE = (
     ),
     Measure(
         "scaled", "Top eigenvalue of |w|H|w|", "λ₁ scaled", "log", "Curvature",
-        "top eigenvalue after scaling every parameter by its size: comparable across heads and weight decay",
+        "top eigenvalue after scaling every parameter by its size: comparable across heads and weight decay", RESIDUAL,
+    ),
+    Measure(
+        "trace_scaled", "Trace of |w|H|w|", "Trace scaled", "signed", "Curvature",
+        "trace after scaling every parameter by its size: comparable across heads and weight decay",
+        f"{_PROBES}; no bar where it is exact",
     ),
     Measure(
         "top_held_out", "λ₁ held out", "λ₁ held out", "signed", "Held-out curvature",
@@ -78,7 +83,7 @@ CURVATURE = (
 )  # fmt: skip
 
 _PLAIN = {
-    "scaled": "top_scaled", "gradient": "gradient_norm", "loss": "loss", "temperature": "temperature",
+    "gradient": "gradient_norm", "loss": "loss", "temperature": "temperature",
     "gauss_newton_trace": "gauss_newton_trace", "gauss_newton_rest": "gauss_newton_rest",
 }  # fmt: skip
 
@@ -100,12 +105,16 @@ def read_curvature(measurement: Measurement) -> dict[str, Column]:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.abs(found["bottom"].value) / found["top"].value
         found["ratio"] = Column(np.where(found["top"].value > 0, ratio, np.nan))
-    if "trace" in data:
-        trace, low, high = data["trace"].astype(float), data.get("trace_low"), data.get("trace_high")
-        if low is not None and high is not None:
-            found["trace"] = Column(trace, *(np.where(low < high, end, np.nan) for end in (low, high)))
-        else:
-            found["trace"] = _within(trace, data.get("trace_se"))
+    for key in ("trace", "trace_scaled"):
+        if key in data:
+            trace, low, high = data[key].astype(float), data.get(f"{key}_low"), data.get(f"{key}_high")
+            if low is not None and high is not None:
+                found[key] = Column(trace, *(np.where(low < high, end, np.nan) for end in (low, high)))
+            else:
+                found[key] = _within(trace, data.get(f"{key}_se"))
+    if "top_scaled" in data:
+        value, residual = data["top_scaled"].astype(float), data.get("top_scaled_residual")
+        found["scaled"] = Column(value) if residual is None else Column(value, value - residual, value + residual)
     for key, least in (("frobenius", 0.0), ("negative_share", 0.0), ("effective_rank", 1.0)):
         if key in data:
             found[key] = _within(data[key], data.get(f"{key}_se"), least=least)

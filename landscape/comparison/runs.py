@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,21 @@ class Run:
         landscape: Everything measured.
         history: Lines of the `metrics.jsonl` beside the file, oldest first; empty when there is none.
         busy: Another process is measuring, so that unfinished measurements could not be read.
+        recipe: The training configuration beside the file, without its seed; None when there is none.
+        configuration: The same number for runs that differ by their seed alone, counted from 0.
     """
 
     name: str
     landscape: Landscape
     history: tuple[dict[str, Any], ...]
     busy: bool = False
+    recipe: Mapping[str, Any] | None = None
+    configuration: int = 0
+
+    @property
+    def method(self) -> str:
+        """What its method is called: as its recipe says, else the run's own name."""
+        return str((self.recipe or {}).get("method", self.name))
 
     def of(self, analysis: str) -> dict[str, Measurement]:
         """The run's measurements of one analysis by name; a finished one goes before an unfinished one."""
@@ -56,7 +65,32 @@ def open_runs(paths: Sequence[Path]) -> tuple[Run, ...]:
         if path in resolved[:position]:
             raise InputError(f"{str(paths[position])!r} was given twice: name each file once")
     names = _names(resolved)
-    return tuple(_open(name, path) for name, path in zip(names, resolved, strict=True))
+    return _numbered([_open(name, path) for name, path in zip(names, resolved, strict=True)])
+
+
+_OF_A_SEED = ("seed", "out", "device", "workers", "data_dir")
+"""Settings in which runs of one configuration may differ: the seed, and what changes no number."""
+
+
+def _recipe(path: Path) -> Mapping[str, Any] | None:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return {key: told[key] for key in told if key not in _OF_A_SEED} if isinstance(told, dict) else None
+
+
+def _numbered(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """Runs with the same recipe and different checkpoints get the same number."""
+    kinds: list[Run] = []
+    numbered = []
+    for run in runs:
+        alike = (i for i, kind in enumerate(kinds) if run.recipe is not None and kind.recipe == run.recipe)
+        number = next(alike, len(kinds))
+        if number == len(kinds):
+            kinds.append(run)
+        numbered.append(replace(run, configuration=number))
+    return tuple(numbered)
 
 
 def _file(path: Path) -> Path:
@@ -64,11 +98,11 @@ def _file(path: Path) -> Path:
 
 
 def _open(name: str, path: Path) -> Run:
-    history = _history(path.parent / "metrics.jsonl")
+    history, recipe = _history(path.parent / "metrics.jsonl"), _recipe(path.parent / "config.json")
     try:
-        return Run(name, read_landscape(path), history)
+        return Run(name, read_landscape(path), history, recipe=recipe)
     except InputError:  # one of the unfinished measurements beside it is being written: the finished ones still count
-        return Run(name, read_landscape(path, unfinished=False), history, busy=True)
+        return Run(name, read_landscape(path, unfinished=False), history, busy=True, recipe=recipe)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

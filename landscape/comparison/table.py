@@ -109,7 +109,7 @@ def tabulate(runs: Sequence[Run], rows: Sequence[Row]) -> Table:
     middle = radii[len(radii) // 2] if radii else 0.0
     shown = next((k for kind in _KIND_ORDER if (k := f"{kind}@{middle:g}") in present), "")
     keys = frozenset(m.key for m in measures)
-    wanted = ("accuracy", "loss", "scaled", "top", "bottom", "ratio", "trace", shown, "negative_share")
+    wanted = ("accuracy", "loss", "scaled", "trace_scaled", "top", "bottom", "ratio", "trace", shown, "negative_share")
     return Table(measures, views, shown, tuple(key for key in wanted if key in keys), keys)
 
 

@@ -77,7 +77,7 @@ def _panel(
             errors = np.nan_to_num(np.maximum([low, high], 0))
             errors[0] = np.minimum(errors[0], 0.999 * np.abs(value)) if logs else errors[0]
         at = places + (position - (len(runs) - 1) / 2) * width
-        name, shade = plain(run.name, 24), color(position)
+        name, shade = plain(run.name, 24), color(run.configuration)
         if logs:  # a logarithmic axis has no zero for a bar to stand on
             axes.errorbar(
                 at, value, errors, fmt="o", label=name, color=shade, markersize=3, elinewidth=0.6, capsize=1.2,

@@ -14,7 +14,7 @@ _SPECIAL = {
 }  # fmt: skip
 _HEADS = {
     "accuracy": r"Acc.\ (\%)", "loss": "Loss", "top": r"$\lambda_1$", "bottom": r"$\lambda_{\min}$", "trace": "Trace",
-    "scaled": r"$\lambda_1(|w|H|w|)$", "negative_share": r"Neg.\ (\%)",
+    "scaled": r"$\lambda_1(|w|H|w|)$", "trace_scaled": r"tr$\,|w|H|w|$", "negative_share": r"Neg.\ (\%)",
     "ratio": r"$|\lambda_{\min}|/\lambda_1$",
 }  # fmt: skip
 

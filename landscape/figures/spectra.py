@@ -92,8 +92,8 @@ def spectra(gathered: Spectra, width: float = PAGE) -> Figure | None:
         for position, measures in enumerate(gathered.measures):
             if row in measures:
                 x, share = _steps(measures[row], floor)
-                place.plot(x, share, color=color(position), linewidth=0.9)
-                _mark(place, measures[row], color(position))
+                place.plot(x, share, color=color(gathered.runs[position].configuration), linewidth=0.9)
+                _mark(place, measures[row], color(gathered.runs[position].configuration))
         place.set_yscale("log")
         place.set_ylim(floor, 1.5)
         _eigenvalue_axis(place, largest)
@@ -130,8 +130,16 @@ def ridgelines(gathered: Spectra, width: float = PAGE) -> Figure | None:
                 x, share = _steps(measures[row], floor)
                 top = base + RIDGE * np.log(share / floor) / -np.log(floor)
                 place.fill_between(x, base, top, color="white", linewidth=0, zorder=line + 0.4)
-                place.fill_between(x, base, top, color=color(position), alpha=0.3, linewidth=0, zorder=line + 0.5)
-                place.plot(x, top, color=color(position), linewidth=0.8, zorder=line + 0.6)
+                place.fill_between(
+                    x,
+                    base,
+                    top,
+                    color=color(gathered.runs[position].configuration),
+                    alpha=0.3,
+                    linewidth=0,
+                    zorder=line + 0.5,
+                )
+                place.plot(x, top, color=color(gathered.runs[position].configuration), linewidth=0.8, zorder=line + 0.6)
         _eigenvalue_axis(place, largest)
         place.set_yticks(range(len(drawn), 0, -1), [gathered.title(row) for row in drawn])
         place.tick_params(axis="y", length=0)
@@ -177,5 +185,5 @@ def _eigenvalue_axis(place: Axes, largest: float) -> None:
 
 def _legend(made: Figure, runs: Sequence[Run]) -> None:
     if len(runs) > 1:
-        handles = [Line2D([], [], color=color(i), label=plain(run.name, 24)) for i, run in enumerate(runs)]
+        handles = [Line2D([], [], color=color(run.configuration), label=plain(run.name, 24)) for run in runs]
         made.legend(handles=handles, loc="outside upper right", ncols=len(runs))

@@ -57,7 +57,7 @@ def plain(name: str, most: int = 16) -> str:
 
 
 def color(position: int) -> str:
-    """The color of a run."""
+    """The color of a configuration."""
     return LIGHT[position % len(LIGHT)]
 
 

@@ -18,7 +18,8 @@ from landscape.comparison.flatness import (
     Flatness,
 )
 from landscape.comparison.formatting import count, factor
-from landscape.report.words import run_mark
+from landscape.comparison.seeds import FEWEST_PAIRS, SeedComparison
+from landscape.report.words import method_mark, run_mark
 
 _WORDS = {
     FLATTER: "flatter than {first} at {classes}",
@@ -36,27 +37,48 @@ def claim(compared: Comparison) -> Markup:
         compared: What the page compares; at least two runs.
 
     Returns:
-        One sentence as safe HTML. It speaks of two networks, not of two methods.
+        One sentence as safe HTML. It speaks of two networks; of two methods only where both have enough seeds.
     """
     runs = compared.runs
-    first, second = run_mark(runs, 0), run_mark(runs, 1)
-    rows, noun = leading_rows(compared)
-    told = [(i, compared.flatness[1][i]) for i in rows]
-    judged = [flatness for _, flatness in told if flatness.verdict != UNKNOWN]
-    if not judged:
+    if compared.seeds:
+        return _methods(compared, compared.seeds[0])
+    told = _told(compared, compared.flatness[1], run_mark(runs, 0))
+    if told is None:
         return Markup(
             "{} and {}, class by class: neither is called flatter before two scale‑free measures at equal loss say so."
-        ).format(first, second)
-    sizes = Counter(flatness.verdict for flatness in judged)
-    parts = [
-        Markup(_WORDS[verdict]).format(
-            first=first if i == 0 else Markup("it"), classes=_of(sizes[verdict], len(told), noun)
+        ).format(run_mark(runs, 0), run_mark(runs, 1))
+    return Markup("At equal loss {} is {}. Two networks, one seed each.").format(run_mark(runs, 1), told)
+
+
+def _methods(compared: Comparison, seeds: SeedComparison) -> Markup:
+    """The same of two methods, where enough seeds allow it."""
+    first, second = (method_mark(compared.runs, runs[0]) for runs in (seeds.first, seeds.second))
+    told = _told(compared, seeds.flatness, first)
+    if seeds.pairs < FEWEST_PAIRS:
+        return Markup("{} and {} over {} pairs of seeds: fewer than {} allow no claim about methods.").format(
+            first, second, seeds.pairs, FEWEST_PAIRS
         )
-        for i, verdict in enumerate(verdict for verdict in _WORDS if sizes[verdict])
+    if told is None:
+        return Markup(
+            "{} and {} over {} pairs of seeds: neither is called flatter before two scale‑free measures at equal loss "
+            "say so."
+        ).format(first, second, seeds.pairs)
+    return Markup("Over {} pairs of seeds, at equal loss, {} is {}.").format(seeds.pairs, second, told)
+
+
+def _told(compared: Comparison, flatness: Sequence[Flatness], first: Markup) -> Markup | None:
+    """The verdicts at the leading rows in words; None where there is none."""
+    rows, noun = leading_rows(compared)
+    judged = [flatness[i] for i in rows if flatness[i].verdict != UNKNOWN]
+    if not judged:
+        return None
+    sizes = Counter(found.verdict for found in judged)
+    parts = [
+        Markup(words).format(first=first, classes=_of(sizes[verdict], len(rows), noun))
+        for verdict, words in _WORDS.items()
+        if sizes[verdict]
     ]
-    return Markup("At equal loss {} is {}{}. Two networks, one seed each.").format(
-        second, Markup(", ").join(parts), _size(judged)
-    )
+    return Markup(", ").join(parts) + _size(judged)
 
 
 def leading_rows(compared: Comparison) -> tuple[tuple[int, ...], str]:

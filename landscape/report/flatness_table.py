@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from landscape.comparison.compare import Comparison
-from landscape.comparison.flatness import UNKNOWN, WITNESSES, Flatness
+from landscape.comparison.flatness import UNKNOWN, WITNESSES, Flatness, Witness
 from landscape.comparison.formatting import factor, figure
+from landscape.comparison.seeds import FEWEST_PAIRS, SeedComparison
 
 MOST_LINES = 120
 """Tables with more classes than this keep the groups and the rarest classes."""
@@ -31,6 +33,43 @@ class WitnessLine:
     verdict: str
 
 
+@dataclass(frozen=True)
+class SeedTable:
+    """Two methods over pairs of seeds.
+
+    Attributes:
+        first: Name of the first method.
+        second: Name of the second.
+        pairs: How many pairs of seeds.
+        enough: Whether they are enough for a verdict.
+        lines: The subsets that have a witness in every pair.
+    """
+
+    first: str
+    second: str
+    pairs: int
+    enough: bool
+    lines: tuple[WitnessLine, ...]
+
+
+def seed_table(compared: Comparison, seeds: SeedComparison) -> SeedTable:
+    """The table of two methods.
+
+    Args:
+        compared: What the page compares.
+        seeds: Two methods of it.
+
+    Returns:
+        Their names and the ratios of their witnesses, each with its interval over the pairs.
+    """
+    first, second = (compared.runs[runs[0]].method for runs in (seeds.first, seeds.second))
+    lines = _lines(compared, seeds.flatness, lambda w: f"{factor(w.ratio)} ({factor(w.low)} to {factor(w.high)})")
+    enough = seeds.pairs >= FEWEST_PAIRS
+    if not enough:
+        lines = (replace(line, verdict="too few seeds") for line in lines)
+    return SeedTable(first, second, seeds.pairs, enough, tuple(lines))
+
+
 def witness_lines(compared: Comparison, other: int) -> tuple[WitnessLine, ...]:
     """The lines of a later run against the first; subsets without a witness are left out.
 
@@ -41,20 +80,20 @@ def witness_lines(compared: Comparison, other: int) -> tuple[WitnessLine, ...]:
     Returns:
         Groups first, then classes from head to tail.
     """
-    known = [i for i, flatness in enumerate(compared.flatness[other]) if flatness.witnesses]
-    classes = [i for i in known if compared.rows[i].kind == "class"]
-    kept = set(classes[-MOST_LINES:])
     return tuple(
-        _line(i, compared.rows[i].title, compared.flatness[other][i])
-        for i in known
-        if compared.rows[i].kind != "class" or i in kept
-    )
+        _lines(
+            compared, compared.flatness[other],
+            lambda w: f"{figure(w.before)} → {figure(w.after)} ({factor(w.ratio)})",
+        )
+    )  # fmt: skip
 
 
-def _line(row: int, title: str, flatness: Flatness) -> WitnessLine:
-    told = {
-        witness.name: f"{figure(witness.before)} → {figure(witness.after)} ({factor(witness.ratio)})"
-        for witness in flatness.witnesses
-    }
-    verdict = "too few witnesses" if flatness.verdict == UNKNOWN else flatness.verdict
-    return WitnessLine(row, title, figure(flatness.loss), tuple(told.get(name, "–") for name in WITNESSES), verdict)
+def _lines(compared: Comparison, flatness: Sequence[Flatness], tell: Callable[[Witness], str]) -> Iterator[WitnessLine]:
+    known = [i for i, found in enumerate(flatness) if found.witnesses]
+    kept = set([i for i in known if compared.rows[i].kind == "class"][-MOST_LINES:])
+    for i in known:
+        if compared.rows[i].kind != "class" or i in kept:
+            told = {witness.name: tell(witness) for witness in flatness[i].witnesses}
+            verdict = "too few witnesses" if flatness[i].verdict == UNKNOWN else flatness[i].verdict
+            cells = tuple(told.get(name, "–") for name in WITNESSES)
+            yield WitnessLine(i, compared.rows[i].title, figure(flatness[i].loss), cells, verdict)

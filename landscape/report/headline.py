@@ -57,7 +57,9 @@ def headline_of(compared: Comparison, caveats: Sequence[Caveat]) -> Headline:
     """
     runs, rows, table = compared.runs, compared.rows, compared.table
     view = table.views[0] if table.views else None
-    changed = [line for other in range(1, len(runs)) for line in changes(compared, other)]
+    kinds = {run.configuration: i for i, run in reversed(list(enumerate(runs)))}  # one run a configuration
+    later = [i for i in sorted(kinds.values()) if i] or list(range(1, len(runs)))
+    changed = [line for other in later for line in changes(compared, other)]
     return Headline(
         claim(compared) if len(runs) > 1 else _alone(runs, rows, view),
         (

@@ -17,7 +17,8 @@ from foundation.packages import package_version
 from landscape.comparison.caveats.caveat import LEVELS, Caveat
 from landscape.comparison.compare import Comparison
 from landscape.comparison.flatness import RULE, WITNESSES
-from landscape.report.flatness_table import witness_lines
+from landscape.comparison.seeds import FEWEST_PAIRS
+from landscape.report.flatness_table import seed_table, witness_lines
 from landscape.report.headline import headline_of
 from landscape.report.palette import run_colors
 from landscape.report.payload.page_data import page_data
@@ -60,6 +61,8 @@ def render(compared: Comparison, caveats: Sequence[Caveat], kept: frozenset[int]
         caveats=caveats,
         rule=RULE,
         witnesses=WITNESSES,
+        fewest_pairs=FEWEST_PAIRS,
+        over_seeds=[seed_table(compared, seeds) for seeds in compared.seeds],
         flatness=[witness_lines(compared, other) for other in range(1, len(compared.runs))],
         levels=LEVELS,
         version=package_version(),

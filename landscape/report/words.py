@@ -11,8 +11,14 @@ from landscape.comparison.table import View
 
 
 def run_mark(runs: Sequence[Run], position: int) -> Markup:
-    """A run's name in its color."""
-    return Markup('<span class="run run-{}">{}</span>').format(position % 8, runs[position].name)
+    """A run's name in the color of its configuration."""
+    return Markup('<span class="run run-{}">{}</span>').format(runs[position].configuration % 8, runs[position].name)
+
+
+def method_mark(runs: Sequence[Run], position: int) -> Markup:
+    """The name of a run's method in its color."""
+    run = runs[position]
+    return Markup('<span class="run run-{}">{}</span>').format(run.configuration % 8, run.method)
 
 
 def strong(text: str) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -79,6 +80,21 @@ def _rule(run: Run) -> str:
     return next((str(group["rule"]) for group in groups if isinstance(group, dict) and "rule" in group), "")
 
 
+def _seeds(runs: Sequence[Run]) -> str:
+    sizes = Counter(run.configuration for run in runs)
+    if max(sizes.values()) == 1:
+        return (
+            "Each run is one trained network. How far two seeds of one method lie apart is not on this page, and a "
+            "difference smaller than that is no difference between methods."
+        )
+    methods = {run.configuration: run.method for run in reversed(runs)}
+    told = listing([f"{quoted(methods[number])} ({count(size, 'seed')})" for number, size in sorted(sizes.items())], 6)
+    return (
+        f"Runs whose training configuration differs by the seed alone are one method: {told}. They share a color; the "
+        "i-th runs of two methods are compared as a pair."
+    )
+
+
 def standing(compared: Comparison, left_out: int) -> Iterator[Caveat]:
     """What a reader of any such page should know.
 
@@ -100,11 +116,7 @@ def standing(compared: Comparison, left_out: int) -> Iterator[Caveat]:
             "holds the groups and the sharpest and flattest classes. All numbers of all classes are here.",
         )
     if len(runs) > 1:
-        yield Caveat(
-            "note",
-            "Each run is one trained network. How far two seeds of one method lie apart is not on this page, and a "
-            "difference smaller than that is no difference between methods.",
-        )
+        yield Caveat("note", _seeds(runs))
     if any(_rule(run) == "rank thirds" for run in runs):
         yield Caveat(
             "note",

@@ -75,7 +75,7 @@ landscape.detail = (({
       element(
         "p",
         {},
-        element("span", { class: `run run-${run % 8}` }, page.runs[run]),
+        element("span", { class: `run run-${page.colors[run]}` }, page.runs[run]),
         ...known.map(([end, sign]) =>
           element(
             "span",

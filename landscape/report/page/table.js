@@ -163,7 +163,7 @@ landscape.table = (({
         const { low, high } = bars.get(key);
         const bar = element("span", { class: "bar" });
         bar.style.width = `calc((100% - 3.9rem) * ${((Math.log10(value) - low) / (high - low)).toFixed(3)})`;
-        bar.style.background = `var(--run-${run % 8})`;
+        bar.style.background = `var(--run-${page.colors[run]})`;
         cell.append(bar);
       }
       return cell;
@@ -174,7 +174,7 @@ landscape.table = (({
       "tr",
       { "data-row": row.index, "data-run": run, class: again ? "" : "first" },
       name,
-      element("td", { class: `run run-${run % 8}` }, page.runs[run]),
+      element("td", { class: `run run-${page.colors[run]}` }, page.runs[run]),
       ...cells,
     );
     line.classList.toggle("selected", row.index === state.row);

@@ -20,8 +20,8 @@ landscape.theme = (({ page_data: { page }, state: { state } }) => {
   }
 
   const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const runText = (run) => ink(`run-text-${run % 8}`);
-  const runColor = (run) => ink(`run-${run % 8}`);
+  const runText = (run) => ink(`run-text-${page.colors[run]}`);
+  const runColor = (run) => ink(`run-${page.colors[run]}`);
   const diverging = () =>
     stops(document.documentElement.dataset.theme === "dark" ? page.palette.dark : page.palette.light);
   const sequential = () => stops(page.palette.sequential);

@@ -55,7 +55,7 @@ landscape.toolbar = (({
   }
 
   function runChip(name, run) {
-    const sign = element("span", { class: `run-${run % 8}`, "aria-hidden": "true" }, SIGNS[run % 8]);
+    const sign = element("span", { class: `run-${page.colors[run]}`, "aria-hidden": "true" }, SIGNS[run % 8]);
     const chip = element(
       "button",
       { type: "button", class: "chip", title: `show or hide ${name}`, "data-run": run },

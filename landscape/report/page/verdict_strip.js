@@ -29,7 +29,9 @@ landscape.verdict_strip = (({
       grid.style.gridTemplateColumns = `max-content repeat(${columns.length}, minmax(${wordy ? "4.6rem" : "0.55rem"}, 1fr))`;
       grid.append(...groupHeads(columns));
       for (const run of runs) {
-        grid.append(element("span", { class: `runname run run-${run % 8}`, title: page.runs[run] }, page.runs[run]));
+        grid.append(
+          element("span", { class: `runname run run-${page.colors[run]}`, title: page.runs[run] }, page.runs[run]),
+        );
         for (const row of columns) grid.append(tile(run, row, shade, wordy, columns.length <= 40));
       }
       if (wordy)

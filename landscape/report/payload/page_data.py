@@ -9,6 +9,7 @@ import numpy as np
 from landscape.comparison.columns import Column
 from landscape.comparison.compare import Comparison
 from landscape.comparison.packing import floats
+from landscape.comparison.run_colors import LIGHT
 from landscape.comparison.table import View
 from landscape.report.palette import diverging, sequential
 from landscape.report.payload.constants import constants
@@ -35,6 +36,7 @@ def page_data(compared: Comparison, kept: frozenset[int]) -> dict[str, Any]:
     return {
         "constants": constants(),
         "runs": [run.name for run in runs],
+        "colors": [run.configuration % len(LIGHT) for run in runs],
         "rows": {
             "name": [row.name for row in rows],
             "title": [row.title for row in rows],

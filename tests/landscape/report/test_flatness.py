@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from landscape.comparison.compare import compare
 from landscape.comparison.flatness import (
@@ -32,7 +34,7 @@ from landscape.report.write import write_report
 from tests.landscape.report.synthetic import open_recording, put, subsets_of
 
 COUNTS, NAMES = (300, 60, 12, 8), ("dog", "cat", "owl", "elk")
-SHAS = {"a": "a" * 64, "b": "b" * 64}
+SHAS = {name: f"{name:x<64}" for name in ("a", "b", *(f"{method}{seed}" for method in "ab" for seed in range(6)))}
 
 
 def witness(ratio: float, error: float = 0.0) -> Witness:
@@ -200,3 +202,53 @@ def test_the_rule_and_every_witness_stand_on_the_page(tmp_path: Path) -> None:
     assert "1 → 0.4 (÷2.5)" in text and "3 → 1.2 (÷2.5)" in text
     assert "weights ‖w‖ 37 → 23 (÷1.61)" in text
     assert any("‖w‖" in caveat and "37" in caveat for caveat in report.caveats)
+
+
+def write_seeds(folder: Path, seeds: int, *, lr: float = 0.1) -> tuple[list[Path], np.ndarray]:
+    """Runs of two methods, b flatter by about 2.5 times; the ratios of λ₁."""
+    rng = np.random.default_rng(0)
+    ratios = 0.4 * np.exp(0.1 * rng.standard_normal(seeds))
+    paths = []
+    for seed, ratio in enumerate(ratios):
+        for method, scaled in (("a", 1.0), ("b", ratio)):
+            paths.append(write(folder, f"{method}{seed}", scaled=scaled))
+            recipe = {"method": method, "seed": seed, "out": str(paths[-1]), "lr": lr if seed else 0.1}
+            paths[-1].with_name("config.json").write_text(json.dumps(recipe))
+    return paths, ratios
+
+
+def test_five_pairs_of_seeds_allow_a_sentence_about_methods(tmp_path: Path) -> None:
+    paths, ratios = write_seeds(tmp_path, 5)
+    compared = compare(paths)
+    assert [run.configuration for run in compared.runs] == [0, 1] * 5
+    (seeds,) = compared.seeds
+    assert (seeds.first, seeds.second) == ((0, 2, 4, 6, 8), (1, 3, 5, 7, 9))
+    theirs = stats.ttest_1samp(np.log(ratios), 0).confidence_interval(0.95)
+    top = seeds.flatness[-1].witnesses[0]
+    np.testing.assert_allclose([top.low, top.high], np.exp([theirs.low, theirs.high]), rtol=1e-9)
+    np.testing.assert_allclose(top.ratio, stats.gmean(ratios))
+    assert seeds.flatness[-1].verdict == FLATTER
+    text = title(paths)
+    assert text.startswith("Over 5 pairs of seeds, at equal loss, b is flatter than a at all 2 few-shot classes")
+    report = write_report(paths, tmp_path / "report.html")
+    assert any("“a” (5 seeds) and “b” (5 seeds)" in caveat for caveat in report.caveats)
+    assert "b against a over 5 pairs of seeds" in report.path.read_text()
+
+
+def test_fewer_seeds_or_another_configuration_allow_none(tmp_path: Path) -> None:
+    paths, _ = write_seeds(tmp_path / "few", 4)
+    assert title(paths) == "a and b over 4 pairs of seeds: fewer than 5 allow no claim about methods."
+    assert {flatness.verdict for flatness in compare(paths).seeds[0].flatness} == {UNKNOWN}
+    others, _ = write_seeds(tmp_path / "other", 2, lr=0.2)  # the second pair was trained otherwise
+    assert compare(others).seeds == ()
+    assert title(others).endswith("Two networks, one seed each.")
+
+
+def test_scattered_seeds_are_no_difference(tmp_path: Path) -> None:
+    paths, _ = write_seeds(tmp_path, 5)
+    for path, scale in zip(paths[1::2], (0.1, 9.0, 0.2, 5.0, 1.0), strict=True):
+        with h5py.File(path, "r+") as opened:
+            for key in ("hessian/train/top_scaled", "hessian/train/trace_scaled", "sharpness/train/adaptive"):
+                opened[key][...] = scale
+    assert compare(paths).seeds[0].flatness[-1].verdict == UNCERTAIN
+    assert "not told apart from a within the errors" in title(paths)
