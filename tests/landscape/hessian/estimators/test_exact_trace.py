@@ -191,13 +191,21 @@ def many_classes():
     return subject(net=net, samples=samples(counts), train_counts=counts, subsets=["few", "class:0"])
 
 
-def test_of_many_classes_mixtures_take_part_and_their_interval_holds():
+def test_of_many_classes_mixtures_take_part():
     of = many_classes()
     exact = np.trace(dense(of, named(of, "class:0"))[2])
-    found = [trace(of, "class:0", seed=seed) for seed in range(30)]
-    assert all(f.error > 0 for f in found)
-    assert 26 <= sum(abs(f.value - exact) <= f.half_width for f in found) < 30
-    assert found[0] == trace(of, "class:0") != found[1]
+    estimates = [trace(of, "class:0", seed=seed) for seed in range(2)]
+    assert all(0 < abs(e.value - exact) <= 2 * e.half_width for e in estimates)
+    assert estimates[0] == trace(of, "class:0") != estimates[1]
+
+
+@pytest.mark.exhaustive
+def test_the_interval_of_mixtures_covers_the_truth():
+    of = many_classes()
+    exact = np.trace(dense(of, named(of, "class:0"))[2])
+    estimates = [trace(of, "class:0", seed=seed) for seed in range(30)]
+    assert all(e.error > 0 for e in estimates)
+    assert 26 <= sum(abs(e.value - exact) <= e.half_width for e in estimates) < 30
 
 
 def test_an_asked_width_takes_all_gradients():

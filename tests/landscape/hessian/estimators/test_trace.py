@@ -46,14 +46,19 @@ def test_the_interval_covers_the_truth_on_a_slowly_decaying_spectrum(dtype):
     assert covered(((q * values) @ q.T).to(dtype)) >= 90
 
 
-def test_an_asked_half_width_is_met_and_still_covers():
+def test_an_asked_half_width_is_met():
     of = standard(nn.ReLU)
     h = torch.as_tensor(dense(of, of.subsets[0])[2])
     for seed in range(5):
         found = estimate(h, seed, half_width=0.01)
         assert found.trace.half_width <= 0.01 * found.trace.value or found.probes == 256
         assert found.probes > 8
-    assert covered(h, 0.02) >= 90
+
+
+@pytest.mark.exhaustive
+def test_an_asked_half_width_still_covers_the_truth():
+    of = standard(nn.ReLU)
+    assert covered(torch.as_tensor(dense(of, of.subsets[0])[2]), 0.02) >= 90
 
 
 def test_products_known_already_are_not_made_again():
