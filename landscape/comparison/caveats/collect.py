@@ -9,8 +9,12 @@ from landscape.comparison.caveats.comparability import comparability
 from landscape.comparison.caveats.general import standing
 from landscape.comparison.caveats.measurement import quality
 from landscape.comparison.compare import Comparison
+from landscape.comparison.formatting import count
 
 __all__ = ["LEVELS", "Caveat", "caveats_of"]
+
+MOST_PLACES = 4
+"""Runs and splits that one caveat names; of more it says how many there are."""
 
 
 def caveats_of(compared: Comparison, left_out: int) -> tuple[Caveat, ...]:
@@ -33,6 +37,7 @@ def _together(found: Iterable[Caveat]) -> Iterator[Caveat]:
     for number, caveat in enumerate(found):
         ideas.setdefault((caveat.level, caveat.moral or str(number)), []).append(caveat)
     for (level, moral), alike in ideas.items():
-        text = "; ".join(caveat.text for caveat in alike)
+        rest = f"; likewise in {count(len(alike) - MOST_PLACES, 'more place')}" if len(alike) > MOST_PLACES else ""
+        text = "; ".join(caveat.text for caveat in alike[:MOST_PLACES]) + rest
         rows = tuple(dict.fromkeys(row for caveat in alike for row in caveat.rows))
         yield Caveat(level, f"{text}. {moral}" if alike[0].moral else text, rows)

@@ -61,8 +61,8 @@ def _checked(runs: Sequence[Run], rows: Sequence[Row]) -> Iterator[Caveat]:
                 yield Caveat(
                     "note",
                     f"{where}: PyHessian agrees on the eigenvalue of largest magnitude within "
-                    f"{max(100 * float(apart[near].max()), 0.01):.2g} % for {len(near)} of {len(known)} subsets that "
-                    "it was run on.",
+                    f"{max(100 * float(apart[near].max()), 0.01):.2g} % for {len(near)} of {len(known)} subsets",
+                    moral="It was run on those subsets alone.",
                 )
             if len(far):
                 worst, keys = far[np.argmax(apart[far])], keys_of(measurement)
@@ -70,8 +70,9 @@ def _checked(runs: Sequence[Run], rows: Sequence[Row]) -> Iterator[Caveat]:
                     "caution",
                     f"{where}: PyHessian disagrees on {named(rows, [index[keys[i]] for i in far])}; furthest apart "
                     f"at {quoted(rows[index[keys[worst]]].title)}: {figure(float(theirs[worst]))} against "
-                    f"{figure(float(ours[worst]))} here ({100 * float(apart[worst]):.2g} %), whose residual is stated.",
+                    f"{figure(float(ours[worst]))} here ({100 * float(apart[worst]):.2g} %)",
                     tuple(index[keys[i]] for i in far),
+                    "The residual of this package’s own eigenvalue is stated.",
                 )
 
 

@@ -289,3 +289,22 @@ def test_rows_are_chosen_by_the_keyboard_and_every_panel_says_what_it_is(browser
         what.locator("summary").focus()
         page.page.keyboard.press("Enter")
         assert "eigenvalues" in what.locator("p").inner_text()
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_held_out_intervals_of_four_runs_stay_inside_their_panel(browser: Browser, tmp_path: Path, width: int) -> None:
+    files = [
+        write_run(tmp_path / f"run-{i}" / "landscape.h5", seed=i, points=5, deep=True, splits=("train",))
+        for i in range(4)
+    ]
+    report = write_report(files, tmp_path / "report.html").path
+    with opened(browser, report, width=width, address="#row=few") as page:
+        assert "held out" in page.page.locator("#detail").inner_text()
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+        boxes = [figure.bounding_box() for figure in page.page.locator("#detail .figure").all()]
+        for i, box in enumerate(boxes):
+            for other in boxes[i + 1 :]:
+                apart = box["x"] + box["width"] <= other["x"] + 1 or other["x"] + other["width"] <= box["x"] + 1
+                assert (
+                    apart or box["y"] + box["height"] <= other["y"] + 1 or other["y"] + other["height"] <= box["y"] + 1
+                )
