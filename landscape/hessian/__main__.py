@@ -111,7 +111,7 @@ def _command(arguments: argparse.Namespace) -> None:
         return
     recorded = record_hessian(
         subject, target, settings,
-        match=arguments.match_loss, warm=arguments.warm_start, checked=arguments.check is not None,
+        match_loss=arguments.match_loss, warm_start=arguments.warm_start, checked=arguments.check is not None,
         say=partial(print, flush=True),
     )  # fmt: skip
     if recorded is None:

@@ -30,7 +30,7 @@ from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.operators import Plan
 from landscape.hessian.record_cross_class import record_check, record_cross_class
 from landscape.hessian.result import CHAIN, HessianResult, HessianSettings, SubsetCurvature
-from landscape.schema import MEASURED, Quantity, assemble, quantities
+from landscape.schema import MEASURED, SHARE, Quantity, assemble, quantities
 from landscape.subject.subject import Subject
 
 _RENAMED = {"chains": "slq_vectors", "trace_width": "trace_rtol"}
@@ -42,8 +42,8 @@ def record_hessian(
     target: Target,
     settings: HessianSettings,
     *,
-    match: Path | None = None,
-    warm: Path | None = None,
+    match_loss: Path | None = None,
+    warm_start: Path | None = None,
     checked: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> HessianResult | None:
@@ -53,8 +53,8 @@ def record_hessian(
         subject: What is measured.
         target: Where it goes.
         settings: How much to measure.
-        match: The `landscape.h5` of a run whose losses this one is to be measured at.
-        warm: The `landscape.h5` of a neighboring checkpoint, measured with `--cross-class`: its eigenvectors save
+        match_loss: The `landscape.h5` of a run whose losses this one is to be measured at.
+        warm_start: The `landscape.h5` of a neighboring checkpoint, measured with `--cross-class`: its eigenvectors save
             products.
         checked: Ask PyHessian for the eigenvalue of largest magnitude of every subset too.
         say: Told what it will cost and how PyHessian agrees; without it there is no progress either.
@@ -68,14 +68,14 @@ def record_hessian(
     say, quiet = say or (lambda _: None), say is None
     config: dict[str, Any] = {"seed": settings.seed}
     measure, at = measure_hessian, None
-    if match is not None:
-        other, losses = other_losses(match, target.config["split"])
+    if match_loss is not None:
+        other, losses = other_losses(match_loss, target.config["split"])
         config["match_loss"] = other.checkpoint_sha256
         at = temperatures(subject, losses)
         measure = partial(measure_matched, at=at)
-    elif warm is not None:
-        measure = partial(measure_hessian, initial_vectors=load_warm_start(warm, target.name, subject))
-    if match is None:
+    elif warm_start is not None:
+        measure = partial(measure_hessian, initial_vectors=load_warm_start(warm_start, target.name, subject))
+    if match_loss is None:
         record_evaluation(subject, target)
     asked = extent(settings) | {"checked": checked}
     with recording(target, "hessian", subsets=subject.subsets, config=config, extent=asked) as record:
@@ -83,7 +83,8 @@ def record_hessian(
             return None
         create_datasets(record, subject, settings)
         if at is not None:
-            record.create("temperature", dims=("subset",), shape=(len(at),), meaning="of the logits, to match the loss")
+            meaning = "of the logits, to match the loss"
+            record.create("temperature", dims=("subset",), shape=(len(at),), unit=SHARE, meaning=meaning)
             record.write("temperature", slice(None), list(at.values()))
         plan = _plan(record) or choose_plan(subject)
         record.note("plan", asdict(plan))
@@ -94,11 +95,11 @@ def record_hessian(
         say(announcement(subject, settings, plan, len(done)))
         with Progress(f"hessian {target.name}", len(rows) - len(done), "subset", quiet=quiet) as progress:
 
-            def keep(measured: SubsetCurvature) -> None:
+            def record_subset(measured: SubsetCurvature) -> None:
                 write(record, rows[measured.subset], measured, settings)
                 progress.advance(note=f"{measured.subset} λ_top {measured.top.outermost:.4g}")
 
-            result = measure(subject, settings=settings, plan=plan, done=done, on_done=keep)
+            result = measure(subject, settings=settings, plan=plan, done=done, on_done=record_subset)
         if settings.vectors:
             record_cross_class(record, subject, result)
         if checked:

@@ -29,14 +29,16 @@ def record_cross_class(record: Recording, subject: Subject, result: HessianResul
     classes = sum(s.kind == "class" for s in subject.subsets)
     with Progress("across classes", classes, "class") as progress:
 
-        def keep(column: int, known: CrossClass) -> None:
+        def record_column(column: int, known: CrossClass) -> None:
             record.write("cross", (slice(None), column), known.cross[:, column])
             record.write("share", (slice(None), column), known.share[:, column])
             record.flush()
             progress.advance(note=names[column])
 
         done = assemble(CrossClass, {q.name: record.read(q.name) for q in quantities(CrossClass)}, subset=tuple(names))
-        record.write("overlap", slice(None), measure_cross_class(subject, result, done=done, on_class=keep).overlap)
+        record.write(
+            "overlap", slice(None), measure_cross_class(subject, result, done=done, on_class=record_column).overlap
+        )
 
 
 def record_check(record: Recording, subject: Subject, settings: HessianSettings) -> list[str]:
@@ -54,19 +56,19 @@ def record_check(record: Recording, subject: Subject, settings: HessianSettings)
     record.create(
         "check_top", dims=("subset",), shape=(len(names),), meaning="PyHessian's eigenvalue of largest magnitude"
     )
-    found, top, bottom = (record.read(name) for name in ("check_top", "top", "bottom"))
+    theirs, top, bottom = (record.read(name) for name in ("check_top", "top", "bottom"))
     ours = np.where(np.abs(bottom[:, 0]) > np.abs(top[:, 0]), bottom[:, 0], top[:, 0])
     with Progress("check by PyHessian", len(names), "subset") as progress:
         for row, subset in enumerate(subject.subsets):
-            if np.isnan(found[row]):
-                found[row] = largest_by_magnitude(subject, subset, tol=settings.tol, seed=settings.seed)
-                record.write("check_top", row, found[row])
+            if np.isnan(theirs[row]):
+                theirs[row] = largest_by_magnitude(subject, subset, tol=settings.tol, seed=settings.seed)
+                record.write("check_top", row, theirs[row])
                 record.flush()
             progress.advance(note=subset.name)
-    apart = np.abs(found / ours - 1)
+    apart = np.abs(theirs / ours - 1)
     lines = [
-        f"{name}: PyHessian's largest |λ| is {theirs:.4g}, ours {mine:.4g}"
-        for name, theirs, mine, far in zip(names, found, ours, apart, strict=True)
+        f"{name}: PyHessian's largest |λ| is {their:.4g}, ours {our:.4g}"
+        for name, their, our, far in zip(names, theirs, ours, apart, strict=True)
         if not far <= PYHESSIAN_AGREES
     ]
     worst = int(np.nanargmax(apart)) if np.isfinite(apart).any() else 0
