@@ -56,10 +56,11 @@ landscape.grid = (({
       : null;
   }
 
-  // Second minus first, where both have the very same coordinates; else null.
+  // Second minus first, where both lie over the very same points of weight space; else null.
   function differenceOf(first, second) {
     const same = (p, q) =>
       p.length === q.length && p.every((value, i) => Math.abs(value - q[i]) < 1e-6 * (1 + Math.abs(value)));
+    if (first.plane.identity !== second.plane.identity) return null;
     if (!same(first.a, second.a) || !same(first.b, second.b)) return null;
     return { ...second, values: second.values.map((value, i) => value - first.values[i]), status: null };
   }
@@ -143,5 +144,22 @@ landscape.grid = (({
     return { x, y };
   }
 
-  return { QUANTITIES, planeNames, gridOf, differenceOf, heightScale, rangeOf, heightsOf, meshOf, cellsWhere };
+  // Whether any two runs have surfaces over the same points: runs with weights of their own have none.
+  function sharedPlanes() {
+    const identities = page.surfaces.flatMap((planes) => [...new Set(planes.map((plane) => plane.identity))]);
+    return new Set(identities).size < identities.length;
+  }
+
+  return {
+    QUANTITIES,
+    sharedPlanes,
+    planeNames,
+    gridOf,
+    differenceOf,
+    heightScale,
+    rangeOf,
+    heightsOf,
+    meshOf,
+    cellsWhere,
+  };
 })(landscape);

@@ -3,7 +3,18 @@
 landscape.surface = (({
   controls: { controlsOf, segments, select, slider, tick },
   format: { cut, figure, percent, plotlyText, shownName },
-  grid: { QUANTITIES, cellsWhere, differenceOf, gridOf, heightScale, heightsOf, meshOf, planeNames, rangeOf },
+  grid: {
+    QUANTITIES,
+    cellsWhere,
+    differenceOf,
+    gridOf,
+    heightScale,
+    heightsOf,
+    meshOf,
+    planeNames,
+    rangeOf,
+    sharedPlanes,
+  },
   lookup: { comparedRows, shownRuns },
   page_data: { constants, page },
   plot_panel: { chart },
@@ -36,7 +47,7 @@ landscape.surface = (({
       ]),
       tick("Log", "log"),
     );
-    if (page.runs.length > 1) controls.append(tick("Difference", "difference"));
+    if (sharedPlanes()) controls.append(tick("Difference", "difference"));
     if (
       page.surfaces
         .flat()
@@ -143,7 +154,7 @@ landscape.surface = (({
     const name = cut(rows[state.row].title, 60);
     if (differs && shownRuns().length < 2) return "A difference needs two runs in sight.";
     if (differs && shownRuns().every((run) => gridOf(run, state.row)))
-      return "These runs were measured on different coordinates, so their difference is not defined.";
+      return "These runs were cut along different planes, so their difference is not defined.";
     return page.surfaces.flat().length
       ? `No ${QUANTITIES[state.quantity].title} surface of “${name}” is on this page.`
       : "No surface was measured; add one with python -m landscape.surface.";

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -33,11 +34,17 @@ def pack_surfaces(
         `se`; the cells' `status`; the `path` of a trajectory.
     """
     index = places_of(rows)
-    return [_plane(measurement, index, kept, _networks(run, measurement, known)) for measurement in planes_of(run)]
+    return [_plane(run, measurement, index, kept, _networks(run, measurement, known)) for measurement in planes_of(run)]
+
+
+def _identity(run: Run, measurement: Measurement) -> str:
+    """The same for two surfaces over the very same points of weight space: one origin, one pair of directions."""
+    laid = (measurement.config.get(key) for key in ("plane", "seed", "of", "through", "params"))
+    return json.dumps([run.landscape.checkpoint_sha256, *laid])
 
 
 def _plane(
-    measurement: Measurement, index: dict[Key, int], kept: frozenset[int], networks: Mapping[str, str]
+    run: Run, measurement: Measurement, index: dict[Key, int], kept: frozenset[int], networks: Mapping[str, str]
 ) -> dict[str, Any]:
     data = measurement.data
     positions = [(p, index[key]) for p, key in enumerate(keys_of(measurement)) if index[key] in kept]
@@ -45,6 +52,7 @@ def _plane(
     packed: dict[str, Any] = {
         "name": measurement.name,
         "plane": str(measurement.config.get("plane", "random")),
+        "identity": _identity(run, measurement),
         "axes": _axes(measurement, networks),
         "a": floats(data.get("a", np.arange(width))),
         "b": floats(data.get("b", np.arange(height))),

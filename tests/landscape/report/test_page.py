@@ -106,8 +106,6 @@ def test_every_control_changes_what_is_shown(browser: Browser, report: Path, dar
         changes("surface", lambda: find("#surface input[data-key=clip]").fill("60"))
         changes("surface", find("#surface input[data-key=points]").click)
         changes("surface", find("#surface input[data-key=path]").click)
-        changes("surface", find("#surface input[data-key=difference]").click)
-        find("#surface input[data-key=difference]").click()
         changes("surface", find("#toolbar [data-value=test]").click)
         changes("explorer", lambda: find("#explorer select[data-key=y]").select_option("accuracy"))
         changes("explorer", find("#explorer input[data-key=errors]").click)
@@ -308,3 +306,22 @@ def test_held_out_intervals_of_four_runs_stay_inside_their_panel(browser: Browse
                 assert (
                     apart or box["y"] + box["height"] <= other["y"] + 1 or other["y"] + other["height"] <= box["y"] + 1
                 )
+
+
+def test_a_difference_is_offered_only_over_the_same_points(browser: Browser, report: Path, tmp_path: Path) -> None:
+    with opened(browser, report) as page:  # two networks, each with random directions of its own
+        page.settle("surface")
+        assert page.page.locator("#surface input[data-key=difference]").count() == 0
+    files = [write_run(tmp_path / name / "landscape.h5", points=5, seed=i) for i, name in enumerate(("eval", "fresh"))]
+    for file in files:
+        with h5py.File(file, "r+") as opened_file:
+            opened_file.attrs["checkpoint_sha256"] = "c" * 64  # one network, measured in two ways
+    both = write_report(files, tmp_path / "report.html").path
+    with h5py.File(files[0]) as first, h5py.File(files[1]) as second:
+        expected = second["surface/train/loss"][4] - first["surface/train/loss"][4]
+    with opened(browser, both, address="#row=few&log=false") as page:
+        page.settle("surface")
+        page.page.locator("#surface input[data-key=difference]").click()
+        drawn = page.plotted("surface", "plot.data.find((trace) => trace.type === 'contour').z")
+        np.testing.assert_allclose(drawn, expected, atol=2e-4 * np.abs(expected).max())
+        assert "blue is lower" in page.page.locator("#surface .caption").inner_text()
