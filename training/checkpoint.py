@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foundation.errors import InputError
 from foundation.files import replacing
@@ -79,6 +79,32 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}: train it again")
     return Checkpoint(**{name: content[name] for name in Checkpoint.__dataclass_fields__})
+
+
+def load_body(network: nn.Module, path: Path) -> None:
+    """Gives a network's body the weights in a file; the classifier stays as it is.
+
+    Args:
+        network: With a `body`, changed in place.
+        path: A checkpoint, or a state dict of the whole network or of the body alone.
+
+    Raises:
+        InputError: The file is missing, corrupt, or holds another body.
+    """
+    content = load_tensors(path, "weights")
+    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    if not all(isinstance(tensor, Tensor) for tensor in state.values()) or not state:
+        raise InputError(
+            f"weights {str(path)!r} hold no state dict: give a checkpoint or a file of torch.save(state_dict)"
+        )
+    body = {name.removeprefix("body."): tensor for name, tensor in state.items() if not name.startswith("classifier.")}
+    try:
+        network.body.load_state_dict(body)  # type: ignore[union-attr]
+    except RuntimeError as error:
+        raise InputError(
+            f"weights {str(path)!r} are of another network ({str(error).splitlines()[1].strip()}): "
+            "name that one by --model"
+        ) from None
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:

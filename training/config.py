@@ -29,7 +29,9 @@ class Config:
         data_seed: Which images are kept and held out.
         validation: Images a class to hold out; None for the set's habit, 0 for none.
         model: A key of `training.models.MODELS`.
-        model_kwargs: The network's own options.
+        model_kwargs: The network's own options; `tuned` and `rank` tune a given body by little
+            (`training.models.tuning`).
+        weights: A file with the body's first weights: a checkpoint of a run, or a state dict.
         method: What `training.methods.build_method` knows, such as `"balanced-softmax+bgp"`.
         method_kwargs: The method's own options.
         epochs: Passes over the training split.
@@ -69,6 +71,7 @@ class Config:
     validation: int | None = None
     model: str = "cnn"
     model_kwargs: dict[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
     method: str = "ce"
     method_kwargs: dict[str, Any] = field(default_factory=dict)
     epochs: int = 30
@@ -117,7 +120,7 @@ class Config:
     def plain(self) -> dict[str, Any]:
         """The configuration as plain JSON types."""
         values = asdict(self)
-        for name in ("out", "data_dir"):
+        for name in ("out", "data_dir", "weights"):
             values[name] = None if values[name] is None else str(values[name])
         plain: dict[str, Any] = json.loads(json.dumps(values))  # a tuple and the list it is saved as are one setting
         return plain

@@ -117,6 +117,7 @@ def build_parser() -> TrainingParser:
     add("--validation", type=int, default=unset, help="images a class to hold out (default: the data set's habit)")
     add("--model", default=Config.model, help="network")
     add("--model-kwargs", **settings, help="options of the network")
+    add("--weights", type=Path, default=unset, help="file with the body's first weights: a checkpoint or a state dict")
     add("--method", default=Config.method, help="loss, penalty and optimizer, such as balanced-softmax+bgp")
     add("--method-kwargs", **settings, help="options of the method")
     add("--epochs", type=int, default=Config.epochs, help="passes over the training images")

@@ -16,6 +16,7 @@ from foundation.errors import LandscapeError
 from training.batches.loaders import Batch, open_loaders
 from training.batches.mixing import Mixer
 from training.batches.samplers import epoch_order
+from training.checkpoint import load_body
 from training.config import Config
 from training.data import DataSet
 from training.distributed import shard, share_buffers, world_size
@@ -28,6 +29,7 @@ from training.methods.optimizers.registry import build_stepper
 from training.methods.phases import Phase, plan_phases
 from training.models import Network, build_model
 from training.models.registry import size_options
+from training.models.tuning import tune
 from training.optimizer import build_optimizer, optimization, resolved, warming_average
 from training.schedules import learning_rate_factor
 
@@ -74,7 +76,15 @@ class Trainer:
         kwargs |= size_options(config.model, int(shape[-1])) | config.model_kwargs
         self.model: dict[str, Any] = {"name": config.model, "kwargs": kwargs}
         torch.manual_seed(config.seed)
-        network = build_model(config.model, **kwargs).to(device, dtype)
+        if config.weights is None:
+            network = build_model(config.model, **kwargs)
+        else:
+            tuning = {name: kwargs[name] for name in ("tuned", "rank") if name in kwargs}
+            network = build_model(config.model, **{n: v for n, v in kwargs.items() if n not in tuning})
+            load_body(network, config.weights)
+            if tuning.get("tuned"):
+                tune(network, tuning["tuned"], rank=tuning.get("rank"))
+        network = network.to(device, dtype)
         self.network = network.to(memory_format=torch.channels_last) if config.channels_last else network
         splits = {"train": data.train, "validation": data.validation, "test": data.test}
         self.loaders = open_loaders(

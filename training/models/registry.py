@@ -11,6 +11,7 @@ from training.models.cnn import cnn
 from training.models.library import from_timm, timm_size, torchvision_resnet, vit_small
 from training.models.network import Network
 from training.models.resnet import cifar_resnet
+from training.models.tuning import tune
 from training.models.wide import wide_resnet
 from training.registry import Entry
 
@@ -80,11 +81,13 @@ def size_options(name: str, size: int) -> dict[str, int]:
     return timm_size(name.removeprefix(TIMM), size) if name.startswith(TIMM) else {}
 
 
-def build_model(name: str, **kwargs: Any) -> Network:
+def build_model(name: str, *, tuned: str | None = None, rank: int | None = None, **kwargs: Any) -> Network:
     """Builds a network.
 
     Args:
         name: A key of `MODELS`, or `timm:NAME` where timm is installed.
+        tuned: What of the body is trained, see `training.models.tuning`; None for all.
+        rank: Of the tuning.
         **kwargs: `in_channels`, `classes`, `head` and the network's own options.
 
     Returns:
@@ -103,6 +106,9 @@ def build_model(name: str, **kwargs: Any) -> Network:
         if option in WHOLE and any(not isinstance(number, int) for number in numbers if number is not None):
             raise InputError(f"network {name!r} cannot have {option} {value!r}: give whole numbers")
     try:
-        return build(**kwargs)
+        network = build(**kwargs)
     except TypeError as error:
         raise InputError(f"network {name!r} cannot be built ({error}): check its options") from None
+    if tuned is not None:
+        tune(network, tuned, rank=rank)
+    return network
