@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from foundation.errors import InputError
+from tests.conftest import run_command
 from tests.training.test_epochs import config
 from training import train
 from training.checkpoint import load_checkpoint
@@ -93,6 +94,17 @@ def test_a_given_body_is_tuned_end_to_end(tmp_path, kind):
     for name, tensor in originals.items():
         torch.testing.assert_close(tensor, before.state_dict[name], msg=name)
     assert run.rows[-1]["objective"] < run.rows[0]["objective"]
+
+
+@pytest.mark.slow
+def test_a_tuned_convolutional_network_is_measured_like_any(tmp_path):
+    small = {"data": "digits", "model": "wide-resnet", "epochs": 1, "evaluate_every": 9, "snapshots": 0}
+    given = train(config(tmp_path / "given", **{**small, "model_kwargs": {"depth": 10, "widen": 1}}))
+    tuned = {"depth": 10, "widen": 1, "tuned": "lora", "rank": 2, "head": "cosine", "scale": 25.0}
+    run = train(config(tmp_path / "lora", **{**small, "model_kwargs": tuned}, method="la", weights=given.checkpoint))
+    flags = ("--split", "test", "--subsets", "class:1", "--top", 1, "--tol", 0.05, "--device", "cpu", "--no-intervals")
+    ended = run_command("landscape.hessian", "--ckpt", run.checkpoint, *flags)
+    assert "verdict" in ended.stdout and (tmp_path / "lora" / "landscape.h5").is_file()
 
 
 def test_weights_of_another_network_are_one_sentence(tmp_path):
