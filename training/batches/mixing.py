@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from training.methods.parts import Mixing
@@ -45,7 +46,8 @@ class Mixer:
         """
         if self._name == "mixup":
             share = float(random.beta(self._kwargs["alpha"], self._kwargs["alpha"]))
-            partner = random.permutation(len(labels))
+            # A copy that does not wait: indexing by a NumPy array would make a GPU wait at every step.
+            partner = torch.from_numpy(random.permutation(len(labels))).to(labels.device, non_blocking=True)
             return images.mul(share).add_(images[partner], alpha=1 - share), (labels[partner], share)
         if others is None or random.rand() >= self._kwargs["probability"]:
             return images, None

@@ -96,7 +96,7 @@ def test_a_given_body_is_tuned_end_to_end(tmp_path, kind):
     assert run.rows[-1]["objective"] < run.rows[0]["objective"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_tuned_convolutional_network_is_measured_like_any(tmp_path):
     small = {"data": "digits", "model": "wide-resnet", "epochs": 1, "evaluate_every": 9, "snapshots": 0}
     given = train(config(tmp_path / "given", **{**small, "model_kwargs": {"depth": 10, "widen": 1}}))
