@@ -20,7 +20,11 @@ from math import nan
 from typing import Any, TypeVar, get_type_hints
 
 SCHEMA = "landscape"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+NUMERICS = 1
+"""Raised by hand when the meaning or the value of a result changes by more than rounding: unfinished work of another
+number is not continued. Golden values hold it in a test."""
 
 TODO, MEASURED, NON_FINITE, FAILED, INTERPOLATED = range(5)
 """Values of every `status` data set."""

@@ -98,9 +98,9 @@ class TestMeasuring:
             check=False,
         )
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert list(tmp_path.glob("broken.*.partial.h5"))
+        assert list(tmp_path.glob("broken.*.partial/*.unit"))
         run_command(module, *arguments, "--out", broken)
-        assert not list(tmp_path.glob("*.partial.h5"))
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.h5", "whole.h5"]
         assert datasets(whole) == datasets(broken)
 
 

@@ -30,6 +30,11 @@ def attach(dataset: h5py.Dataset, dims: Sequence[str]) -> None:
         dataset.dims[axis].attach_scale(dataset.parent[dim])
 
 
+def packing(size: int) -> dict[str, Any]:
+    """How a dataset of so many bytes is stored."""
+    return {"compression": "gzip", "shuffle": True} if size > _COMPRESS_ABOVE else {}
+
+
 def copy_group(source: h5py.Group, target: h5py.Group) -> None:
     """Copies a group dataset by dataset: `H5Ocopy` sets the references of dimension scales to zero."""
     later: list[tuple[h5py.Dataset, list[str]]] = []
@@ -37,10 +42,9 @@ def copy_group(source: h5py.Group, target: h5py.Group) -> None:
         if isinstance(item, h5py.Group):
             copy_group(item, target.create_group(key))
             continue
-        packing: dict[str, Any] = {}
-        if item.size * item.dtype.itemsize > _COMPRESS_ABOVE:
-            packing = {"compression": "gzip", "shuffle": True}
-        made = target.create_dataset(key, data=item[()], dtype=item.dtype, fillvalue=item.fillvalue, **packing)
+        made = target.create_dataset(
+            key, data=item[()], dtype=item.dtype, fillvalue=item.fillvalue, **packing(item.size * item.dtype.itemsize)
+        )
         made.attrs.update({k: v for k, v in item.attrs.items() if k not in _SCALE_ATTRIBUTES})
         if item.is_scale:
             made.make_scale(key)

@@ -13,6 +13,8 @@ import h5py
 import numpy as np
 
 from foundation.errors import InputError
+from landscape.files.contents import LARGE
+from landscape.files.unit_folder import Head, UnitFolder
 from landscape.schema import SCHEMA, SCHEMA_VERSION
 
 
@@ -89,22 +91,28 @@ def read_landscape(path: Path, *, unfinished: bool = True) -> Landscape:
         InputError: The file is missing, no HDF5, no landscape file or of a later schema.
     """
     path = Path(path)
-    partials = sorted(path.parent.glob(f"{path.stem}.*.partial.h5")) if unfinished else []
-    if not path.exists() and not partials:
+    folders = [UnitFolder(p) for p in sorted(path.parent.glob(f"{path.stem}.*.partial")) if unfinished and p.is_dir()]
+    begun = [(folder, heads[-1]) for folder in folders if (heads := folder.heads())]
+    old = sorted(path.parent.glob(f"{path.stem}.*.partial.h5")) if unfinished else []
+    if not path.exists() and not begun and not old:
         raise InputError(f"{str(path)!r} does not exist: measure a checkpoint first (python -m landscape.hessian)")
     measurements: list[Measurement] = []
-    head: tuple[str, Mapping[str, Any]] | None = None
-    for source in [*([path] if path.exists() else []), *partials]:
+    root: tuple[str, Mapping[str, Any]] | None = None
+    for source in [*([path] if path.exists() else []), *old]:
         with open_file(source) as file:
-            head = head or (file.attrs["checkpoint_sha256"], json.loads(file.attrs["provenance"]))
-            if file.attrs["checkpoint_sha256"] != head[0]:
+            root = root or (file.attrs["checkpoint_sha256"], json.loads(file.attrs["provenance"]))
+            if file.attrs["checkpoint_sha256"] != root[0]:
                 continue  # left behind by an earlier checkpoint of the same folder
             for analysis in file:
                 for name in file[analysis]:
                     group = file[analysis][name]
                     measurements.append(read_measurement(group, analysis, name, complete=source == path))
-    assert head is not None
-    return Landscape(path, head[0], head[1], tuple(measurements))
+    for folder, head in begun:
+        root = root or (head.checkpoint_sha256, head.provenance)
+        if head.checkpoint_sha256 == root[0]:
+            measurements.append(read_unfinished(folder, head))
+    assert root is not None
+    return Landscape(path, root[0], root[1], tuple(measurements))
 
 
 def read_array(path: Path, key: str) -> np.ndarray:
@@ -126,10 +134,6 @@ def read_array(path: Path, key: str) -> np.ndarray:
         if key not in file:
             raise InputError(f"{str(path)!r} has no {key!r}: measure it first")
         return np.asarray(file[key][()])
-
-
-LARGE = ("vectors", "directions")
-"""Nested groups that hold whole parameter vectors; read one at a time by `read_array`."""
 
 
 def open_file(path: Path) -> h5py.File:
@@ -188,6 +192,25 @@ def read_measurement(group: h5py.Group, analysis: str, name: str, *, complete: b
         data=data,
         dims={key: value for key, value in dims.items() if key in data},
     )
+
+
+def read_unfinished(folder: UnitFolder, head: Head) -> Measurement:
+    """A measurement as far as its finished units go, without its large vectors.
+
+    Args:
+        folder: Of the units.
+        head: Which of the folder's measurements.
+
+    Returns:
+        The measurement.
+
+    Raises:
+        InputError: A unit is damaged.
+    """
+    with h5py.File(f"{folder.path.name}.h5", "w", driver="core", backing_store=False) as memory:
+        group = memory.create_group(head.analysis).create_group(head.name)
+        folder.contents(head).build(group, head.attributes, large=False)
+        return read_measurement(group, head.analysis, head.name, complete=False)
 
 
 def plain(value: Any) -> Any:

@@ -195,6 +195,7 @@ def test_sigkill_loses_nothing_that_was_flushed(tmp_path, rows):
         assert record.resumed
         if rows:
             assert record.read("status").tolist() == [int(r in rows) for r in range(3)]
+            assert np.isnan(record.read("top")[2]).all(), "what was no finished unit is not there"
         fill(record, rows=[r for r in range(3) if r not in rows])
         record.finish()
     assert read_landscape(file).get("hessian", "train").data["top"].tolist() == [[0, 1], [1, 2], [2, 3]]

@@ -55,7 +55,7 @@ def _groups(subsets: Sequence[Subset]) -> dict[str, object]:
 def put(record: Recording, name: str, values: object, dims: Sequence[str]) -> None:
     array = np.asarray(values)
     if array.dtype.kind in "OU":
-        record.create(name, dims=dims, shape=array.shape, dtype="S16", fill=b"")  # type: ignore[arg-type]
+        record.create(name, dims=dims, shape=array.shape, dtype="S16", fill=b"")
         array = array.astype("S16")
     else:
         record.create(name, dims=dims, shape=array.shape, dtype=array.dtype.str)

@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,6 +14,7 @@ from torch import nn
 from foundation.errors import InputError
 from landscape.execution.evaluate import Evaluator
 from landscape.files.landscape_file import Measurement, read_array, read_landscape
+from landscape.files.unit_folder import UnitFolder
 from landscape.schema import FAILED, INTERPOLATED, MEASURED, NON_FINITE
 from landscape.subject.samples import TensorSamples
 from landscape.subject.subject import Subject
@@ -337,11 +337,10 @@ def test_an_eigen_plane_goes_on_with_the_directions_it_began_with(small_run: Pat
     command = ("landscape.surface", "--ckpt", small_run / "checkpoint.pt", *SMALL, "--plane", "eigen", "--out", out)
     killed = run_process("tests.kill_at", "landscape.files.units:Recording.flush", 5, *command, check=False)
     assert killed.returncode == -9, killed.stderr
-    partial = tmp_path / "l.surface.train-eigen.partial.h5"
-    with h5py.File(partial, "r+") as file:
-        kept = file["surface/train-eigen/directions/1"]
-        kept[...] = -kept[()]  # as if a solver had found the other sign before
-        flipped = kept[()]
+    folder = UnitFolder(tmp_path / "l.surface.train-eigen.partial")
+    (head,) = folder.heads()
+    flipped = -folder.contents(head).datasets["directions/1"].values  # as if a solver had found the other sign before
+    folder.write(head, [("write", ("directions/1", slice(None), flipped))], 0.0)
     run_command(*command)
     assert np.array_equal(read_array(out, "surface/train-eigen/directions/1"), flipped)
 
