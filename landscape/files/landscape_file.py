@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 
 from foundation.errors import InputError
 from landscape.files.contents import LARGE
-from landscape.files.unit_folder import Head, UnitFolder
+from landscape.files.unit_folder import Head, UnitFolder, partial_path
 from landscape.schema import SCHEMA, SCHEMA_VERSION
 
 
@@ -91,9 +92,11 @@ def read_landscape(path: Path, *, unfinished: bool = True) -> Landscape:
         InputError: The file is missing, no HDF5, no landscape file or of a later schema.
     """
     path = Path(path)
-    folders = [UnitFolder(p) for p in sorted(path.parent.glob(f"{path.stem}.*.partial")) if unfinished and p.is_dir()]
+    beside = f"{glob.escape(path.stem)}.*.partial"
+    folders = [UnitFolder(p) for p in sorted(path.parent.glob(beside))] if unfinished else []
     begun = [(folder, heads[-1]) for folder in folders if (heads := folder.heads())]
-    old = sorted(path.parent.glob(f"{path.stem}.*.partial.h5")) if unfinished else []
+    begun = [(f, head) for f, head in begun if f.path == partial_path(path, head.analysis, head.name)]  # not another's
+    old = sorted(path.parent.glob(f"{beside}.h5")) if unfinished else []
     if not path.exists() and not begun and not old:
         raise InputError(f"{str(path)!r} does not exist: measure a checkpoint first (python -m landscape.hessian)")
     measurements: list[Measurement] = []

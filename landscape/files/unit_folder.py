@@ -167,6 +167,11 @@ class UnitFolder:
         yield from ((method, tuple(arguments)) for method, arguments in steps)
 
 
+def partial_path(file: Path, analysis: str, name: str) -> Path:
+    """The folder of a measurement in progress: beside `file`, named after it."""
+    return file.with_name(f"{file.stem}.{analysis}.{name}.partial")
+
+
 def fingerprint(config: Mapping[str, Any]) -> str:
     """The SHA-256 of a configuration, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

@@ -22,16 +22,11 @@ from landscape.files.contents import TABLE
 from landscape.files.landscape_file import Measurement, open_file, read_landscape, read_measurement, read_unfinished
 from landscape.files.publish import publish
 from landscape.files.target import Target
-from landscape.files.unit_folder import Head, Step, UnitFolder, fingerprint
+from landscape.files.unit_folder import Head, Step, UnitFolder, fingerprint, partial_path
 from landscape.schema import NUMERICS, SCHEMA, SCHEMA_VERSION
 from landscape.subject.subsets import Subset
 
 _AGAIN = "choose another --name, or give --overwrite to replace it"
-
-
-def partial_path(file: Path, analysis: str, name: str) -> Path:
-    """The folder of a measurement in progress: beside `file`, named after it."""
-    return file.with_name(f"{file.stem}.{analysis}.{name}.partial")
 
 
 class Recording:
@@ -182,8 +177,9 @@ def recording(
 
 
 def _table(subsets: Sequence[Subset]) -> dict[str, list[str | int]]:
-    table: dict[str, list[str | int]] = {column: [getattr(s, column) for s in subsets] for column in TABLE[:3]}
-    return table | {column: [int(getattr(s, column)) for s in subsets] for column in TABLE[3:]}
+    columns = {"subset": "name", **{column: column for column in TABLE[1:]}}
+    values = {column: [getattr(subset, key) for subset in subsets] for column, key in columns.items()}
+    return {column: [v if isinstance(v, str) else int(v) for v in listed] for column, listed in values.items()}
 
 
 def _in_file(target: Target, head: Head) -> Measurement | None:

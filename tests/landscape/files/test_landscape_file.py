@@ -13,7 +13,8 @@ import xarray
 from foundation.errors import InputError
 from landscape.files.landscape_file import read_array, read_landscape
 from landscape.files.target import Target
-from landscape.files.units import partial_path, recording
+from landscape.files.unit_folder import partial_path
+from landscape.files.units import recording
 from landscape.subject.subsets import Subset
 
 SUBSETS = (
@@ -224,3 +225,11 @@ def test_other_hdf5_files_and_later_schemas_are_refused(tmp_path):
         read_landscape(file)
     with pytest.raises(InputError, match="does not exist"):
         read_landscape(tmp_path / "absent.h5")
+
+
+def test_unfinished_work_of_a_file_with_a_longer_name_is_not_this_files(tmp_path):
+    for name in ("landscape.h5", "landscape.two.h5"):
+        with opened(tmp_path / name) as record:
+            fill(record, rows=(0,))
+    assert len(read_landscape(tmp_path / "landscape.h5").measurements) == 1
+    assert len(read_landscape(tmp_path / "landscape.two.h5").measurements) == 1

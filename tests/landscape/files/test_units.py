@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -20,8 +21,7 @@ from landscape.files import publish as publishing
 from landscape.files import units
 from landscape.files.contents import Contents
 from landscape.files.landscape_file import read_landscape
-from landscape.files.unit_folder import Head, UnitFolder, _decoded, _encoded
-from landscape.files.units import partial_path
+from landscape.files.unit_folder import Head, UnitFolder, _decoded, _encoded, partial_path
 from tests.landscape.files.test_landscape_file import SUBSETS, fill, opened
 from tests.test_commands import datasets
 
@@ -45,9 +45,11 @@ def measure(file: Path, rows: tuple[int, ...] = (0, 1, 2), done: object = None) 
         if record is None:
             return
         fill(record, rows=())
+        record.create("verdict", dims=("subset",), shape=(3,), dtype="str")
         for row in rows:
             if not record.read("status")[row]:
                 record.write("top", row, np.arange(2) + row)
+                record.write("verdict", row, "negative")
                 record.write("status", row, 1)
                 record.flush()
                 if done is not None:
@@ -119,21 +121,22 @@ def test_units_of_another_measurement_are_not_taken(tmp_path: Path) -> None:
 
 def test_several_processes_write_side_by_side(tmp_path: Path) -> None:
     script = """
-        import sys
+        import json, sys
         from pathlib import Path
         import numpy as np
-        from tests.landscape.files.test_units import UnitFolder, head_of
-        folder, head, mine = UnitFolder(Path(sys.argv[1])), head_of(), int(sys.argv[2])
+        from landscape.files.unit_folder import Head, UnitFolder
+        folder, head, mine = UnitFolder(Path(sys.argv[1])), Head(**json.loads(sys.argv[2])), int(sys.argv[3])
         folder.begin(head)
-        for row in range(mine, 12, 2):
-            made = ("create", ("top", ["subset"], [12], "<f8", 0.0, "", ""))
+        for row in range(mine, 40, 2):
+            made = ("create", ("top", ["subset"], [40], "<f8", 0.0, "", ""))
             folder.write(head, [made, ("write", ("top", row, np.array(row + 1.0)))], 1.0)
     """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "f")]
+    about = json.dumps(head_of().__dict__)
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "f"), about]
     both = [subprocess.Popen([*command, str(k)], cwd=Path(__file__).parents[3]) for k in range(2)]
     assert [process.wait() for process in both] == [0, 0]
     found = UnitFolder(tmp_path / "f").contents(head_of())
-    assert found.datasets["top"].values.tolist() == list(range(1, 13)) and found.seconds == 12
+    assert found.datasets["top"].values.tolist() == list(range(1, 41)) and found.seconds == 40
 
 
 def killed_at(file: Path, call: int) -> tuple[bool, list[int]]:
@@ -189,7 +192,7 @@ def test_sigkill_before_any_flush_or_rename_loses_nothing_that_was_kept(tmp_path
         measure(file, done=again.append)
         assert not set(again) & set(kept)
         assert datasets(file) == datasets(whole)
-        assert [path.name for path in file.parent.iterdir() if path.suffix != ".tmp"] == ["landscape.h5"]
+        assert [path.name for path in file.parent.glob("[!.]*")] == ["landscape.h5"]
     assert call > 20
 
 
@@ -290,11 +293,15 @@ def test_unfinished_work_of_other_numerics_is_not_continued(tmp_path: Path, monk
 
 def test_all_units_together_are_the_group(tmp_path: Path) -> None:
     """A measurement made in one go and one that was interrupted after every unit say the same."""
+
+    def interrupt(row: int) -> None:
+        raise KeyboardInterrupt
+
     one, many = tmp_path / "one.h5", tmp_path / "many.h5"
     measure(one)
     for row in range(3):
-        with opened(many) as record:
-            fill(record, rows=(row,))
+        with pytest.raises(KeyboardInterrupt):
+            measure(many, rows=(row,), done=interrupt)
     measure(many)
     assert datasets(one) == datasets(many)
     assert Contents(TABLE).size() == 0 and len(SUBSETS) == 3

@@ -16,6 +16,7 @@ import pytest
 import landscape
 from landscape.files.landscape_file import read_array
 from landscape.schema import SCHEMA_VERSION
+from landscape.sharpness import measure as measuring
 from tests.conftest import run_command
 from tests.test_commands import datasets
 
@@ -54,7 +55,7 @@ def test_page_figures_and_notebook_read_an_old_file(folder: Path) -> None:
     assert landscape.write_report(files, folder / "report.html").runs == ("ce",)
     assert landscape.write_figures(files, folder / "figures", formats=("svg",)).paths
     summary = landscape.open(files[0]).summary().sel(subset=["all", "class:9"])
-    for measure in ("loss", "top", "trace", "sam"):
+    for measure in ("loss", "top", "trace", "sam@0.2"):
         assert np.isfinite(summary[measure]).all(), measure
 
 
@@ -77,3 +78,37 @@ def test_what_is_added_leaves_the_old_numbers_as_they_are(folder: Path) -> None:
     assert {name.split("/")[1] for name in after.keys() - before.keys()} == {"again"}
     with h5py.File(file) as opened:
         assert opened.attrs["schema_version"] == SCHEMA_VERSION
+
+
+def test_an_unfinished_old_measurement_is_continued(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its finished units are not measured again, and the whole is that of an undisturbed measurement."""
+    command = ("landscape.sharpness", "--ckpt", folder / "checkpoint.pt", "--split", "test", *SHARPNESS)
+    whole, file = folder / "whole.h5", folder / "interrupted.h5"
+    run_command(*command, "--out", whole)
+    with h5py.File(folder / "interrupted.sharpness.test.partial.h5") as old:
+        done = list(old["sharpness/test/status"][()])
+    assert sum(done) > 0
+    climbed: list[str] = []
+    ascend = measuring._ascend
+    monkeypatch.setattr(measuring, "_ascend", lambda *a: climbed.append(a[2].name) or ascend(*a))
+    assert landscape.read_landscape(file).get("sharpness", "test").complete is False
+    run_command(*command, "--out", file)
+    assert len(climbed) == done.count(0)
+    assert not list(folder.glob("*.partial*"))
+    ours, theirs = datasets(file), datasets(whole)
+    assert ours.keys() == theirs.keys()
+    for name, (dtype, shape, values) in ours.items():
+        if dtype.kind != "f":
+            assert (dtype, shape, values) == theirs[name], name
+        else:
+            left, right = (np.frombuffer(v, dtype=dtype) for v in (values, theirs[name][2]))
+            np.testing.assert_allclose(left, right, rtol=1e-6, err_msg=name)
+
+
+def test_an_unfinished_old_measurement_of_other_settings_is_a_sentence(folder: Path) -> None:
+    command = ("landscape.sharpness", "--ckpt", folder / "checkpoint.pt", "--split", "test", *SHARPNESS, "--seed", "3")
+    done = run_command(*command, "--out", folder / "interrupted.h5", check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "unfinished with seed 0, not 3" in done.stderr
+    (folder / "interrupted.sharpness.test.partial.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 64)
+    done = run_command(*command[:-2], "--out", folder / "interrupted.h5", check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "is damaged" in done.stderr

@@ -17,7 +17,7 @@ from landscape.comparison.rows import rows_of
 from landscape.comparison.runs import open_runs
 from landscape.comparison.table import tabulate, wilson
 from landscape.files.landscape_file import read_landscape
-from landscape.files.units import partial_path
+from landscape.files.unit_folder import partial_path
 from landscape.report import write_report
 from landscape.report.headline import headline_of
 from landscape.report.palette import diverging

@@ -1,0 +1,42 @@
+"""The options that every measuring command shares."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from foundation.command import Parser
+from landscape.files import arguments
+from landscape.files.checkpoint import Opened
+from landscape.subject.samples import TensorSamples
+from landscape.subject.subject import Subject
+
+
+def test_a_command_says_which_subsets_are_left_out(tmp_path: Path, monkeypatch, capsys) -> None:
+    samples = TensorSamples(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]))
+    subject = Subject(nn.Linear(2, 3), samples, train_counts=[9, 5, 2])
+    opened = Opened(tmp_path / "c.pt", "a" * 64, None, subject, {"split": "test"})  # type: ignore[arg-type]
+    monkeypatch.setattr(arguments, "open_checkpoint", lambda *_, **__: opened)
+    parser = Parser("landscape.hessian", "Measures.", "--ckpt c.pt")
+    arguments.add_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    found, target = arguments.open_arguments(parser.parse_args(["--ckpt", str(tmp_path / "c.pt"), "--split", "test"]))
+    assert found is opened and (target.file, target.name) == (tmp_path / "landscape.h5", "test")
+    assert capsys.readouterr().out == "left out, for want of samples here: few, class:2\n"
+
+
+def test_a_long_list_is_cut() -> None:
+    from landscape.subject.subsets import left_out
+
+    assert left_out([]) == ""
+    assert left_out([f"class:{c}" for c in range(9)]).endswith("class:5 and 3 more")
+
+
+def test_an_empty_name_is_refused(tmp_path: Path) -> None:
+    from foundation.errors import InputError
+    from landscape.files.target import Target
+
+    for name in ("", "a/b", "a b", "a.b"):
+        with pytest.raises(InputError, match="cannot name a measurement"):
+            Target(tmp_path / "l.h5", name, "a" * 64, {}, {})
