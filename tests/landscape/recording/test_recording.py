@@ -14,6 +14,8 @@ from foundation.errors import InputError
 from landscape.files.units import Recording
 from landscape.notebook import LandscapeFile
 from landscape.recording.identity import subject_config, weights_sha256
+from tests.conftest import run_command
+from tests.landscape.files.test_version_1 import OLD
 from tests.test_commands import datasets
 
 COUNTS = [12, 8, 4]
@@ -182,3 +184,14 @@ def test_results_show_themselves_in_a_line() -> None:
         list(frame.index.names) == ["subset", "radius"] and frame.loc[("class:2", 0.1), "sam"] == sharpness.sam[-1, 0]
     )
     assert len(surface.to_frame()) == 8 * 25
+
+
+def test_a_checkpoint_is_measured_as_by_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command has measured the same call finds done."""
+    checkpoint, file = OLD / "checkpoint.pt", tmp_path / "l.h5"
+    options = ("--subsets", "class:9", "--steps", "1", "--draws", "2", "--radii", "0.1")
+    run_command("landscape.sharpness", "--ckpt", checkpoint, *options, "--out", file)
+    monkeypatch.setattr(Recording, "flush", lambda record: pytest.fail("something was written"))
+    opened = landscape.open_checkpoint(checkpoint, subsets=["class:9"])
+    found = landscape.measure(opened, file, sharpness=LITTLE["sharpness"])
+    assert found.get("sharpness", "train").subset == ("class:9",)
