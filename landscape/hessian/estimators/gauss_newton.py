@@ -8,6 +8,7 @@ matrix AAᵀ with G = AᵀA. G is positive semi-definite whatever H is: it says 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +21,6 @@ from landscape.hessian.estimators.krylov_space import Matvec
 from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs
 from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.estimators.trace import estimate_trace
-from landscape.hessian.products.forward_mode import along
 from landscape.hessian.products.hvp import HessianOperator
 from landscape.hessian.products.operators import HessianFactory
 from landscape.schema import quantity
@@ -38,7 +38,7 @@ STRIPE = 1 << 18
 
 
 class GaussNewton:
-    """v ↦ Gv for the loss of a subset: one forward-mode pass, the loss's own Hessian, one backward pass.
+    """v ↦ Gv for the loss of a subset: Jv, the loss's own Hessian of it, and one backward pass.
 
     Args:
         hessians: The subject and how much of it is computed at a time.
@@ -58,14 +58,23 @@ class GaussNewton:
         return total.to(vector.dtype)
 
     def _product(self, batch: Batch, vector: Tensor) -> tuple[Tensor, ...]:
-        subject = self._subject
-        moved = along(subject, batch.inputs, vector, lambda logits: logits)
+        subject, parameters = self._subject, list(self._subject.parameters.values())
         outputs = subject.network(batch.inputs)
+        moved = _moved(outputs, parameters, list(subject.split(vector).values()))
         free = outputs.detach().requires_grad_()
         loss = (subject.loss(free, batch.labels) * batch.weights).sum()
         (slope,) = torch.autograd.grad(loss, free, create_graph=True)
         (curved,) = torch.autograd.grad(slope, free, moved, materialize_grads=True)
-        return torch.autograd.grad(outputs, list(subject.parameters.values()), curved, materialize_grads=True)
+        return torch.autograd.grad(outputs, parameters, curved, materialize_grads=True)
+
+
+def _moved(outputs: Tensor, parameters: Sequence[Tensor], vector: Sequence[Tensor]) -> Tensor:
+    """Jv, by reverse mode twice: uᵀJv is linear in u, and its derivative there is Jv."""
+    u = torch.zeros_like(outputs).requires_grad_()
+    rows = torch.autograd.grad(outputs, parameters, u, create_graph=True, materialize_grads=True)
+    along = torch.stack([(row * v).sum() for row, v in zip(rows, vector, strict=True)]).sum()
+    (moved,) = torch.autograd.grad(along, u, retain_graph=True)
+    return moved
 
 
 @dataclass(frozen=True)
