@@ -107,7 +107,7 @@ def _crossed(hessians: HessianFactory, subset: Subset, ends: ExtremalEigenpairs,
     rows, weights = subject.rows(subset), subject.weights(subset)
     halves = [slice(rows.start + i, rows.stop, 2) for i in (0, 1)]  # every class in both, as far as it can be
     shares = [weights[i::2] / weights[i::2].sum() for i in (0, 1)]
-    goal = LanczosOptions(len(ends.top.values), len(ends.bottom.values), tol=LOOSE)
+    goal = LanczosOptions(len(ends.top.values), len(ends.bottom.values), tol=LOOSE, second_start=False)
     warm = torch.cat([ends.top.vectors, ends.bottom.vectors])
     forms, spent = np.empty((len(warm), rows.stop - rows.start)), 0
     for mine, other in ((0, 1), (1, 0)):

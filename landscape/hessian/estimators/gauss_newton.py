@@ -19,7 +19,7 @@ from torch import Tensor
 from landscape.conversion import unknown
 from landscape.hessian.estimators.krylov_space import Matvec
 from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs
-from landscape.hessian.estimators.random_vectors import random_signs
+from landscape.hessian.estimators.random_vectors import random_normal
 from landscape.hessian.estimators.trace import estimate_trace
 from landscape.hessian.products.hvp import HessianOperator
 from landscape.hessian.products.operators import HessianFactory
@@ -154,7 +154,7 @@ def gauss_newton_ends(
     product, like = GaussNewton(hessians, subset), hessians.subject.vector()
     generator = torch.Generator().manual_seed(seed)
     ends = extremal_eigenpairs(
-        product, random_signs(len(like), generator).to(like), LanczosOptions(top, 0, tol=1e-2), generator
+        product, random_normal(len(like), generator).to(like), LanczosOptions(top, 0, tol=1e-2), generator
     )
     if trace is None:
         trace = estimate_trace(product, ends.space, seed=seed, probes=probes).trace.value
@@ -164,7 +164,7 @@ def gauss_newton_ends(
 def _rest(hessian: Matvec, part: Matvec, like: Tensor, seed: int) -> float:
     """‖H − G‖, spectral."""
     generator = torch.Generator().manual_seed(seed)
-    start = random_signs(len(like), generator).to(like)
+    start = random_normal(len(like), generator).to(like)
     ends = extremal_eigenpairs(lambda v: hessian(v) - part(v), start, LanczosOptions(1, 1, tol=1e-2), generator)
     return max(abs(ends.top.outermost), abs(ends.bottom.outermost))
 

@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from landscape.hessian.estimators.random_vectors import random_normal
+
 Matvec = Callable[[Tensor], Tensor]
 Array = NDArray[np.float64]
 
@@ -106,10 +108,13 @@ class KrylovSpace:
 
     def add_random(self) -> bool:
         """Queues a Gaussian vector made orthogonal to what is held (few random signs may lie in its span)."""
-        return self.add(torch.randn(self.size, generator=self._generator).to(self._basis))
+        return any(self.add(random_normal(self.size, self._generator)) for _ in range(3))
 
-    def step(self) -> bool:
-        """Applies H to the pending vector that waits longest and queues what is new in the product.
+    def step(self, *, latest: bool = False) -> bool:
+        """Applies H to a pending vector and queues what is new in the product.
+
+        Args:
+            latest: To the one that came last, not to the one that waits longest.
 
         Returns:
             Whether the product held something new; false is a breakdown: the space is invariant under H.
@@ -117,6 +122,8 @@ class KrylovSpace:
         Raises:
             FloatingPointError: The product holds a NaN or an infinity.
         """
+        if latest:
+            self._swap(self.applied, self.total - 1)
         vector = self._basis[self.applied]
         product = self._matvec(vector).to(self._basis.dtype, copy=True)
         self.products += 1
@@ -141,10 +148,19 @@ class KrylovSpace:
         self._entries[self.total - 1, self.applied - 1] = new
         return True
 
-    def ritz(self, first: int = 0) -> Ritz:
-        """Ritz pairs of the applied vectors from `first` on, within the complement of those before it."""
+    def ritz(self, first: int = 0, waiting: int = 0) -> Ritz:
+        """Ritz pairs of the applied vectors from `first` on, within the complement of those before it.
+
+        Args:
+            first: How many applied vectors stay out.
+            waiting: How many pending vectors do, those that wait longest.
+
+        Returns:
+            The pairs.
+        """
         own = self.applied - first
         rows = self._entries[first : self.total, first : self.applied]
+        rows = np.delete(rows, np.s_[own : own + waiting], 0)
         square = rows[:own]
         values, coefficients = np.linalg.eigh((square + square.T) / 2)
         coupling = np.linalg.norm(rows[own:] @ coefficients, axis=0)
@@ -200,6 +216,12 @@ class KrylovSpace:
             vector -= along @ held
             coefficients += along.double().cpu().numpy()
         return coefficients
+
+    def _swap(self, one: int, other: int) -> None:
+        """Exchanges two pending vectors."""
+        if one != other:
+            self._basis[[one, other]] = self._basis[[other, one]]
+            self._entries[[one, other], : self.applied] = self._entries[[other, one], : self.applied]
 
     def _append(self, vector: Tensor) -> None:
         if self.total == self._basis.shape[0]:

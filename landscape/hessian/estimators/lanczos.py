@@ -1,8 +1,8 @@
 """Eigenvalues at both ends of a symmetric matrix that is known only by its products with vectors.
 
-One Krylov space (Lanczos 1950; `krylov_space`) grows until the pairs asked for have converged, and takes a random
-vector after a breakdown, for a second chain that looks for copies of a multiple eigenvalue (one start finds one copy
-of each).
+One Krylov space (Lanczos 1950; `krylov_space`) grows until the pairs asked for have converged. One start finds one
+copy of a multiple eigenvalue, and may be blind to a direction, so that a second random start looks for more in the
+complement of the space, as long as an eigenvalue there could still be hidden from it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,18 @@ from torch import Tensor
 
 from landscape.conversion import unknown
 from landscape.hessian.estimators.krylov_space import Array, KrylovSpace, Matvec, Ritz
-from landscape.hessian.estimators.random_vectors import random_signs
+from landscape.hessian.estimators.random_vectors import random_normal
 from landscape.schema import quantity
 
 CAPACITY = 200
 """Most basis vectors held; beyond it only the outer Ritz vectors are kept."""
+BOTTOM_SLACK, LOOSEST_BOTTOM = 10, 1e-2
+"""A smallest eigenvalue decides a verdict and is read to two or three digits, and an error is of the residual's square:
+its relative residual may be this many times larger, as long as that is below one per cent."""
+BOTTOM_ZERO = 30
+"""Beside this many thresholds it counts as zero: at tol 1e-3 a residual of 0.3 of the threshold is enough."""
+HIDDEN = 30
+"""A second start may hold this many times less of a hidden eigenvector than 1/√P; the chance of that is 3 %."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +85,9 @@ class LanczosRun(ExtremalEigenpairs):
 class LanczosOptions:
     """What is asked of a spectrum, and when it counts as found.
 
-    A pair has converged when ‖Hv − λv‖ ≤ tol · max(|λ|, threshold · max|θ|): the second term keeps the iteration
-    from chasing digits of an eigenvalue that is zero beside the largest.
+    One of the largest has converged when ‖Hv − λv‖ ≤ tol · max(|λ|, threshold · max|θ|): the second term keeps the
+    iteration from chasing digits of an eigenvalue that is zero beside the largest. One of the smallest may have ten
+    times that, and 0.3 · threshold · max|θ| where it is about zero.
 
     Attributes:
         top: How many of the largest eigenvalues.
@@ -87,8 +95,8 @@ class LanczosOptions:
         tol: Relative residual of a converged pair.
         threshold: Share of the largest |θ| below which an eigenvalue counts as zero.
         max_products: Most products in all.
-        multiplicities: Look for further copies of multiple eigenvalues by chains in the complement of the basis.
-            After a breakdown this happens by itself.
+        second_start: Let a second random start look for copies and for what the first was blind to; after a breakdown
+            this happens by itself.
     """
 
     top: int
@@ -96,26 +104,21 @@ class LanczosOptions:
     tol: float = 1e-3
     threshold: float = 1e-4
     max_products: int = 300
-    multiplicities: bool = False
+    second_start: bool = True
 
-    def limits(self, ritz: Ritz) -> Array:
-        """(m,) the residuals at which pairs count as converged."""
+    def limits(self, ritz: Ritz) -> tuple[Array, Array]:
+        """(k,) and (k',) residuals at which the largest, descending, and the smallest, ascending, have converged."""
         least = self.threshold * float(np.abs(ritz.values).max())
-        return np.asarray(self.tol * np.maximum(np.abs(ritz.values), least))
+        loose = max(self.tol, min(BOTTOM_SLACK * self.tol, LOOSEST_BOTTOM))
+        top = self.tol * np.maximum(np.abs(ritz.values[::-1][: self.top]), least)
+        return top, loose * np.maximum(np.abs(ritz.values[: self.bottom]), BOTTOM_ZERO * least)
 
     def met(self, ritz: Ritz, size: int) -> bool:
         """Whether as many outermost pairs as asked for have converged, of a matrix with `size` rows."""
         if len(ritz.values) < min(self.top + self.bottom, size):  # one value must not stand for both ends
             return False
-        met = ritz.coupling <= self.limits(ritz)
-        return bool(met[len(met) - self.top :].all() and met[: self.bottom].all())
-
-    def beyond(self, chain: Ritz, ritz: Ritz) -> bool:
-        """Whether a complement's chain reaches past the outermost pairs found, so that one may be missing."""
-        slack = self.limits(ritz)
-        above = self.top > 0 and chain.values[-1] > ritz.values[-self.top] + slack[-self.top]
-        below = self.bottom > 0 and chain.values[0] < ritz.values[self.bottom - 1] - slack[self.bottom - 1]
-        return bool(above or below)
+        top, bottom = self.limits(ritz)
+        return bool((ritz.coupling[::-1][: self.top] <= top).all() and (ritz.coupling[: self.bottom] <= bottom).all())
 
 
 def extremal_eigenpairs(matvec: Matvec, start: Tensor, goal: LanczosOptions, generator: torch.Generator) -> LanczosRun:
@@ -138,47 +141,86 @@ def extremal_eigenpairs(matvec: Matvec, start: Tensor, goal: LanczosOptions, gen
     goal = replace(goal, top=min(goal.top, space.size), bottom=min(goal.bottom, space.size))
     if not (space.add(start) or space.add_random()):
         raise ValueError("a matrix without rows has no eigenvalues")
-    while True:
-        alive = space.step()
-        ritz = space.ritz()
-        found = goal.met(ritz, space.size)
-        if not alive or space.products >= goal.max_products or found:
-            break
-        if space.total >= CAPACITY:
-            _compress(space, ritz, goal)
-    certain = alive and found and not goal.multiplicities
+    alive = _grow(space, goal)
+    certain = alive and not goal.second_start
     while not certain and space.products < goal.max_products:
-        if space.total > CAPACITY // 2:
-            _compress(space, ritz, goal)
-        chain = _explore(space, goal)
-        ritz = space.ritz()
-        full = chain is None  # then what is pending completes the space
-        while space.pending and (full or not goal.met(ritz, space.size)) and space.products < goal.max_products:
-            space.step()
-            ritz = space.ritz()
-        found = goal.met(ritz, space.size)
-        certain = chain is None or (found and not goal.beyond(chain, ritz))
-    return _collect(space, ritz, goal, found and certain)
+        if space.total > 3 * CAPACITY // 4 and space.size > CAPACITY:
+            _compress(space, space.ritz(), goal)
+        beyond = _search(space, space.ritz(), goal)
+        full = space.total == space.size
+        if beyond is None and not full:
+            break
+        certain = beyond is False and goal.met(space.ritz(), space.size)  # what was added may share a place
+        if not certain:
+            _grow(space, goal, whole=full)
+            certain = full and not space.pending
+    ritz = space.ritz()
+    return _collect(space, ritz, goal, certain and goal.met(ritz, space.size))
 
 
-def _explore(space: KrylovSpace, goal: LanczosOptions) -> Ritz | None:
-    """Grows the basis from a random vector, and what was pending, until the ends of what is added are known.
+def _grow(space: KrylovSpace, goal: LanczosOptions, *, whole: bool = False) -> bool:
+    """Applies what is pending until the pairs asked for have converged; all of it where it completes the `whole` space.
 
     Returns:
-        Ritz pairs of the added vectors in the complement of the others, or None when they fill the space.
+        Whether something is pending still, as it is unless the space became invariant.
     """
-    first = space.applied
+    while space.pending and space.products < goal.max_products:
+        if space.total >= CAPACITY and space.size > CAPACITY:
+            _compress(space, space.ritz(), goal)
+        space.step()
+        if not whole and goal.met(space.ritz(), space.size):
+            break
+    return space.pending > 0
+
+
+def _search(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions) -> bool | None:
+    """Whether a random vector's chain in the complement of the basis reaches beyond the outermost pairs found.
+
+    Returns:
+        None where the complement is a single vector, or room or products ran out before the answer.
+    """
+    first, waiting, limits = space.applied, space.pending, goal.limits(ritz)
     if not space.add_random() or space.total == space.size:
         return None
-    random = space.total - 1  # what was pending is applied first, and says nothing of the rest when it converges
-    ends = [index for index, asked in ((-1, goal.top), (0, goal.bottom)) if asked]
-    while True:
+    if len(ritz.values) < goal.top + goal.bottom:
+        return True
+    known = (1, ritz.values[::-1], limits[0]), (-1, -ritz.values, limits[1])
+    ends = [(sign, values[len(limit) - 1], limit[-1]) for sign, values, limit in known if len(limit)]
+    while space.products < goal.max_products and space.total < CAPACITY:
+        alive = space.step(latest=True)
+        chain = space.ritz(first, waiting)
+        states = [_beyond(chain, sign, value, limit, space.size) for sign, value, limit in ends]
+        if any(states):
+            return True
+        if not alive or None not in states:
+            break
+    else:
+        return None
+    for _ in range(waiting):  # what was pending took no part, and may itself be what is sought
         space.step()
-        chain = space.ritz(first)
-        settled = space.applied > random and bool((chain.coupling <= goal.limits(chain))[ends].all())
-        full = space.total >= 2 * CAPACITY or space.products >= goal.max_products
-        if settled or full or not space.pending:
-            return chain
+    whole = space.ritz()
+    return any(sign * whole.values[::-sign][len(limit) - 1] > values[len(limit) - 1] + limit[-1]
+               for sign, values, limit in known if len(limit))  # fmt: skip
+
+
+def _beyond(chain: Ritz, sign: int, value: float, limit: float, size: int) -> bool | None:
+    """Whether the largest of ±H in a complement lies above a value; None while that is open.
+
+    It does when a Ritz value does, which is never above the largest eigenvalue. It does not when an eigenvalue at
+    `value` would have shown by now: after j products the largest Ritz value is within (λ − λ_min) (tan φ / T_{j−1}(γ))²
+    of it, with φ the angle of start and eigenvector, tan φ ≤ 30 √P but for a chance of 3 %, and (γ − 1) / 2 its
+    distance from the rest of the spectrum as a share of that (Kaniel, Paige and Saad: Parlett, §12.4). Where the rest
+    reaches up to the value, it does not when the largest pair has converged and one above it by the rest's width
+    would have shown.
+    """
+    last = -1 if sign > 0 else 0
+    highest, coupling = sign * chain.values[last], chain.coupling[last]
+    edge, lowest = highest + coupling, sign * chain.values[-1 - last] - chain.coupling[-1 - last]
+    if highest > value + limit:
+        return True
+    apart = (value - edge) / (edge - lowest) if edge > lowest else np.inf
+    growth = np.arccosh(1 + 2 * max(apart, 1.0 if coupling <= limit else 0.0))
+    return False if (len(chain.values) - 1) * growth >= np.log(2 * HIDDEN * size**0.5) else None
 
 
 def _compress(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions) -> None:
@@ -198,7 +240,7 @@ def _collect(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions, converged: bo
 
 
 def warm_start(vectors: Tensor, generator: torch.Generator) -> Tensor:
-    """A start that leans toward vectors close to those sought: their sum, and random signs of the same length.
+    """A start that leans toward vectors close to those sought: their sum, and a normal vector of the same length.
 
     One chain from their sum took 10, 15 and 19 products to residuals 0.1, 0.01 and 0.001 where a random start took
     16, 18 and 26 (half a class of 46 samples, the eigenvectors of the whole class); a block of them took more than a
@@ -206,12 +248,12 @@ def warm_start(vectors: Tensor, generator: torch.Generator) -> Tensor:
 
     Args:
         vectors: (k, P); rows that are not finite are left out.
-        generator: Source of the random signs.
+        generator: Source of the normal vector.
 
     Returns:
         (P,).
     """
     known = vectors[vectors.isfinite().all(1)].sum(0)
-    signs = random_signs(vectors.shape[1], generator).to(vectors)
+    normal = random_normal(vectors.shape[1], generator).to(vectors)
     length = torch.linalg.vector_norm(known)
-    return signs if length == 0 else known / length + signs / signs.numel() ** 0.5
+    return normal if length == 0 else known / length + normal / normal.numel() ** 0.5
