@@ -1,8 +1,9 @@
 """The trace of a Hessian from gradients of samples, without probes, where the network allows it.
 
 H = G + Σ_i w_i Σ_c ∂ℓ_i/∂z_c ∇²z_c. Where every logit is affine in each parameter tensor by itself the second part has
-no diagonal, and tr H = tr G = Σ_i w_i ‖R_iJ_i‖² (Frobenius) with R_iᵀR_i = ∇²_z ℓ_i: squared norms of C − 1 gradients a
-sample, for which backward passes to the layers' outputs are enough (Goodfellow, arXiv:1510.01799).
+no diagonal, and tr H = tr G = Σ_i w_i Σ_k s_ik ‖J_iᵀr_ik‖² with ∇²_z ℓ_i = Σ_k s_ik r_ik r_ikᵀ: squared norms of a few
+gradients a sample, C − 1 for cross-entropy, for which backward passes to the layers' outputs are enough (Goodfellow,
+arXiv:1510.01799).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.hessian.estimators.gauss_newton import loss_roots
+from landscape.hessian.estimators.loss_curvature import NEGLIGIBLE, loss_roots
 from landscape.hessian.estimators.multiaffine import Layer, multiaffine_layers
 from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.estimators.trace import Trace
@@ -34,7 +35,6 @@ ACCELERATOR_HELD_BYTES = 2 << 30
 """… and on a GPU, which small batches would leave idle."""
 FEW = 2
 """Samples on which the network is looked at."""
-NEGLIGIBLE = 1e-12
 
 
 def exact_trace(hessians: HessianFactory, subset: Subset, *, seed: int, half_width: float) -> Trace | None:
@@ -78,7 +78,8 @@ def _exact_trace(hessians: HessianFactory, subset: Subset, chunk: int, seed: int
     if subject.classes > MIXTURES + 1:
         totals = _totals(hessians, batches, seed)
         found = Trace.of(float(totals.mean()), float(totals.std(ddof=1) / np.sqrt(len(totals))), len(totals))
-        if not half_width or found.half_width <= half_width * found.value:
+        if not half_width or found.half_width <= half_width * abs(found.value):
+            return found
             return found
     return Trace.of(float(_totals(hessians, batches, None).sum()))
 
@@ -101,16 +102,38 @@ def _totals(hessians: HessianFactory, batches: Batches, seed: int | None) -> np.
     def totals(item: tuple[int, Batch]) -> Tensor:
         index, batch = item
         logits = subject.network(batch.inputs)
-        roots = loss_roots(subject, logits.detach(), batch.labels).transpose(0, 1)
+        roots, signs = loss_roots(subject, logits.detach(), batch.labels)
+        roots, signs = roots.transpose(0, 1), signs.T
         if seed is not None:
-            generator = torch.Generator().manual_seed((seed << 20) + index)
-            signs = random_signs(MIXTURES * roots[..., 0].numel(), generator).to(roots)
-            roots = torch.einsum("kcn,cnz->knz", signs.view(MIXTURES, *roots.shape[:2]), roots)
-        return torch.stack([squares @ batch.weights.double() for squares in _squares(subject, logits, roots)])
+            roots, signs = _mixed(roots, signs, (seed << 20) + index)
+        squares = _squares(subject, logits, roots)
+        return torch.stack(
+            [square @ (sign * batch.weights.double()) for square, sign in zip(squares, signs, strict=True)]
+        )
 
     subject = hessians.subject
-    shares = list(hessians.workers.map(totals, enumerate(batches)))
-    return np.asarray(torch.stack(shares).sum(0).cpu())
+    shares = torch.stack(list(hessians.workers.map(totals, enumerate(batches)))).sum(0)
+    if seed is not None:  # of the positive and the negative part of one mixture
+        shares = shares.view(2, MIXTURES).sum(0)
+    return np.asarray(shares.cpu())
+
+
+def _mixed(roots: Tensor, signs: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Random mixtures of the rows of positive sign and, behind them, of those of negative sign.
+
+    Args:
+        roots: (C, n, C) rows.
+        signs: (C, n) their signs.
+        seed: Of the mixtures.
+
+    Returns:
+        (2 · MIXTURES, n, C) and their signs (2 · MIXTURES, n).
+    """
+    drawn = random_signs(MIXTURES * signs.numel(), torch.Generator().manual_seed(seed)).to(roots)
+    drawn = drawn.view(MIXTURES, *signs.shape)
+    parts = [torch.einsum("kcn,cnz->knz", drawn * (signs == sign), roots) for sign in (1, -1)]
+    one = torch.ones_like(drawn[:, 0])
+    return torch.cat(parts), torch.cat([one, -one])
 
 
 def _squares(subject: Subject, logits: Tensor, directions: Tensor) -> Iterator[Tensor]:

@@ -1,9 +1,10 @@
 """The Gauss–Newton part of a Hessian: the whole spectrum of a small class from a Gram matrix, else by products.
 
 H = G + Σ_i w_i Σ_c ∂ℓ_i/∂z_c ∇²z_c with G = Σ_i w_i J_iᵀ S_i J_i, where J_i is the Jacobian of sample i's logits and
-S_i = ∇²_z ℓ_i (Schraudolph, Neural Computation 2002; Sagun et al., 2017). For cross-entropy S_i = diag(p) − ppᵀ has
-rank C − 1, so a class of n samples has at most n(C − 1) eigenvalues that are not zero, and they are those of the Gram
-matrix AAᵀ with G = AᵀA. G is positive semi-definite whatever H is: it says nothing about negative curvature.
+S_i = ∇²_z ℓ_i (Schraudolph, Neural Computation 2002; Sagun et al., 2017). A class of n samples has at most n · rank S_i
+eigenvalues that are not zero, and they follow from the Gram matrix AAᵀ where G = Aᵀ diag(±1) A. For cross-entropy
+S_i = diag(p) − ppᵀ has rank C − 1 and no negative eigenvalue, so that G is positive semi-definite whatever H is and
+says nothing about negative curvature. A loss that is not convex in the logits gives G negative eigenvalues of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 from landscape.conversion import unknown
 from landscape.hessian.estimators.krylov_space import Matvec
 from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs
+from landscape.hessian.estimators.loss_curvature import loss_roots
 from landscape.hessian.estimators.random_vectors import random_normal
 from landscape.hessian.estimators.trace import estimate_trace
 from landscape.hessian.products.hvp import HessianOperator
@@ -64,6 +66,8 @@ class GaussNewton:
         free = outputs.detach().requires_grad_()
         loss = (subject.loss(free, batch.labels) * batch.weights).sum()
         (slope,) = torch.autograd.grad(loss, free, create_graph=True)
+        if not slope.requires_grad:  # linear in the logits
+            return tuple(torch.zeros_like(p) for p in parameters)
         (curved,) = torch.autograd.grad(slope, free, moved, materialize_grads=True)
         return torch.autograd.grad(outputs, parameters, curved, materialize_grads=True)
 
@@ -117,14 +121,28 @@ def gauss_newton_spectrum(
         The spectrum.
     """
     subject = hessians.subject
-    rows = _factor(hessians, subset)
+    rows, signs = _factor(hessians, subset)
     gram = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
     for stripe in torch.split(rows, STRIPE, 1):
         gram += stripe.double() @ stripe.double().T
-    values = torch.linalg.eigvalsh(gram).flip(0).clamp(min=0).cpu().numpy()
-    most = min(len(values) - subset.measured_count, subject.size)  # S has rank C − 1
-    rest = _rest(hessian, lambda v: (rows @ v) @ rows, rows[0], seed)
-    return GaussNewtonSpectrum(values[:most], float(values.sum()), rest)
+    values = _signed_eigenvalues(gram, signs).cpu().numpy()
+    moving = torch.count_nonzero(gram.diagonal().view(subset.measured_count, -1), 1)
+    most = min(subset.measured_count * max(int(moving.max()), 1), subject.size)
+    outermost = np.sort(np.argsort(-np.abs(values), kind="stable")[:most])
+    rest = _rest(hessian, lambda v: (signs.to(rows) * (rows @ v)) @ rows, rows[0], seed)
+    return GaussNewtonSpectrum(values[outermost], float(values.sum()), rest)
+
+
+def _signed_eigenvalues(gram: Tensor, signs: Tensor) -> Tensor:
+    """Eigenvalues of Aᵀ diag(s) A that can differ from zero, descending, from AAᵀ and s.
+
+    They are those of Bᵀ diag(s) B for any square B with BBᵀ = AAᵀ.
+    """
+    if bool((signs > 0).all()):
+        return torch.linalg.eigvalsh(gram).flip(0).clamp(min=0)
+    values, vectors = torch.linalg.eigh(gram)
+    root = vectors * values.clamp(min=0).sqrt()
+    return torch.linalg.eigvalsh(root.T @ (signs[:, None] * root)).flip(0)
 
 
 def gauss_newton_ends(
@@ -169,30 +187,20 @@ def _rest(hessian: Matvec, part: Matvec, like: Tensor, seed: int) -> float:
     return max(abs(ends.top.outermost), abs(ends.bottom.outermost))
 
 
-def _factor(hessians: HessianFactory, subset: Subset) -> Tensor:
-    """A with G = AᵀA, (n·C, P): √w_i S_i^½ J_i of each sample, its Jacobian row by row."""
+def _factor(hessians: HessianFactory, subset: Subset) -> tuple[Tensor, Tensor]:
+    """A and s with G = Aᵀ diag(s) A, (n·C, P) and (n·C,): √w_i R_iJ_i of each sample, its Jacobian row by row."""
     subject, start = hessians.subject, hessians.subject.rows(subset).start
     parameters, weights = list(subject.parameters.values()), subject.weights(subset).tolist()
 
-    def rows(i: int) -> Tensor:
+    def rows(i: int) -> tuple[Tensor, Tensor]:
         sample = slice(start + i, start + i + 1)
         logits = subject.network(subject.inputs(sample))
-        roots = weights[i] ** 0.5 * loss_roots(subject, logits.detach(), subject.labels[sample])
+        roots, signs = loss_roots(subject, logits.detach(), subject.labels[sample])
         found = []
-        for direction in roots[0].to(logits):
+        for direction in weights[i] ** 0.5 * roots[0].to(logits):
             parts = torch.autograd.grad(logits, parameters, direction[None], retain_graph=True, materialize_grads=True)
             found.append(torch.cat([p.reshape(-1) for p in parts]))
-        return torch.stack(found)
+        return torch.stack(found), signs[0]
 
-    return torch.cat(list(hessians.workers.map(rows, range(subset.measured_count))))
-
-
-def loss_roots(subject: Subject, logits: Tensor, labels: Tensor) -> Tensor:
-    """R with RᵀR = ∇²_z ℓ, (n, C, C) float64 with rows of ascending length, at logits (n, C) and labels (n,)."""
-    free = logits.double().requires_grad_()
-    (slope,) = torch.autograd.grad(subject.loss(free, labels).sum(), free, create_graph=True)
-    units = torch.eye(logits.shape[1], dtype=torch.float64, device=logits.device)[:, None].expand(-1, len(logits), -1)
-    (curvature,) = torch.autograd.grad(slope, free, units, is_grads_batched=True)
-    values, vectors = torch.linalg.eigh(curvature.transpose(0, 1))
-    roots: Tensor = values.clamp(min=0).sqrt()[:, :, None] * vectors.mT
-    return roots
+    found = list(hessians.workers.map(rows, range(subset.measured_count)))
+    return torch.cat([row for row, _ in found]), torch.cat([sign for _, sign in found])

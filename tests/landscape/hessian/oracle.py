@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from landscape.subject.losses import LossFunction
 from landscape.subject.samples import TensorSamples
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import Subset
@@ -65,16 +66,19 @@ def standard(activation: type[nn.Module] = nn.GELU) -> Subject:
 
 
 @functools.cache
-def dense(of: Subject, subset: Subset) -> tuple[float, torch.Tensor, np.ndarray]:
+def dense(of: Subject, subset: Subset, loss_of: LossFunction | None = None) -> tuple[float, torch.Tensor, np.ndarray]:
     """Loss, gradient (P,) and Hessian (P, P) of a subset by the book: float64, one graph, row by row.
 
-    Samples are picked by their labels, not by the subject's own rows or weights.
+    Samples are picked by their labels, not by the subject's own rows or weights, and plain cross-entropy is measured
+    unless another loss is given.
     """
     net = network_in_double(of)
     named = dict(net.named_parameters())
     parameters = [named[name] for name in of.parameters]
     inputs, labels = of.inputs(slice(0, len(of.labels))).double(), of.labels
-    losses = functional.cross_entropy(net(inputs), labels, reduction="none")
+    losses = (
+        loss_of(net(inputs), labels) if loss_of else functional.cross_entropy(net(inputs), labels, reduction="none")
+    )
     if subset.kind == "balanced":
         present = [c for c in range(of.classes) if (labels == c).any()]
         loss = torch.stack([losses[labels == c].mean() for c in present]).mean()
@@ -85,8 +89,26 @@ def dense(of: Subject, subset: Subset) -> tuple[float, torch.Tensor, np.ndarray]
     flat = torch.cat([g.reshape(-1) for g in gradients])
     units = torch.eye(len(flat), dtype=torch.float64)
     rows = torch.autograd.grad(flat, parameters, units, is_grads_batched=True, materialize_grads=True)
-    hessian = torch.cat([h.reshape(len(flat), -1) for h in rows], 1)
+    whole = [h.expand(len(flat), *p.shape) for h, p in zip(rows, parameters, strict=True)]  # zeros come as one row
+    hessian = torch.cat([h.reshape(len(flat), -1) for h in whole], 1)
     return float(loss.detach()), flat.detach(), hessian.numpy()
+
+
+def _errors(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """p − e_y, (n, C)."""
+    return logits.softmax(1) - functional.one_hot(labels, logits.shape[1])
+
+
+LOSSES = {
+    "cross-entropy and the penalty of BGP": lambda z, y: (
+        functional.cross_entropy(z, y, reduction="none") + 2 * _errors(z, y).square().sum(1)
+    ),
+    "Brier": lambda z, y: _errors(z, y).square().sum(1),
+    "generalized cross-entropy": lambda z, y: (1 - z.softmax(1).gather(1, y[:, None])[:, 0] ** 0.7) / 0.7,
+    "squared error": lambda z, y: (z - functional.one_hot(y, z.shape[1])).square().sum(1),
+    "linear": lambda z, y: -z.gather(1, y[:, None])[:, 0],
+}
+"""Losses whose own Hessian has negative eigenvalues, full rank, or is zero."""
 
 
 def network_in_double(of: Subject) -> nn.Module:

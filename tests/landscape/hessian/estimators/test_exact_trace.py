@@ -21,7 +21,7 @@ from landscape.hessian.products.operators import HessianFactory, Plan
 from landscape.subject.losses import cross_entropy
 from landscape.subject.samples import TensorSamples
 from landscape.subject.temperature import tempered
-from tests.landscape.hessian.oracle import dense, network, samples, standard, subject
+from tests.landscape.hessian.oracle import LOSSES, dense, network, samples, standard, subject
 from training.models.resnet import cifar_resnet
 
 PLAN = Plan(16, keep=1000, workers=2)
@@ -110,6 +110,15 @@ def test_it_is_exact(kind, name, dtype):
     found = trace(of_tiny(AFFINE[kind](), dtype), name)
     assert found.value == pytest.approx(dense_trace(kind, name), rel=1e-11 if dtype == torch.float64 else 1e-5)
     assert found.error == found.half_width == 0
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("name", ["all", "class:1", "class:4"])
+def test_a_loss_that_is_not_convex_in_the_logits_keeps_its_signs(name, loss):
+    of = subject(activation=nn.ReLU, loss=loss)
+    exact = np.trace(dense(of, named(of, name), loss)[2])
+    found = trace(of, name)
+    assert found.value == pytest.approx(exact, rel=1e-10, abs=1e-12) and found.error == 0
 
 
 @pytest.mark.parametrize("params", [["*.weight"], ["*.bias"], ["0.*"], ["1.weight", "8.bias"]])
@@ -206,6 +215,15 @@ def test_the_interval_of_mixtures_covers_the_truth():
     estimates = [trace(of, "class:0", seed=seed) for seed in range(30)]
     assert all(e.error > 0 for e in estimates)
     assert 26 <= sum(abs(e.value - exact) <= e.half_width for e in estimates) < 30
+
+
+def test_mixtures_keep_the_signs_too():
+    loss = LOSSES["cross-entropy and the penalty of BGP"]
+    of = many_classes().with_loss(loss)
+    exact = np.trace(dense(of, named(of, "few"), loss)[2])
+    found = [trace(of, "few", seed=seed) for seed in range(20)]
+    assert np.mean([f.value for f in found]) == pytest.approx(exact, abs=4 * found[0].error / 20**0.5)
+    assert np.mean([abs(f.value - exact) <= f.half_width for f in found]) >= 0.85
 
 
 def test_an_asked_width_takes_all_gradients():

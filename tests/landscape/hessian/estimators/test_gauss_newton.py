@@ -10,7 +10,7 @@ from torch import nn
 from landscape.hessian.estimators.gauss_newton import GaussNewton, gauss_newton_ends, gauss_newton_spectrum, is_small
 from landscape.hessian.products.operators import HessianFactory, Plan
 from landscape.subject.subsets import Subset
-from tests.landscape.hessian.oracle import dense, network_in_double, standard, subject
+from tests.landscape.hessian.oracle import LOSSES, dense, network_in_double, standard, subject
 
 PLAN = Plan(8, keep=1000, workers=2)
 
@@ -63,6 +63,39 @@ def test_the_whole_spectrum_of_a_small_class(name, dtype):
     assert found.trace == pytest.approx(np.trace(exact), rel=1e-5)
     rest = np.linalg.norm(dense(standard(), subset)[2] - exact, 2)
     assert found.rest == pytest.approx(rest, rel=1e-3)
+
+
+def of_any_loss(of, subset, loss) -> np.ndarray:
+    """Σ w_i J_iᵀ ∇²ℓ_i J_i with the loss's own Hessian from autograd."""
+    net = network_in_double(of)
+    total = torch.zeros(of.size, of.size, dtype=torch.float64)
+    rows = of.rows(subset)
+    for x, y, weight in zip(of.inputs(rows), of.labels[rows], of.weights(subset), strict=True):
+        logits = net(x[None].double())
+        rows_of = [torch.autograd.grad(z, list(net.parameters()), retain_graph=True) for z in logits[0]]
+        jacobian = torch.stack([torch.cat([g.reshape(-1) for g in parts]) for parts in rows_of])
+        curved = torch.autograd.functional.hessian(lambda z, y=y: loss(z[None], y[None]).sum(), logits[0].detach())
+        total += weight * jacobian.T @ curved @ jacobian
+    return total.numpy()
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("name", ["class:2", "class:4"])
+def test_the_spectrum_of_any_loss_is_whole_with_its_signs(name, loss):
+    of = subject(loss=loss)
+    subset = next(s for s in of.subsets if s.name == name)
+    exact = of_any_loss(of, subset, loss)
+    values = np.linalg.eigvalsh(exact)
+    scale = np.abs(values).max() or 1.0
+    found = spectrum(of, subset)
+    assert (np.diff(found.values) <= 0).all()
+    left = list(values)
+    for value in found.values:  # each is one eigenvalue, and what is left is zero
+        place = int(np.abs(np.array(left) - value).argmin())
+        assert left.pop(place) == pytest.approx(value, abs=1e-9 * scale)
+    assert np.abs(left).max() < 1e-9 * scale
+    assert found.trace == pytest.approx(np.trace(exact), rel=1e-8, abs=1e-12)
+    assert found.rest == pytest.approx(np.linalg.norm(dense(of, subset, loss)[2] - exact, 2), rel=1e-3, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ["all", "balanced", "class:0"])

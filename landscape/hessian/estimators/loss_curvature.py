@@ -1,0 +1,39 @@
+"""The Hessian of a sample's loss in its logits, as signed squares: ∇²_z ℓ = Σ_k s_k r_k r_kᵀ with s_k = ±1.
+
+Cross-entropy is convex in the logits, and all s_k are 1; a Brier score, a generalized cross-entropy or a penalty on
+p − e_y is not, and what is said of the Gauss–Newton part must carry the signs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from landscape.subject.subject import Subject
+
+NEGLIGIBLE = 1e-12
+"""Eigenvalues below this share of a sample's largest |eigenvalue| are rounding, and zero."""
+
+
+def loss_roots(subject: Subject, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """R and s with Rᵀ diag(s) R = ∇²_z ℓ.
+
+    Args:
+        subject: Whose loss it is.
+        logits: (n, C).
+        labels: (n,).
+
+    Returns:
+        (n, C, C) float64 with the rows r_k, those of zero length for eigenvalues that are rounding; and (n, C) their
+        signs, 1 or −1.
+    """
+    free = logits.double().requires_grad_()
+    (slope,) = torch.autograd.grad(subject.loss(free, labels).sum(), free, create_graph=True)
+    if not slope.requires_grad:  # linear in the logits
+        return torch.zeros_like(free)[:, :, None].expand(-1, -1, logits.shape[1]), torch.ones_like(free)
+    units = torch.eye(logits.shape[1], dtype=torch.float64, device=logits.device)[:, None].expand(-1, len(logits), -1)
+    (curvature,) = torch.autograd.grad(slope, free, units, is_grads_batched=True)
+    values, vectors = torch.linalg.eigh(curvature.transpose(0, 1))
+    sizes = values.abs()
+    values = torch.where(sizes > NEGLIGIBLE * sizes.amax(1, keepdim=True), values, 0.0)
+    return values.abs().sqrt()[:, :, None] * vectors.mT, torch.where(values < 0, -1.0, 1.0)
