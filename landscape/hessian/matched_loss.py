@@ -27,7 +27,7 @@ def temperatures(subject: Subject, losses: Mapping[str, float], *, size: int = 5
         size: Samples a forward pass.
 
     Returns:
-        One temperature a subset; NaN where the loss cannot be reached (log C and above) or is not known.
+        One temperature a subset; NaN where no temperature reaches the loss, or it is not known.
     """
     temperatures = {}
     for subset in subject.subsets:
@@ -36,7 +36,9 @@ def temperatures(subject: Subject, losses: Mapping[str, float], *, size: int = 5
         labels, weights = subject.labels[subject.rows(subset)], subject.weights(subset)
         target = losses.get(subset.name, math.nan)
         known = not math.isnan(target)
-        temperatures[subset.name] = matching_temperature(logits, labels, weights, target) if known else math.nan
+        temperatures[subset.name] = (
+            matching_temperature(subject.loss, logits, labels, weights, target) if known else math.nan
+        )
     return temperatures
 
 

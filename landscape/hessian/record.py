@@ -69,7 +69,7 @@ def record_hessian(
     config: dict[str, Any] = {"seed": settings.seed}
     measure, at = measure_hessian, None
     if match_loss is not None:
-        other, losses = other_losses(match_loss, target.config["split"])
+        other, losses = other_losses(match_loss, target.config)
         config["match_loss"] = other.checkpoint_sha256
         at = temperatures(subject, losses)
         measure = partial(measure_matched, at=at)
@@ -198,25 +198,29 @@ def read(
     return assemble(SubsetCurvature, known, subset=subset)
 
 
-def other_losses(path: Path, split: str) -> tuple[Landscape, dict[str, float]]:
+def other_losses(path: Path, config: Mapping[str, Any]) -> tuple[Landscape, dict[str, float]]:
     """The losses of the run to compare with.
 
     Args:
         path: Its `landscape.h5`.
-        split: The split that is measured.
+        config: What is measured: the split and which loss.
 
     Returns:
-        The file, and the evaluation loss of each of its subsets.
+        The file, and the same loss of each of its subsets.
 
     Raises:
-        InputError: The file cannot be read or was not evaluated on that split.
+        InputError: The file cannot be read, or that loss was not evaluated on that split.
     """
-    other = read_landscape(path)
-    evaluation = other.get("evaluation", split)
-    if evaluation is None:
-        raise InputError(f"--match-loss {str(path)!r} was not evaluated on {split!r}: measure its Hessian there first")
-    losses = np.asarray(evaluation.data["loss"], dtype=float)
-    return other, dict(zip(evaluation.subset, losses.tolist(), strict=True))
+    other, (split, loss) = read_landscape(path), (config["split"], config.get("loss", "evaluation"))
+    for found in other.measurements:
+        same = (found.config.get("split", found.name), found.config.get("loss", "evaluation")) == (split, loss)
+        if found.analysis == "evaluation" and same:
+            losses = np.asarray(found.data["loss"], dtype=float)
+            return other, dict(zip(found.subset, losses.tolist(), strict=True))
+    raise InputError(
+        f"--match-loss {str(path)!r} has no {loss} loss on {split!r}: "
+        f"measure its Hessian there with --loss {loss} first"
+    )
 
 
 def load_warm_start(path: Path, name: str, subject: Subject) -> dict[str, torch.Tensor]:
