@@ -33,8 +33,10 @@ HELD_BYTES = 128 << 20
 """For all layers of a batch on a CPU …"""
 ACCELERATOR_HELD_BYTES = 2 << 30
 """… and on a GPU, which small batches would leave idle."""
-FEW = 2
-"""Samples on which the network is looked at."""
+FEW = (2, 3)
+"""Samples on which the network is looked at: a size that is not the batch's must not pass for it."""
+UNMIXED = 1e-4
+"""Largest difference of a sample's logits between those batches that rounding explains, as a share of the largest."""
 
 
 def exact_trace(hessians: HessianFactory, subset: Subset, *, seed: int, half_width: float) -> Trace | None:
@@ -57,11 +59,13 @@ def exact_trace(hessians: HessianFactory, subset: Subset, *, seed: int, half_wid
         return None
     held = sum(layer.norms(subject.classes)[1] for layer in layers) * torch.finfo(subject.dtype).bits // 8
     most = HELD_BYTES if subject.device.type == "cpu" else ACCELERATOR_HELD_BYTES
-    room = most * min(FEW, len(subject.labels)) // max(held, 1)
+    room = most * FEW[-1] // max(held, 1)
     chunk = max(1, min(room, hessians.plan.chunk))
     while chunk:
         try:
             return _exact_trace(hessians, subset, chunk, seed, half_width)
+        except _NotAffineError:
+            return None
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -80,7 +84,6 @@ def _exact_trace(hessians: HessianFactory, subset: Subset, chunk: int, seed: int
         found = Trace.of(float(totals.mean()), float(totals.std(ddof=1) / np.sqrt(len(totals))), len(totals))
         if not half_width or found.half_width <= half_width * abs(found.value):
             return found
-            return found
     return Trace.of(float(_totals(hessians, batches, None).sum()))
 
 
@@ -89,11 +92,24 @@ def backward_passes(subject: Subject) -> int:
     return 0 if _layers(subject) is None else min(subject.classes - 1, MIXTURES)
 
 
+class _NotAffineError(Exception):
+    """A batch's graph is not that of the first few samples."""
+
+
 def _layers(subject: Subject) -> list[Layer] | None:
-    """The layers on the first few samples, which say whether the network allows it."""
+    """The layers on the first few samples, in batches of two sizes, which say whether the network allows it."""
     if subject.classes > LARGEST_CLASSES:
         return None
-    return multiaffine_layers(subject.network(subject.inputs(slice(0, FEW))), list(subject.parameters.values()))
+    inputs, found, logits = subject.inputs(slice(0, FEW[-1])), list[list[Layer]](), list[Tensor]()
+    for size in FEW:
+        logits.append(subject.network(inputs[torch.arange(size, device=inputs.device) % len(inputs)]))
+        layers = multiaffine_layers(logits[-1], list(subject.parameters.values()))
+        if layers is None:
+            return None
+        found.append(layers)
+    few, more = (z.detach()[: FEW[0]] for z in logits)
+    mixed = (few - more).abs().max() > UNMIXED * more.abs().max()
+    return None if bool(mixed) or len(found[0]) != len(found[1]) else found[-1]
 
 
 def _totals(hessians: HessianFactory, batches: Batches, seed: int | None) -> np.ndarray:
@@ -139,7 +155,8 @@ def _mixed(roots: Tensor, signs: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 def _squares(subject: Subject, logits: Tensor, directions: Tensor) -> Iterator[Tensor]:
     """(n,) float64 squared norms of the gradients of each sample's logits along each direction, (k, n, C)."""
     layers = multiaffine_layers(logits, list(subject.parameters.values()))
-    assert layers is not None
+    if layers is None:
+        raise _NotAffineError
     edges, norms = [layer.edge for layer in layers], [layer.norms(len(directions))[0] for layer in layers]
     least = NEGLIGIBLE * directions.square().sum(2).max()
     for direction in directions:

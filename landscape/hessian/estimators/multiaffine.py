@@ -1,7 +1,8 @@
 """Networks whose logits are affine in each parameter tensor by itself, and their layers, read off the autograd graph.
 
 Convolutions, linear layers and BatchNorms in evaluation mode multiply what comes before them by a parameter that
-appears nowhere else, and ReLU, pooling and addition are linear wherever they can be differentiated. With all other
+appears nowhere else, and ReLU, pooling, interpolation, addition and multiplication by constants are linear wherever
+they can be differentiated. With all other
 tensors held, a logit of such a network is affine in any one of them, so that the diagonal blocks of its second
 derivatives vanish (Botev, Ritter and Barber, ICML 2017). An operation that is not known here, or that
 multiplies a parameter by a function of itself, makes the answer no.
@@ -25,9 +26,17 @@ LINEAR = {
     "AdaptiveAvgPool2DBackward0", "AdaptiveMaxPool2DBackward0", "ViewBackward0", "UnsafeViewBackward0",
     "ReshapeAliasBackward0", "SqueezeBackward0", "SqueezeBackward1", "SqueezeBackward2", "UnsqueezeBackward0",
     "TBackward0", "TransposeBackward0", "PermuteBackward0", "CloneBackward0", "SliceBackward0", "SelectBackward0",
-    "CatBackward0", "ConstantPadNdBackward0", "ToCopyBackward0",
+    "CatBackward0", "ConstantPadNdBackward0", "ToCopyBackward0", "StackBackward0", "SplitBackward0", "ExpandBackward0",
+    "SplitWithSizesBackward0", "UnbindBackward0", "AbsBackward0", "ClampBackward0", "ClampBackward1", "RepeatBackward0",
+    "ClampMinBackward0", "ClampMaxBackward0", "ThresholdBackward0", "MaxPool3DWithIndicesBackward0", "FlipBackward0",
+    "AvgPool3DBackward0", "AdaptiveAvgPool3DBackward0", "UpsampleNearest1DBackward0", "UpsampleNearest2DBackward0",
+    "UpsampleNearest3DBackward0", "UpsampleLinear1DBackward0", "UpsampleBilinear2DBackward0",
+    "UpsampleBicubic2DBackward0", "UpsampleTrilinear3DBackward0", "ReflectionPad2DBackward0",
+    "ReplicationPad2DBackward0", "PixelShuffleBackward0", "MaskedFillBackward0", "WhereBackward0",
 }  # fmt: skip
 """Operations that are linear in all their inputs together, wherever they can be differentiated."""
+PRODUCTS = {"MulBackward0", "DivBackward0"}
+"""Operations that are linear where only the first, or the only, of their inputs depends on parameters."""
 LEAF = "torch::autograd::AccumulateGrad"
 
 Norms = Callable[[Tensor], Tensor]
@@ -98,8 +107,10 @@ def multiaffine_layers(logits: Tensor, measured: Sequence[Tensor]) -> list[Layer
     """
     wanted, layers = {id(p) for p in measured}, list[Layer]()
     leaves, edges, covered = dict[Node, frozenset[int]](), Counter[int | None](), Counter[int | None]()
+    consumers, views = Counter[Node](), list[Node]()
     for node in _upwards(logits.grad_fn):
         below = [frozenset[int]() if f is None else leaves[f] for f, _ in node.next_functions]
+        consumers.update(f for f, _ in node.next_functions if f is not None)
         kind = KINDS.get(node.name())
         if node.name() == LEAF:
             below = [frozenset({id(node.variable)})]
@@ -108,15 +119,22 @@ def multiaffine_layers(logits: Tensor, measured: Sequence[Tensor]) -> list[Layer
                 return None
             weight, bias = _parameter(node, kind.weight), _parameter(node, kind.bias)
             if weight in wanted or bias in wanted:
-                if node._input_metadata[0].shape[0] != len(logits) or (weight in wanted and not kind.fits(node)):
+                shape = node._input_metadata[0].shape
+                if shape[0] != len(logits) or not kind.fits(node) or (bias in wanted and not _a_channel(node, kind)):
                     return None
                 covered.update(wanted & {weight, bias})
+                views.append(node.next_functions[kind.weight][0])
                 layers.append(Layer(GradientEdge(node, 0), weight in wanted, bias in wanted))
+        elif node.name() in PRODUCTS:
+            moving = [place for place, (f, _) in enumerate(node.next_functions) if f is not None]
+            if len(moving) > 1 or (node.name() == "DivBackward0" and moving == [1]):
+                return None
         elif node.name() not in LINEAR:
             return None
         leaves[node] = frozenset[int]().union(*below)
         edges.update(id(f.variable) for f, _ in node.next_functions if f is not None and f.name() == LEAF)
-    return layers if all(covered[p] == edges[p] <= 1 for p in wanted) else None
+    alone = all(view is None or view.name() == LEAF or consumers[view] == 1 for view in views)
+    return layers if alone and all(covered[p] == edges[p] <= 1 for p in wanted) else None
 
 
 def _upwards(root: Node) -> Iterator[Node]:
@@ -141,6 +159,12 @@ def _parameter(node: Node, edge: int | None) -> int | None:
     return id(below.variable) if below is not None and below.name() == LEAF else None
 
 
+def _a_channel(node: Node, kind: _Kind) -> bool:
+    """Whether what is added is a vector with one number an output channel."""
+    leaf = node.next_functions[kind.bias][0]
+    return leaf.name() == LEAF and tuple(leaf.variable.shape) == (node._input_metadata[0].shape[1],)
+
+
 def _nothing(gradient: Tensor) -> Tensor:
     return gradient.new_zeros(len(gradient))
 
@@ -156,6 +180,8 @@ def _of_convolution(node: Node, directions: int) -> tuple[Norms, int]:
     Bu, Mao and Xu (NeurIPS 2022) choose so for one δ; here XᵀX serves all directions.
     """
     weight = node._saved_weight
+    if node._saved_transposed or weight.dim() != 4:
+        return _of_any_convolution(node)
     columns = functional.unfold(
         node._saved_input.detach(),
         weight.shape[2:],
@@ -176,6 +202,23 @@ def _of_convolution(node: Node, directions: int) -> tuple[Norms, int]:
     return norms, kept.numel()
 
 
+def _of_any_convolution(node: Node) -> tuple[Norms, int]:
+    """In one or three dimensions, or transposed: from each sample's weight gradient itself."""
+    inputs, weight = node._saved_input.detach(), node._saved_weight.detach()
+    geometry = (
+        node._saved_stride, node._saved_padding, node._saved_dilation, node._saved_transposed,
+        node._saved_output_padding, node._saved_groups,
+    )  # fmt: skip
+
+    def norms(gradient: Tensor) -> Tensor:
+        pairs = zip(torch.split(gradient, 1), torch.split(inputs, 1), strict=True)
+        backward = torch.ops.aten.convolution_backward
+        found = [backward(g, x, weight, None, *geometry, [False, True, False])[1].square().sum() for g, x in pairs]
+        return torch.stack(found)
+
+    return norms, inputs.numel() + weight.numel()
+
+
 def _of_linear(node: Node, directions: int) -> tuple[Norms, int]:
     inputs = node._saved_self if node.name() == "MmBackward0" else node._saved_mat1
     squares = inputs.detach().square().sum(1)
@@ -191,8 +234,8 @@ def _of_norm(node: Node, directions: int) -> tuple[Norms, int]:
     return lambda gradient: _per_output(gradient * normal).square().sum(1), normal.numel()
 
 
-def _plain_convolution(node: Node) -> bool:
-    return bool(node._saved_input.dim() == 4 and not node._saved_transposed)
+def _batched(node: Node) -> bool:
+    return bool(node._saved_input.dim() == node._saved_weight.dim())
 
 
 def _plain_linear(node: Node) -> bool:
@@ -204,7 +247,7 @@ def _tracked(node: Node) -> bool:
 
 
 KINDS = {
-    "ConvolutionBackward0": _Kind(0, 1, 2, _of_convolution, _plain_convolution),
+    "ConvolutionBackward0": _Kind(0, 1, 2, _of_convolution, _batched),
     "AddmmBackward0": _Kind(1, 2, 0, _of_linear, _plain_linear),
     "MmBackward0": _Kind(0, 1, None, _of_linear, _plain_linear),
     "NativeBatchNormBackward0": _Kind(0, 1, 2, _of_norm, _tracked),

@@ -63,10 +63,42 @@ AFFINE = {
     "perceptron": lambda: made(
         nn.Flatten(), nn.Linear(36, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4, bias=False), nn.Linear(4, 5)
     ),
+    "constants, clamp and interpolation": lambda: Scaled(
+        nn.Conv2d(1, 4, 3),
+        nn.Hardtanh(-1, 1),
+        nn.Upsample(scale_factor=2),
+        nn.Upsample(size=5, mode="bilinear"),
+        *HEAD,
+        nn.Linear(4, 5),
+    ),
+    "one dimension": lambda: made(
+        nn.Flatten(1, 2), nn.Conv1d(6, 4, 3, stride=2, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 5)
+    ),
+    "three dimensions": lambda: made(
+        nn.Unflatten(1, (1, 1)),
+        nn.Conv3d(1, 3, (1, 3, 3)),
+        nn.BatchNorm3d(3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(48, 5),
+    ),
+    "transposed": lambda: made(nn.ConvTranspose2d(1, 3, 2, stride=2, bias=False), nn.ReLU(), *HEAD, nn.Linear(3, 5)),
     "no affine norm": lambda: made(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, affine=False), nn.ReLU(), *HEAD, nn.Linear(4, 5)
     ),
 }
+
+
+class Scaled(nn.Sequential):
+    """Layers, and multiplications by constants, absolute values and clamps."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        shaken(self)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        x = 2.5 * super().forward(inputs) / 3
+        return x.abs() - (x * torch.arange(1, 6, device=x.device)).clamp(-2, 2)
 
 
 class Twice(nn.Module):
@@ -81,10 +113,16 @@ class Twice(nn.Module):
         return self.then(functional.relu(self.inner(inputs.flatten(1))), self.square)
 
 
+def transposed_twice(x: Tensor, square: nn.Linear) -> Tensor:
+    weight = square.weight.t()
+    return functional.relu(x @ weight) @ weight + square.bias
+
+
 CURVED = {
     "gelu": lambda: network(activation=nn.GELU),
     "the same module twice": lambda: Twice(lambda x, square: square(functional.relu(square(x)))),
     "tied weights": lambda: Twice(lambda x, square: square(x) @ square.weight),
+    "a transposition used twice": lambda: Twice(transposed_twice),
     "a product of features": lambda: Twice(lambda x, square: x * square(x)),
     "normalized weights": lambda: Twice(
         lambda x, square: functional.linear(x, functional.normalize(square.weight), square.bias)
@@ -146,6 +184,45 @@ def test_it_refuses_what_it_does_not_know():
     assert trace(of_tiny(sequence)) is not None
     many = subject(net=made(nn.Flatten(), nn.Linear(36, 129)), samples=samples((3, 2)), train_counts=(1,) * 129)
     assert trace(many) is None
+
+
+def in_a_fixed_batch(x: Tensor, square: nn.Linear) -> Tensor:
+    """A layer whose leading dimension is two, whatever the batch's is."""
+    halves = torch.stack([x[:, :3].sum((0, 1)), x[:, 3:].sum((0, 1))])[:, None].expand(2, 5)
+    return x + square(halves).sum(0)
+
+
+MIXED = {
+    "a leading dimension of two": in_a_fixed_batch,
+    "the batch's mean": lambda x, square: square(x - x.mean(0)),
+    "the batch's order": lambda x, square: square(x).flip(0),
+    "a scalar bias": lambda x, square: torch.addmm(square.bias[:1] * 0 + square.bias[0], x, square.weight),
+}
+
+
+@pytest.mark.parametrize("then", MIXED.values(), ids=MIXED)
+def test_batches_that_mix_samples_take_probes(then):
+    assert trace(of_tiny(Twice(then))) is None
+
+
+class ScalarBias(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.weight, self.bias = nn.Parameter(torch.randn(36, 5)), nn.Parameter(torch.randn(()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.addmm(self.bias, inputs.flatten(1), self.weight)
+
+
+def test_a_scalar_bias_takes_probes():
+    assert trace(of_tiny(ScalarBias())) is None
+
+
+def test_a_batch_whose_graph_differs_takes_probes():
+    """A forward that branches on the number of samples."""
+    of = of_tiny(Twice(lambda x, square: square(x) if len(x) < 4 else square(functional.gelu(x))))
+    assert trace(of) is None
 
 
 def test_batch_norms_in_training_mode_mix_samples():
