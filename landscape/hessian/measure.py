@@ -11,6 +11,7 @@ from torch import Tensor
 from foundation.errors import InputError
 from landscape.hessian.estimators.exact_trace import backward_passes
 from landscape.hessian.estimators.layerwise import layers
+from landscape.hessian.estimators.scaled import ScaledProbes
 from landscape.hessian.estimators.trace import probe
 from landscape.hessian.measure_subset import measure_subset
 from landscape.hessian.products.autotune import choose_plan
@@ -84,7 +85,7 @@ def measure_hessian(
         settings = replace(settings, probes=min(settings.probes, settings.slq_vectors))
     measured = dict(done or {})
     same = {s.name: (subject.twin(s) or s).name for s in subject.subsets}
-    pool = _SharedProbes(subject, settings)
+    pool, scaled = _SharedProbes(subject, settings), ScaledProbes(hessians, settings.seed)
     with hessians.workers.alone(subject.size):
         for subset in work_order(subject):
             twin = next((c for name, c in measured.items() if same[name] == same[subset.name]), None)
@@ -93,7 +94,13 @@ def measure_hessian(
                 products = pool.products(subset, hessian)
                 initial = (initial_vectors or {}).get(subset.name)
                 twin = twin or measure_subset(
-                    hessians, subset, hessian, settings, probe_products=products, initial_vectors=initial
+                    hessians,
+                    subset,
+                    hessian,
+                    settings,
+                    probe_products=products,
+                    scaled_probes=scaled,
+                    initial_vectors=initial,
                 )
             if subset.name not in measured:
                 measured[subset.name] = replace(twin, subset=subset.name)

@@ -28,7 +28,7 @@ from landscape.hessian.estimators.lanczos import (
     warm_start,
 )
 from landscape.hessian.estimators.layerwise import layer_tops, layers
-from landscape.hessian.estimators.random_vectors import random_signs
+from landscape.hessian.estimators.scaled import ScaledProbes, scaled_top
 from landscape.hessian.estimators.trace import Trace, estimate_trace, probe
 from landscape.hessian.products.hvp import HessianOperator
 from landscape.hessian.products.operators import COMPARED, HessianFactory
@@ -41,7 +41,9 @@ Array = NDArray[np.float64]
 FLOOR_FACTOR = 3.0
 """A curvature counts as different from zero beyond this many noise floors …"""
 ZERO_SHARE = 1e-4
-"""… and beyond this share of the largest eigenvalue."""
+"""… and beyond this share of the largest eigenvalue …"""
+ROUNDING = 2 * 2.0**-23
+"""… and if a step as long as the weights changes the loss by more than float32 rounds one nat: ½ λ ‖w‖² ≥ 2⁻²³."""
 
 
 def measure_subset(
@@ -51,6 +53,7 @@ def measure_subset(
     settings: HessianSettings,
     *,
     probe_products: Sequence[Tensor] | None = None,
+    scaled_probes: ScaledProbes | None = None,
     initial_vectors: Tensor | None = None,
 ) -> SubsetCurvature:
     """Measures one subset.
@@ -61,6 +64,7 @@ def measure_subset(
         hessian: Its Hessian.
         settings: How much to measure.
         probe_products: H times the seed's probes, where they are known already.
+        scaled_probes: Probes of the scale-free trace that other subsets share; its own by default.
         initial_vectors: (w, P) vectors that may lie close to its top eigenvectors; they save products and decide
             nothing, for trace and density rest on probes that are independent of them.
 
@@ -69,7 +73,8 @@ def measure_subset(
     """
     blank = SubsetCurvature(subset.name, hessian.value, float(hessian.gradient.norm()))
     try:
-        measured = _measure(hessians, subset, hessian, settings, blank, probe_products, initial_vectors)
+        probes = scaled_probes or ScaledProbes(hessians, settings.seed)
+        measured = _measure(hessians, subset, hessian, settings, blank, probe_products, probes, initial_vectors)
     except FloatingPointError:
         return replace(blank, products=hessian.products)
     return replace(measured, products=measured.products + hessian.products)
@@ -82,6 +87,7 @@ def _measure(
     settings: HessianSettings,
     blank: SubsetCurvature,
     probe_products: Sequence[Tensor] | None,
+    scaled_probes: ScaledProbes,
     initial_vectors: Tensor | None,
 ) -> SubsetCurvature:
     """The curvature; its `products` are those on the way that were not the subset's own Hessian's."""
@@ -97,8 +103,8 @@ def _measure(
     trace, frobenius, rank, density = _sums(
         hessian, pairs, settings, like, probe_products, exact, include_own_chain=cold
     )
-    top_scaled = _scaled(hessian, like, options, seed)
-    negative, spent = _judge(hessians, subset, hessian, pairs, options, seed)
+    scaled = scaled_top(hessian, like, options, _generator(seed, "scaled", ""))
+    negative, spent = _judge(hessians, subset, pairs, options)
     fresh, gauss_newton, layer_top = FreshSamples(), GaussNewtonSpectrum(), blank.layer_top
     if settings.intervals or subset.measured_count < FEWEST:  # the values of a few samples cost little
         fresh, more = fresh_sample_curvature(hessians, subset, pairs, seed=_seed(seed, "halves", subset.name))
@@ -114,13 +120,14 @@ def _measure(
     if settings.layers:
         blocks = list(layers(subject).values())
         layer_top = layer_tops(subject, hessian, blocks, seed=_seed(seed, "layers", subset.name))
-    values = np.r_[pairs.top.values, pairs.bottom.values]
-    residuals = np.r_[pairs.top.residuals, pairs.bottom.residuals]
+    limits = np.concatenate(options.limits(pairs.top.values, pairs.bottom.values, negative.threshold))
+    met = bool((np.r_[pairs.top.residuals, pairs.bottom.residuals] <= limits).all())
     return replace(
         blank,
         top=_kept(pairs.top, settings),
         bottom=_kept(pairs.bottom, settings),
-        top_scaled=top_scaled,
+        top_scaled=Eigenvalue(float(scaled.top.values[0]), float(scaled.top.residuals[0]), scaled.converged),
+        trace_scaled=scaled_probes.trace(subset, scaled.space),
         trace=trace,
         frobenius=frobenius,
         effective_rank=rank,
@@ -129,7 +136,7 @@ def _measure(
         fresh_samples=fresh,
         layer_top=layer_top,
         negative_curvature=negative,
-        converged=bool((residuals <= settings.tol * np.maximum(np.abs(values), negative.threshold)).all()),
+        converged=met and pairs.converged,
         products=spent,
         status=MEASURED,
     )
@@ -168,49 +175,30 @@ def _sums(
     return exact or probed.trace, norm, Estimate(rank, float(2 * rank * relative)), density
 
 
-def _scaled(hessian: HessianOperator, like: Tensor, options: LanczosOptions, seed: int) -> Eigenvalue:
-    """Largest eigenvalue of diag|w| H diag|w|.
-
-    A residual of 1 % is enough: the eigenvalue's error is of its square. Three or four products reach it.
-    """
-    scale, generator = like.abs(), _generator(seed, "scaled", "")
-    start = random_signs(like.numel(), generator).to(like)
-    options = replace(options, top=1, bottom=0, tol=max(options.tol, 1e-2))
-    top = extremal_eigenpairs(lambda v: scale * hessian(scale * v), start, options, generator).top
-    return Eigenvalue(float(top.values[0]), float(top.residuals[0]))
-
-
 def _judge(
-    hessians: HessianFactory,
-    subset: Subset,
-    hessian: HessianOperator,
-    pairs: LanczosRun,
-    options: LanczosOptions,
-    seed: int,
+    hessians: HessianFactory, subset: Subset, pairs: LanczosRun, options: LanczosOptions
 ) -> tuple[NegativeCurvature, int]:
-    """Noise floor, τ and verdict, and the products on the way that were not the subset's own Hessian's.
+    """Noise floor, τ and verdict, and the products on the way.
 
-    One accurate product proves a negative direction: in float64, of a subset small enough to be compared whole. That
-    there is none rests on two random starts.
+    A product proves a negative direction: in float64 where the subset is small enough to be compared whole, else as
+    measured. That there is none rests on two random starts, on a smallest eigenvalue that has converged and on the
+    noise of its product.
     """
     vector = pairs.bottom.vectors[0]
     measured, exact = hessians.compared(subset)
     accurate = _form(exact, vector.double())
     floor = abs(_form(measured, vector) - accurate)
     largest = float(np.abs(np.r_[pairs.top.values, pairs.bottom.values]).max())
-    threshold = max(FLOOR_FACTOR * floor, ZERO_SHARE * largest)
+    length = float(torch.linalg.vector_norm(hessians.subject.vector(), dtype=torch.float64))
+    threshold = max(FLOOR_FACTOR * floor, ZERO_SHARE * largest, ROUNDING / max(1.0, length) ** 2)
     lowest, verdict = pairs.bottom.outermost, UNDECIDED
-    if lowest >= -threshold and pairs.converged:
-        generator = _generator(seed, "again", subset.name)
-        start = random_signs(hessians.subject.size, generator).to(vector)
-        again = extremal_eigenpairs(hessian, start, replace(options, top=0, bottom=1), generator)
-        lowest = min(lowest, again.bottom.outermost)
-        if lowest >= -threshold and again.converged:
-            verdict = NONE_FOUND
-    elif subset.measured_count <= COMPARED:
-        lowest = accurate
+    limit = options.limits(pairs.top.values, pairs.bottom.values, threshold)[1][0]
+    if subset.measured_count <= COMPARED:
+        lowest = min(lowest, accurate) if lowest >= -threshold else accurate
     if lowest < -threshold:
         verdict = NEGATIVE
+    elif pairs.bottom.outermost >= -threshold and pairs.converged and pairs.bottom.residuals[0] <= limit:
+        verdict = NONE_FOUND
     return NegativeCurvature(verdict, floor, threshold), measured.products + exact.products
 
 

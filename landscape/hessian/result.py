@@ -38,7 +38,8 @@ class HessianSettings:
     Attributes:
         top: k, how many of the largest eigenvalues.
         bottom: k', how many of the smallest.
-        tol: A pair has converged when ‖Hv − λv‖ ≤ tol · max(|λ|, τ).
+        tol: One of the largest has converged when ‖Hv − λv‖ ≤ tol · max(|λ|, τ), one of the smallest when it is below
+            ten times that (at most 1 %) of |λ|, or 300 tol · τ.
         probes: Random probes of the Frobenius norm and of a trace that takes probes, at least 2; where traces are
             exact, no more than `slq_vectors`.
         trace_rtol: Work on until a trace's 95 % half-width is below this share of it, with 256 probes at most; 0: no
@@ -79,10 +80,14 @@ class Eigenvalue:
     Attributes:
         value: The eigenvalue.
         residual: ‖Hv − λv‖ of its vector.
+        converged: The residual met the tolerance, and a second random start found nothing beyond.
     """
 
     value: float = field(default=np.nan, metadata=quantity("{meaning}", name="{name}", unit="{unit}"))
     residual: float = field(default=np.nan, metadata=quantity("its residual", name="{name}_residual", unit="{unit}"))
+    converged: bool = field(
+        default=False, metadata=quantity("1: its residual met tol from two starts", name="{name}_converged")
+    )
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ class SubsetCurvature:
         top: Largest eigenvalues, descending; as many as there are parameters, if that is fewer than were asked for.
         bottom: Smallest eigenvalues, ascending.
         top_scaled: Largest eigenvalue of diag|w| H diag|w|, comparable across heads and weight decay.
+        trace_scaled: tr diag|w| H diag|w|, comparable in the same way.
         trace: tr H.
         frobenius: ‖H‖, Frobenius.
         effective_rank: (Σ|λ|)² / Σλ²: as many equal eigenvalues would give the same two sums.
@@ -136,7 +142,8 @@ class SubsetCurvature:
     top_scaled: Eigenvalue = field(
         default=Eigenvalue(), metadata=part(meaning="largest eigenvalue of diag|w| H diag|w|", unit=NAT)
     )
-    trace: Trace = field(default=Trace(), metadata=part())
+    trace_scaled: Trace = field(default=Trace(), metadata=part(meaning="trace of diag|w| H diag|w|", unit=NAT))
+    trace: Trace = field(default=Trace(), metadata=part(meaning="trace of the Hessian"))
     frobenius: Estimate = field(default=Estimate(), metadata=part(meaning="Frobenius norm of the Hessian"))
     effective_rank: Estimate = field(default=Estimate(), metadata=part(meaning="(Σ|λ|)² / Σλ²", unit=SHARE))
     density: Density = field(default_factory=Density, metadata=part())

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from landscape.conversion import unknown
-from landscape.hessian.estimators.lanczos import ExtremalEigenpairs, LanczosOptions, extremal_eigenpairs, warm_start
+from landscape.hessian.estimators.lanczos import ExtremalEigenpairs, LanczosOptions, extremal_eigenpairs
 from landscape.hessian.estimators.per_sample import per_sample_curvature
+from landscape.hessian.estimators.random_vectors import random_normal
 from landscape.hessian.products.operators import HessianFactory
 from landscape.schema import quantity
 from landscape.subject.subsets import Subset
@@ -108,12 +109,14 @@ def _crossed(hessians: HessianFactory, subset: Subset, ends: ExtremalEigenpairs,
     halves = [slice(rows.start + i, rows.stop, 2) for i in (0, 1)]  # every class in both, as far as it can be
     shares = [weights[i::2] / weights[i::2].sum() for i in (0, 1)]
     goal = LanczosOptions(len(ends.top.values), len(ends.bottom.values), tol=LOOSE, second_start=False)
-    warm = torch.cat([ends.top.vectors, ends.bottom.vectors])
-    forms, spent = np.empty((len(warm), rows.stop - rows.start)), 0
+    forms, spent = np.empty((goal.top + goal.bottom, rows.stop - rows.start)), 0
     for mine, other in ((0, 1), (1, 0)):
         hessian = hessians.of_rows(halves[mine], shares[mine])
         generator = torch.Generator().manual_seed((seed << 1) + mine)
-        found = extremal_eigenpairs(hessian, warm_start(warm, generator), goal, generator)
+        start = random_normal(subject.size, generator).to(
+            subject.vector()
+        )  # the whole subset's vectors know all samples
+        found = extremal_eigenpairs(hessian, start, goal, generator)
         vectors = torch.cat([found.top.vectors, found.bottom.vectors])
         forms[:, other::2] = per_sample_curvature(hessians, halves[other], vectors).cpu().numpy()
         spent += hessian.products

@@ -138,11 +138,14 @@ def _signed_eigenvalues(gram: Tensor, signs: Tensor) -> Tensor:
 
     They are those of Bᵀ diag(s) B for any square B with BBᵀ = AAᵀ.
     """
-    if bool((signs > 0).all()):
-        return torch.linalg.eigvalsh(gram).flip(0).clamp(min=0)
     values, vectors = torch.linalg.eigh(gram)
-    root = vectors * values.clamp(min=0).sqrt()
-    return torch.linalg.eigvalsh(root.T @ (signs[:, None] * root)).flip(0)
+    if bool((signs < 0).any()):
+        root = vectors * values.clamp(min=0).sqrt()
+        values = torch.linalg.eigvalsh(root.T @ (signs[:, None] * root))
+    else:
+        values = values.clamp(min=0)
+    descending: Tensor = values.flip(0)
+    return descending
 
 
 def gauss_newton_ends(

@@ -106,18 +106,30 @@ class LanczosOptions:
     max_products: int = 300
     second_start: bool = True
 
-    def limits(self, ritz: Ritz) -> tuple[Array, Array]:
-        """(k,) and (k',) residuals at which the largest, descending, and the smallest, ascending, have converged."""
-        least = self.threshold * float(np.abs(ritz.values).max())
+    def limits(self, top: Array, bottom: Array, zero: float) -> tuple[Array, Array]:
+        """Residuals at which pairs have converged.
+
+        Args:
+            top: (k,) largest eigenvalues.
+            bottom: (k',) smallest eigenvalues.
+            zero: What counts as zero beside the largest |eigenvalue|.
+
+        Returns:
+            (k,) and (k',).
+        """
         loose = max(self.tol, min(BOTTOM_SLACK * self.tol, LOOSEST_BOTTOM))
-        top = self.tol * np.maximum(np.abs(ritz.values[::-1][: self.top]), least)
-        return top, loose * np.maximum(np.abs(ritz.values[: self.bottom]), BOTTOM_ZERO * least)
+        return self.tol * np.maximum(np.abs(top), zero), loose * np.maximum(np.abs(bottom), BOTTOM_ZERO * zero)
+
+    def limits_of(self, ritz: Ritz) -> tuple[Array, Array]:
+        """(k,) and (k',) the same for the outermost Ritz pairs."""
+        zero = self.threshold * float(np.abs(ritz.values).max())
+        return self.limits(ritz.values[::-1][: self.top], ritz.values[: self.bottom], zero)
 
     def met(self, ritz: Ritz, size: int) -> bool:
         """Whether as many outermost pairs as asked for have converged, of a matrix with `size` rows."""
         if len(ritz.values) < min(self.top + self.bottom, size):  # one value must not stand for both ends
             return False
-        top, bottom = self.limits(ritz)
+        top, bottom = self.limits_of(ritz)
         return bool((ritz.coupling[::-1][: self.top] <= top).all() and (ritz.coupling[: self.bottom] <= bottom).all())
 
 
@@ -179,7 +191,7 @@ def _search(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions) -> bool | None
     Returns:
         None where the complement is a single vector, or room or products ran out before the answer.
     """
-    first, waiting, limits = space.applied, space.pending, goal.limits(ritz)
+    first, waiting, limits = space.applied, space.pending, goal.limits_of(ritz)
     if not space.add_random() or space.total == space.size:
         return None
     if len(ritz.values) < goal.top + goal.bottom:
@@ -218,7 +230,7 @@ def _beyond(chain: Ritz, sign: int, value: float, limit: float, size: int) -> bo
     edge, lowest = highest + coupling, sign * chain.values[-1 - last] - chain.coupling[-1 - last]
     if highest > value + limit:
         return True
-    apart = (value - edge) / (edge - lowest) if edge > lowest else np.inf
+    apart = (value - edge) / (edge - lowest) if edge > lowest else 1e300
     growth = np.arccosh(1 + 2 * max(apart, 1.0 if coupling <= limit else 0.0))
     return False if (len(chain.values) - 1) * growth >= np.log(2 * HIDDEN * size**0.5) else None
 

@@ -37,14 +37,16 @@ class Trace:
         high: Upper end.
     """
 
-    value: float = field(default=np.nan, metadata=quantity("trace of the Hessian", name="{name}"))
+    value: float = field(default=np.nan, metadata=quantity("{meaning}", name="{name}", unit="{unit}"))
     error: float = field(
         default=np.nan,
-        metadata=quantity("standard error of the trace; 0 where it is exact", name="{name}_se"),
+        metadata=quantity("standard error of the {meaning}; 0 where it is exact", name="{name}_se", unit="{unit}"),
     )
-    low: float = field(default=np.nan, metadata=quantity("lower end of the trace's 95 % t-interval", name="{name}_low"))
+    low: float = field(
+        default=np.nan, metadata=quantity("lower end of its 95 % t-interval", name="{name}_low", unit="{unit}")
+    )
     high: float = field(
-        default=np.nan, metadata=quantity("upper end of the trace's 95 % t-interval", name="{name}_high")
+        default=np.nan, metadata=quantity("upper end of its 95 % t-interval", name="{name}_high", unit="{unit}")
     )
 
     @classmethod
