@@ -20,6 +20,7 @@ from torch import Tensor
 
 from landscape.conversion import unknown
 from landscape.hessian.estimators.krylov_space import KrylovSpace, Matvec
+from landscape.hessian.estimators.trace import widening
 from landscape.schema import SHARE, Estimate, part, quantity
 
 Array = NDArray[np.float64]
@@ -209,9 +210,9 @@ def _sums(size: int, rules: list[Rule]) -> Array:
 
 
 def _error(samples: Array, *, exact: bool) -> Array:
-    """Standard error of the mean over the first axis."""
+    """Standard error of the mean over the first axis, widened as Student's t says: twice it is a 95 % interval."""
     if exact:
         return np.zeros(samples.shape[1:])
     if len(samples) == 1:
         return np.full(samples.shape[1:], np.nan)
-    return np.asarray(samples.std(0, ddof=1) / np.sqrt(len(samples)))
+    return np.asarray(widening(len(samples)) * samples.std(0, ddof=1) / np.sqrt(len(samples)))

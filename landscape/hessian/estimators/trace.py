@@ -116,7 +116,10 @@ class TraceEstimate:
         trace = Trace.of(value, error, count) if count > 1 else Trace(value)
         rest = float(np.mean(self._squares)) if count else float("nan")
         whole = float(np.sqrt(held + rest))  # E‖PHPz‖² = ‖PHP‖²
-        return ProbedTrace(trace, Estimate(whole, square_error / (2 * whole) if whole else 0.0), count)
+        widened = (
+            square_error * widening(count) / (2 * whole) if whole and count > 1 else square_error if whole else 0.0
+        )
+        return ProbedTrace(trace, Estimate(whole, widened), count)
 
 
 def estimate_trace(
@@ -157,6 +160,11 @@ def estimate_trace(
             z = probe(space.size, seed, index).to(like)
             estimate.add(z, known[index] if index < len(known) else matvec(z))
     return estimate.result()
+
+
+def widening(samples: int) -> float:
+    """What makes twice the standard error of so few samples' mean an interval of 95 %: 2.2 for three, 1 for many."""
+    return float(stats.t.ppf(0.975, samples - 1) / stats.norm.ppf(0.975))
 
 
 def _standard_error(samples: Sequence[float]) -> float:
