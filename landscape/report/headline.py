@@ -90,9 +90,7 @@ def _span(rows: Sequence[Row], view: View | None, run: int, group: str) -> str:
         if view is not None and row.kind == "class" and row.group == group
         if np.isfinite(value := value_at(view, run, "top", i))
     ]
-    if not values:
-        return ""
-    return figure(values[0]) if len(values) == 1 else f"{figure(min(values))} to {figure(max(values))}"
+    return " to ".join(dict.fromkeys((figure(min(values)), figure(max(values))))) if values else ""
 
 
 def _sharp(runs: Sequence[Run], rows: Sequence[Row], view: View | None) -> list[Markup]:

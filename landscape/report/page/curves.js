@@ -43,11 +43,11 @@ landscape.curves = (({
     const percentages = state.curve === "accuracy";
     const data = lines.map(({ run, split, x, y }) => ({
       type: "scatter",
-      mode: y.length > 1 ? "lines" : "markers",
+      mode: y.length > 1 ? "lines+markers" : "markers",
       x: Array.from(x),
       y: Array.from(y),
       line: { color: runColor(run), width: 1.8, dash: SPLIT_DASH[split] },
-      marker: { color: runColor(run), symbol: SYMBOLS[run % 8], size: 8 },
+      marker: { color: runColor(run), symbol: SYMBOLS[run % 8], size: y.length > 1 ? 4 : 8 },
       hoverinfo: "text",
       name: `${shownName(page.runs[run])}, ${split}`,
       text: Array.from(
@@ -70,7 +70,7 @@ landscape.curves = (({
     return {
       data,
       layout,
-      caption: `${state.curve === "accuracy" ? "Accuracy" : "Loss"} of “${cut(rows[state.row].title, 40)}” by epoch: ${splits.join(", ")}; a single mark is a split looked at once.`,
+      caption: `${state.curve === "accuracy" ? "Accuracy" : "Loss"} of “${cut(rows[state.row].title, 40)}” by epoch: ${splits.join(", ")}; marks are the epochs looked at.`,
       label: `Training ${state.curve} of ${rows[state.row].title}`,
     };
   }

@@ -62,6 +62,9 @@ landscape.detail = (({
     const known = ENDS.filter(([end]) => Number.isFinite(value(end)));
     const verdict = verdictOf(run, row.index);
     const rest = [
+      page.atEqualLoss[run][row.index]
+        ? `at equal loss against ${page.runs[0]}: ${page.atEqualLoss[run][row.index]}`
+        : "",
       verdict ? `${verdict.sign} ${verdict.words}` : "",
       ...BESIDES.filter(([key]) => Number.isFinite(value(key))).map(
         ([key, words]) => `${words} ${shownWithin(measureOf.get(key), column(key, run), row.index)}`,

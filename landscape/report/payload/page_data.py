@@ -8,9 +8,11 @@ import numpy as np
 
 from landscape.comparison.columns import Column
 from landscape.comparison.compare import Comparison
+from landscape.comparison.flatness import UNKNOWN
 from landscape.comparison.packing import floats
 from landscape.comparison.run_colors import LIGHT
 from landscape.comparison.table import View
+from landscape.report.change import witnessed
 from landscape.report.palette import diverging, sequential
 from landscape.report.payload.constants import constants
 from landscape.report.payload.curves import pack_curves
@@ -50,6 +52,10 @@ def page_data(compared: Comparison, kept: frozenset[int]) -> dict[str, Any]:
             for m in table.measures
         ],
         "summary": list(table.summary),
+        "atEqualLoss": [
+            {i: f"{found.verdict} ({witnessed(found)})" for i, found in enumerate(flatness) if found.verdict != UNKNOWN}
+            for flatness in compared.flatness
+        ],
         "views": [_view(view, compared, kept) for view in table.views],
         "surfaces": [pack_surfaces(run, rows, kept, known) for run in runs],
         "lines": [pack_lines(run, rows, kept, known) for run in runs],
