@@ -16,6 +16,16 @@ from foundation.errors import InputError, LandscapeError, LostProcessError
 INTERRUPTED = 130
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Says a default once: not where the help says it in words, nor where there is none to say."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        told = "(default" in (action.help or "")
+        if told or action.default is None or action.default is False or action.default == "":
+            return action.help
+        return super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one sentence and whose help shows defaults and an example.
 
@@ -30,7 +40,7 @@ class Parser(argparse.ArgumentParser):
             prog=_spelled(module),
             description=description,
             epilog=f"example: {_spelled(module)} {example}",
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=_Help,
             allow_abbrev=False,
         )
 

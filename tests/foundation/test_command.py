@@ -62,6 +62,19 @@ def test_help_shows_defaults_and_an_example(capsys):
     assert "(default: 1)" in shown and "python -m package.command --count 3" in shown
 
 
+def test_help_says_a_default_once_and_none_where_there_is_none(capsys):
+    made = Parser("landscape.report", "Writes.", "x")
+    made.add_argument("--name", help="name (default: the split)")
+    made.add_argument("--seed", type=int, default=0, help="seed")
+    made.add_argument("--bare", help="nothing")
+    made.add_argument("--quiet", action="store_true", help="says nothing")
+    with pytest.raises(SystemExit):
+        made.parse_args(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count("(default") == 2 and "name (default: the split)" in text and "seed (default: 0)" in text
+    assert "None" not in text and "False" not in text
+
+
 def test_a_lost_process_ends_the_command_at_once_and_says_so():
     """Nothing runs at the end of the interpreter, where threads of the lost run would abort it."""
     program = """
