@@ -25,7 +25,8 @@ from benchmarks.document import rewrite_block
 from foundation.command import Parser, run
 from foundation.devices import describe_device
 from landscape.execution.bn_folding import FoldedNetwork
-from landscape.execution.evaluate import Evaluator, channels_last
+from landscape.execution.evaluate import Evaluator
+from landscape.execution.layout import channels_last
 from landscape.execution.thread_pool import ThreadPool
 from landscape.files.landscape_file import read_landscape
 from landscape.schema import MEASURED, TODO

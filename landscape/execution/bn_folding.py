@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.utils import parametrize
+from torch.nn.modules.conv import _ConvNd
+
+from landscape.execution.traced import Traced, traced
 
 SUMS = (operator.add, operator.iadd, torch.add)
-
-AGREEMENT = 1e-4
-"""Largest difference of logits, as a share of the largest logit, that float32 rounding explains."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +59,9 @@ class FoldedNetwork:
     def __init__(self, network: nn.Module) -> None:
         self._forward: nn.Module = network
         self._pairs: list[_Pair] = []
-        try:
-            graph = fx.Tracer().trace(network)
-        except Exception:  # whatever a forward does that symbolic tracing cannot follow
-            graph = None
-        if graph is not None:
-            self._fold(network, graph)
+        trace = traced(network)
+        if trace is not None:
+            self._fold(trace)
         self.folded = len(self._pairs)
 
     def refold(self) -> None:
@@ -82,53 +75,26 @@ class FoldedNetwork:
         logits: Tensor = self._forward(inputs)
         return logits
 
-    def agrees(self, network: nn.Module, inputs: Tensor) -> bool:
-        """Whether both give the same logits, to float32 rounding; non-finite logits agree with nothing."""
-        with torch.no_grad():
-            theirs = network(inputs)
-            try:
-                ours = self(inputs)
-            except RuntimeError:  # a sum whose result is larger than what it would overwrite
-                return False
-            return bool((ours - theirs).abs().max() <= AGREEMENT * theirs.abs().max())
-
-    def _fold(self, network: nn.Module, graph: fx.Graph) -> None:
-        modules = dict(network.named_modules())
-        calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    def _fold(self, trace: Traced) -> None:
         targets: dict[str, nn.Module] = {}
-        for node in list(graph.nodes):
-            convolution = _convolution_before(node, modules, calls)
-            if convolution is None:
+        for convolution, node in trace.convolutions().items():
+            if node is None:
                 continue
-            source, norm = modules[str(convolution.target)], modules[str(node.target)]
-            assert isinstance(source, _ConvNd) and isinstance(norm, _BatchNorm)
+            source, norm = trace.convolution(convolution), trace.norm(node)
+            assert norm is not None
             target = copy.deepcopy(source).requires_grad_(False)
             target.bias = nn.Parameter(target.weight.new_zeros(target.out_channels), requires_grad=False)
             self._pairs.append(_Pair(source, norm, target))
             targets[str(convolution.target)] = target
             node.replace_all_uses_with(convolution)
-            graph.erase_node(node)
-        for node in graph.nodes:
+            trace.graph.erase_node(node)
+        for node in trace.graph.nodes:
             _add_in_place(node, targets)
-            _rectify_in_place(node, modules)
-        self._forward = fx.GraphModule(network, graph).eval()
+            _rectify_in_place(node, trace)
+        self._forward = fx.GraphModule(trace.root, trace.graph).eval()
         for name, folded in targets.items():
             self._forward.set_submodule(name, folded)
         self.refold()
-
-
-def _convolution_before(node: fx.Node, modules: Mapping[str, nn.Module], calls: Counter[str]) -> fx.Node | None:
-    """The convolution that the BatchNorm `node` follows, if both are called once and nothing else reads between."""
-    if node.op != "call_module" or not isinstance(modules[str(node.target)], _BatchNorm):
-        return None
-    norm, before = modules[str(node.target)], node.args[0] if node.args else None
-    if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) != 1:
-        return None
-    source = modules[str(before.target)]
-    plain = isinstance(source, _ConvNd) and not isinstance(source, _ConvTransposeNd)
-    once = calls[str(node.target)] == calls[str(before.target)] == 1
-    tracked = isinstance(norm, _BatchNorm) and norm.running_var is not None
-    return before if plain and once and tracked and not parametrize.is_parametrized(source) else None
 
 
 def _add_in_place(node: fx.Node, targets: Mapping[str, nn.Module]) -> None:
@@ -141,13 +107,10 @@ def _add_in_place(node: fx.Node, targets: Mapping[str, nn.Module]) -> None:
             return
 
 
-def _rectify_in_place(node: fx.Node, modules: Mapping[str, nn.Module]) -> None:
+def _rectify_in_place(node: fx.Node, trace: Traced) -> None:
     """Lets a ReLU overwrite its input where that is a convolution's or a sum's and nobody else reads it."""
-    module = modules.get(str(node.target)) if node.op == "call_module" else None
-    rectifies = isinstance(module, nn.ReLU) or node.target in (torch.relu, functional.relu, "relu")
-    if not rectifies or not node.args or not isinstance(node.args[0], fx.Node) or len(node.args[0].users) != 1:
+    if not trace.rectifies(node) or not isinstance(node.args[0], fx.Node) or len(node.args[0].users) != 1:
         return
     before = node.args[0]
-    fresh = before.op == "call_module" and isinstance(modules[str(before.target)], _ConvNd)
-    if fresh or before.target in SUMS:
+    if isinstance(trace.called(before), _ConvNd) or before.target in SUMS:
         node.op, node.target, node.args, node.kwargs = "call_function", torch.relu_, (before,), {}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from landscape.execution.bn_folding import AGREEMENT
+from landscape.execution.agreement import AGREEMENT
 
 Tensors = tuple[Tensor, ...]
 Recorder = Callable[[Callable[[], Tensors]], tuple[Tensors, Callable[[], None]]]
@@ -59,12 +59,17 @@ def recorded_if_same(
     """
     replayed = Replayed(function, record)
     try:
-        with torch.inference_mode():
-            pairs = list(zip(function(*example), replayed(*example), strict=True))
-            same = all(bool((new - old).abs().max() <= AGREEMENT * old.abs().max()) for old, new in pairs)
+        same = answers(replayed, function, example)
     except RuntimeError:  # work that waits for the GPU or chooses by its values cannot be recorded
         return None
     return replayed if same else None
+
+
+def answers(replayed: Replayed, function: Callable[..., Tensors], example: Tensors) -> bool:
+    """Whether a recorded form answers an example as the function does, to float32 rounding."""
+    with torch.inference_mode():
+        pairs = zip(function(*example), replayed(*example), strict=True)
+        return all(bool((new - old).abs().max() <= AGREEMENT * old.abs().max()) for old, new in pairs)
 
 
 def cuda_recorder() -> Recorder:

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from foundation.errors import InputError
+from landscape.execution.agreement import moved, same_outputs
 from landscape.execution.bn_folding import FoldedNetwork
-from landscape.execution.cuda_graphs import Replayed, cuda_recorder, recorded_if_same
-from landscape.execution.thread_pool import ThreadPool
+from landscape.execution.cuda_graphs import Replayed, answers, cuda_recorder, recorded_if_same
+from landscape.execution.layout import packed
+from landscape.execution.sharing import thread_pool
 from landscape.subject.batch_norm import recalibrate
-from landscape.subject.samples import Batch, Samples
-from landscape.subject.subject import RESIDENT_BYTES, Subject
+from landscape.subject.samples import RESIDENT_BYTES, Batch, Samples
+from landscape.subject.subject import Subject
 from landscape.subject.subsets import Subset
 
 CACHED_BYTES = 3 << 20
@@ -26,6 +28,9 @@ of 20, 1,340 of 34, 1,317 of 50, 1,353 of 84 (larger chunks fall out of the cach
 
 CALIBRATION_BATCH = 500
 """As `Subject.recalibrate` takes them, so that a checkpoint in a plane shows the statistics it has alone."""
+
+TRIED = 64
+"""Samples, of every class as far as they reach, on which another form of the network must agree."""
 
 ACCELERATOR_BYTES = 256 << 20
 """The same on a GPU, where a chunk must only be large enough to fill it."""
@@ -102,22 +107,34 @@ class Evaluator:
         self.samples = len(labels)
         self._labels, self._labels_here = labels, labels.to(subject.device)
         self._counts = torch.bincount(labels, minlength=self.classes).double()
-        weights = torch.stack([_class_weights(subject, subset) for subset in subject.subsets])
-        self._class_weights = weights * present / self._counts.clamp_min(1)
+        self._place = {subset.name: place for place, subset in enumerate(subject.subsets)}
+        shares = [_class_weights(subset, present) for subset in subject.subsets]
+        self._of_subset = torch.repeat_interleave(torch.tensor([len(members) for members, _ in shares]))
+        self._of_class = torch.cat([members for members, _ in shares])
+        self._weights = torch.cat([weights for _, weights in shares])  # one of each class that a subset holds
+        self._weights *= present[self._of_class] / self._counts[self._of_class].clamp_min(1)
         self._unseen = 1 - self._counts / present.clamp_min(1)  # the share of each class that is not evaluated
         example = self._layout(self._rows(slice(0, min(8, self.samples))))
         fits = example[0].numel() * example.element_size() * self.samples <= RESIDENT_BYTES
         self._inputs = self._layout(self._rows(slice(0, self.samples))) if fits else None
         limit = CACHED_BYTES if subject.device.type == "cpu" else ACCELERATOR_BYTES
         self.chunk = max(1, limit // _largest_activation(subject.network, example[:1]))
-        self._workers = ThreadPool(torch.get_num_threads() if subject.device.type == "cpu" else 1)
+        self._workers = thread_pool(subject)
+        few = self._layout(subject.inputs(subject.few(TRIED)))
         self._folded: FoldedNetwork | None = FoldedNetwork(subject.network)
-        if not (self._folded.folded and self._folded.agrees(subject.network, example)):
+        if not (self._folded.folded and same_outputs(subject, self._folded, few, before=self._folded.refold)):
             self._folded = None
         self._recorded: Replayed | None = None
         if subject.device.type == "cuda":
-            sample = (example, self._labels_here[: len(example)])
-            self._recorded = recorded_if_same(self._losses, sample, cuda_recorder())
+            self._recorded = self._replayed((example, self._labels_here[: len(example)]))
+
+    def _replayed(self, sample: tuple[Tensor, ...]) -> Replayed | None:
+        """The recorded work of a chunk, if it answers as the work does, at moved weights too."""
+        recorded = recorded_if_same(self._losses, sample, cuda_recorder())
+        with self._subject.placed(moved(self._subject)):
+            if self._folded is not None:
+                self._folded.refold()
+            return recorded if recorded is not None and answers(recorded, self._losses, sample) else None
 
     @property
     def form(self) -> str:
@@ -154,7 +171,7 @@ class Evaluator:
         """
         every = torch.zeros(self.samples, dtype=torch.float64)
         every[self._part(subset)] = values
-        which = slice(None) if subset is None else self.subsets.index(subset.name)
+        which = slice(None) if subset is None else self._place[subset.name]
         found = self.over_subsets(self._by_class(every)), self._standard_error(every)
         mean, error = (one.numpy()[which] for one in found)
         return mean, error
@@ -162,7 +179,9 @@ class Evaluator:
     def batches(self, subset: Subset, size: int) -> Iterator[Batch]:
         """A subset's evaluated samples in batches of at most `size`; what they weigh sums to 1."""
         part = self._part(subset)
-        weights = self._class_weights[self.subsets.index(subset.name)].to(self._subject.device, self._subject.dtype)
+        mine, weights = self._of_subset == self._place[subset.name], torch.zeros(self.classes, dtype=torch.float64)
+        weights[self._of_class[mine]] = self._weights[mine]
+        weights = weights.to(self._subject.device, self._subject.dtype)
         for start in range(part.start, part.stop, size):
             some = slice(start, min(start + size, part.stop))
             labels = self._labels_here[some]
@@ -200,7 +219,8 @@ class Evaluator:
     def over_subsets(self, sums: Tensor) -> Tensor:
         """Each subset's mean from the sums over each class's evaluated samples, (C,) to (S,)."""
         # No matrix product: a class whose loss is NaN must not reach subsets where it weighs nothing.
-        return torch.where(self._class_weights > 0, self._class_weights * sums, 0.0).sum(1)
+        found = torch.zeros(len(self.subsets), dtype=torch.float64)
+        return found.index_add_(0, self._of_subset, self._weights * sums[self._of_class])
 
     def _standard_error(self, losses: Tensor) -> Tensor:
         """Of stratified sampling without replacement (Cochran, "Sampling Techniques", 1977, eq. 5.7), (S,)."""
@@ -209,8 +229,8 @@ class Evaluator:
         means = self._by_class(losses) / self._counts
         variance = self._by_class((losses - means[self._labels]).square()) / (self._counts - 1)
         total = torch.where(self._unseen > 0, self._counts * variance * self._unseen, 0.0)
-        weights = self._class_weights.square()
-        return torch.where(weights > 0, weights * total, 0.0).sum(1).sqrt()
+        found = torch.zeros(len(self.subsets), dtype=torch.float64)
+        return found.index_add_(0, self._of_subset, self._weights.square() * total[self._of_class]).sqrt()
 
     @contextlib.contextmanager
     def _placed(self, vector: Tensor) -> Iterator[None]:
@@ -273,18 +293,7 @@ class Evaluator:
         return torch.cat([self._subject.inputs(slice(row, row + 1)) for row in rows])
 
     def _layout(self, inputs: Tensor) -> Tensor:
-        return channels_last(inputs) if inputs.dim() == 4 and inputs.device.type == "cpu" else inputs
-
-
-def channels_last(images: Tensor) -> Tensor:
-    """Images (n, C, H, W) with the channels innermost in memory, also where C is 1.
-
-    `Tensor.contiguous` leaves the strides of a single channel ambiguous; convolutions then answer in NCHW, and a
-    max-pooling after them takes 13 times as long on a CPU (3.79 against 0.26 ms for 64 images of 24 × 28 × 28).
-    """
-    n, c, h, w = images.shape
-    packed = images.contiguous(memory_format=torch.channels_last)
-    return packed.as_strided((n, c, h, w), (c * h * w, 1, w * c, c))
+        return packed(self._subject, inputs)
 
 
 def check_draw(samples_per_class: int | None) -> None:
@@ -310,12 +319,13 @@ def _stratified(labels: Tensor, most: int, seed: int) -> Tensor:
     return by_class[rank < most].sort().values
 
 
-def _class_weights(subject: Subject, subset: Subset) -> Tensor:
-    """What one sample of each class counts in the subset's mean, (C,) float64 on the CPU; 0 outside it."""
-    labels = subject.labels[subject.rows(subset)].cpu()
-    shares = torch.zeros(subject.classes, dtype=torch.float64)
-    shares.index_add_(0, labels, subject.weights(subset).cpu())
-    return shares / torch.bincount(labels, minlength=subject.classes).clamp_min(1)
+def _class_weights(subset: Subset, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """The classes of a subset that have samples, and what one sample of each counts in its mean, float64."""
+    members = torch.tensor(subset.classes)
+    members = members[counts[members] > 0]
+    if subset.kind == "balanced":
+        return members, 1 / (counts[members] * len(members))
+    return members, torch.full((len(members),), 1 / float(counts[members].sum()), dtype=torch.float64)
 
 
 def _largest_activation(network: nn.Module, example: Tensor) -> int:

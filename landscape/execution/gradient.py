@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from landscape.execution.evaluate import channels_last
-from landscape.execution.thread_pool import ThreadPool
+from landscape.execution.layout import packed
+from landscape.execution.sharing import thread_pool
 from landscape.subject.samples import Batch
 from landscape.subject.subject import Subject
 
@@ -25,18 +25,15 @@ def loss_and_gradient(subject: Subject, batches: Iterable[Batch], vector: Tensor
         The loss and its gradient (P,).
     """
     parameters = list(subject.parameters.values())
-    on_cpu = vector.device.type == "cpu"
 
     def part(batch: Batch) -> tuple[float, Tensor]:
-        inputs = channels_last(batch.inputs) if on_cpu and batch.inputs.dim() == 4 else batch.inputs
-        loss = subject.loss(subject.network(inputs), batch.labels) @ batch.weights
+        loss = subject.loss(subject.network(packed(subject, batch.inputs)), batch.labels) @ batch.weights
         slopes = torch.autograd.grad(loss, parameters, materialize_grads=True)
         return float(loss.detach()), torch.cat([slope.reshape(-1) for slope in slopes])
 
     total, gradient = 0.0, torch.zeros_like(vector)
-    workers = ThreadPool(torch.get_num_threads() if on_cpu else 1)
     with subject.placed(vector):
-        for loss, slope in workers.map(part, batches):
+        for loss, slope in thread_pool(subject).map(part, batches):
             total += loss
             gradient += slope
     return total, gradient

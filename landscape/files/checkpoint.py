@@ -69,11 +69,10 @@ def open_checkpoint(
         data_dir: Where the data set lies, when it is not embedded.
 
     Returns:
-        The opened checkpoint; its network has passed the determinism probe.
+        The opened checkpoint.
 
     Raises:
         InputError: The file is missing, corrupt or unsafe, or a name is unknown.
-        LandscapeError: The network's loss cannot be measured; the sentence names the likely cause.
     """
     checkpoint = _load(path)
     from training.data import open_split
@@ -117,7 +116,6 @@ def open_checkpoint(
         dtype=DTYPES[dtype],
         device=device,
     )
-    subject.probe()
     config = {
         "split": split,
         "loss": loss,

@@ -10,7 +10,9 @@ from typing import NoReturn
 
 from foundation.command import Parser, run
 from foundation.errors import InputError
+from landscape.execution.memory import parse_bytes
 from landscape.files.arguments import add_arguments, open_arguments
+from landscape.hessian.checks import check_symmetry
 from landscape.hessian.measure import check
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.record import announcement, record_hessian
@@ -76,6 +78,9 @@ def build_parser() -> Parser:
         help="also ask PyHessian for each largest eigenvalue, and say how far it differs",
     )
     much.add_argument("--dry-run", action="store_true", help="only say what it would cost")
+    much.add_argument(
+        "--memory", metavar="8G", help="for graphs and vectors (default: half of the machine's, or of a GPU's free)"
+    )
     much.add_argument("--seed", type=int, default=default.seed, help="of all random vectors")
     hidden = partial(much.add_argument, default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # spellings of before
     hidden("--chains", dest="slq_vectors", type=int)
@@ -106,12 +111,15 @@ def _command(arguments: argparse.Namespace) -> None:
         raise InputError("--check compares at the trained weights: leave --match-loss out")
     opened, target = open_arguments(arguments)
     subject = opened.subject
+    memory = None if arguments.memory is None else parse_bytes(arguments.memory)
     if arguments.dry_run:
-        print(announcement(subject, settings, choose_plan(subject), 0))
+        check_symmetry(subject)
+        print(announcement(subject, settings, choose_plan(subject, memory=memory), 0))
         return
     recorded = record_hessian(
         subject, target, settings,
         match_loss=arguments.match_loss, warm_start=arguments.warm_start, checked=arguments.check is not None,
+        memory=memory,
         say=partial(print, flush=True),
     )  # fmt: skip
     if recorded is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from landscape.hessian.checks import check_symmetry
 from landscape.hessian.measure import collect, measure_hessian
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.operators import Plan
@@ -64,6 +65,7 @@ def measure_matched(
     Returns:
         The curvatures of the tempered losses.
     """
+    check_symmetry(subject)
     settings, plan = settings or HessianSettings(), plan or choose_plan(subject)
     measured = dict(done or {})
     for subset in subject.subsets:

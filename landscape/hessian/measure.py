@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from foundation.errors import InputError
+from landscape.execution.checks import guarded
+from landscape.execution.second_order import math_attention
+from landscape.hessian.checks import check_symmetry
 from landscape.hessian.estimators.exact_trace import backward_passes
 from landscape.hessian.estimators.layerwise import layers
 from landscape.hessian.estimators.scaled import ScaledProbes
@@ -47,6 +50,7 @@ def check(settings: HessianSettings) -> None:
         raise InputError(f"--tol {settings.tol:g} is no relative residual: give a number such as 1e-3")
 
 
+@guarded
 def measure_hessian(
     subject: Subject,
     *,
@@ -79,16 +83,18 @@ def measure_hessian(
     """
     settings = settings or HessianSettings()
     check(settings)
+    check_symmetry(subject)
     plan = plan or choose_plan(subject)
     hessians, asked = HessianFactory(subject, plan), settings
     if backward_passes(subject):  # the trace takes no probes, and ‖H‖ few: they leave 0.1 % of it open
         settings = replace(settings, probes=min(settings.probes, settings.slq_vectors))
     measured = dict(done or {})
     same = {s.name: (subject.twin(s) or s).name for s in subject.subsets}
+    first = {same[name]: curvature for name, curvature in measured.items() if name in same}
     pool, scaled = _SharedProbes(subject, settings), ScaledProbes(hessians, settings.seed)
-    with hessians.workers.alone(subject.size):
+    with math_attention(), hessians.workers.alone(subject.size):
         for subset in work_order(subject):
-            twin = next((c for name, c in measured.items() if same[name] == same[subset.name]), None)
+            twin = first.get(same[subset.name])
             if twin is None or pool.needs(subset, measured):
                 hessian = hessians.of(subset)
                 products = pool.products(subset, hessian)
@@ -102,6 +108,7 @@ def measure_hessian(
                     scaled_probes=scaled,
                     initial_vectors=initial,
                 )
+            first.setdefault(same[subset.name], twin)
             if subset.name not in measured:
                 measured[subset.name] = replace(twin, subset=subset.name)
                 if on_done is not None:
@@ -131,12 +138,12 @@ class _SharedProbes:
         like = subject.vector()
         self._probes = [probe(subject.size, settings.seed, i).to(like) for i in range(settings.probes)]
         self._shares: dict[str, dict[int, float]] = {}
+        counts = torch.bincount(subject.labels, minlength=subject.classes).tolist()
         for subset in subject.subsets:
-            present = {c for c in subset.classes if c in set(subject.labels.tolist())}
-            if subset.kind != "class" and present <= names:
-                labels = subject.labels[subject.rows(subset)]
-                weights = subject.weights(subset)
-                self._shares[subset.name] = {c: float(weights[labels == c].sum()) for c in present}
+            present = [c for c in subset.classes if counts[c]]
+            if subset.kind != "class" and names.issuperset(present):
+                weights = torch.split(subject.weights(subset), [counts[c] for c in present])
+                self._shares[subset.name] = {c: float(w.sum()) for c, w in zip(present, weights, strict=True)}
         needed = len(self._shares) * len(self._probes) * subject.size * 8
         if needed > SHARED_BYTES:
             self._shares.clear()

@@ -178,7 +178,7 @@ def _sums(
 def _judge(
     hessians: HessianFactory, subset: Subset, pairs: LanczosRun, options: LanczosOptions
 ) -> tuple[NegativeCurvature, int]:
-    """Noise floor, τ and verdict, and the products on the way.
+    """Noise floor (unknown where nothing runs in float64), τ and verdict, and the products on the way.
 
     A product proves a negative direction: in float64 where the subset is small enough to be compared whole, else as
     measured. That there is none rests on two random starts, on a smallest eigenvalue that has converged and on the
@@ -186,11 +186,14 @@ def _judge(
     """
     vector = pairs.bottom.vectors[0]
     measured, exact = hessians.compared(subset)
-    accurate = _form(exact, vector.double())
-    floor = abs(_form(measured, vector) - accurate)
     largest = float(np.abs(np.r_[pairs.top.values, pairs.bottom.values]).max())
     length = float(torch.linalg.vector_norm(hessians.subject.vector(), dtype=torch.float64))
-    threshold = max(FLOOR_FACTOR * floor, ZERO_SHARE * largest, ROUNDING / max(1.0, length) ** 2)
+    threshold = max(ZERO_SHARE * largest, ROUNDING / max(1.0, length) ** 2)
+    accurate, floor = pairs.bottom.outermost, np.nan
+    if exact is not None:
+        accurate = _form(exact, vector.double())
+        floor = abs(_form(measured, vector) - accurate)
+        threshold = max(FLOOR_FACTOR * floor, threshold)
     lowest, verdict = pairs.bottom.outermost, UNDECIDED
     limit = options.limits(pairs.top.values, pairs.bottom.values, threshold)[1][0]
     if subset.measured_count <= COMPARED:
@@ -199,7 +202,7 @@ def _judge(
         verdict = NEGATIVE
     elif pairs.bottom.outermost >= -threshold and pairs.converged and pairs.bottom.residuals[0] <= limit:
         verdict = NONE_FOUND
-    return NegativeCurvature(verdict, floor, threshold), measured.products + exact.products
+    return NegativeCurvature(verdict, floor, threshold), measured.products + (0 if exact is None else exact.products)
 
 
 def _kept(pairs: Eigenpairs, settings: HessianSettings) -> Eigenpairs:

@@ -14,6 +14,7 @@ import pyhessian
 import torch
 from torch import Tensor
 
+from landscape.execution.second_order import PlainOperations, math_attention
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import Subset
 
@@ -39,7 +40,7 @@ def pyhessian_of(subject: Subject, subset: Subset, seed: int) -> Iterator[Any]:
     def criterion(logits: Tensor, labels: Tensor) -> Tensor:
         return (subject.loss(logits, labels) * weights).sum()
 
-    with torch.random.fork_rng(), warnings.catch_warnings():
+    with torch.random.fork_rng(), warnings.catch_warnings(), math_attention(), PlainOperations():
         warnings.filterwarnings("ignore", "Using backward.. with create_graph")
         torch.manual_seed(seed)
         torch.set_default_dtype(subject.dtype)  # of its random vectors

@@ -15,9 +15,11 @@ import torch
 from foundation.errors import InputError
 from foundation.progress import Progress
 from landscape.evaluation.record import record_evaluation
+from landscape.execution.checks import check_finite
 from landscape.files.landscape_file import Landscape, Measurement, read_array, read_landscape
 from landscape.files.target import Target
 from landscape.files.units import Recording, recording
+from landscape.hessian.checks import check_symmetry
 from landscape.hessian.estimators.density import POINTS
 from landscape.hessian.estimators.exact_trace import backward_passes
 from landscape.hessian.estimators.fresh_samples import FEWEST
@@ -45,6 +47,7 @@ def record_hessian(
     match_loss: Path | None = None,
     warm_start: Path | None = None,
     checked: bool = False,
+    memory: int | None = None,
     say: Callable[[str], None] | None = None,
 ) -> HessianResult | None:
     """Measures curvature into a result file, subset by subset, continuing what is there.
@@ -57,6 +60,7 @@ def record_hessian(
         warm_start: The `landscape.h5` of a neighboring checkpoint, measured with `--cross-class`: its eigenvectors save
             products.
         checked: Ask PyHessian for the eigenvalue of largest magnitude of every subset too.
+        memory: Bytes that graphs and vectors may take; a share of the machine's by default.
         say: Told what it will cost and how PyHessian agrees; without it there is no progress either.
 
     Returns:
@@ -65,6 +69,8 @@ def record_hessian(
     Raises:
         InputError: The name is taken, or a file is another checkpoint's or has no losses to match.
     """
+    check_finite(subject)
+    check_symmetry(subject)
     say, quiet = say or (lambda _: None), say is None
     config: dict[str, Any] = {"seed": settings.seed}
     measure, at = measure_hessian, None
@@ -86,7 +92,7 @@ def record_hessian(
             meaning = "of the logits, to match the loss"
             record.create("temperature", dims=("subset",), shape=(len(at),), unit=SHARE, meaning=meaning)
             record.write("temperature", slice(None), list(at.values()))
-        plan = _plan(record) or choose_plan(subject)
+        plan = _plan(record) or choose_plan(subject, memory=memory)
         record.note("plan", asdict(plan))
         done = load_finished(record, subject, settings)
         rows = {s.name: i for i, s in enumerate(subject.subsets)}

@@ -10,6 +10,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from landscape.evaluation.record import record_evaluation
+from landscape.execution.checks import check_finite
 from landscape.files.checkpoint import Opened
 from landscape.files.landscape_file import Landscape, read_landscape
 from landscape.hessian.record import record_hessian
@@ -66,8 +67,7 @@ def measure(
     """
     subject = measured.subject if isinstance(measured, Opened) else measured
     target = target_of(measured, Path(file), name, overwrite=overwrite)
-    if subject is measured:
-        subject.probe()
+    check_finite(subject)
     if say is not None and (said := left_out(subject.absent)):
         say(said)
     record_evaluation(subject, target)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.execution.checks import guarded
 from landscape.execution.evaluate import Evaluator
 from landscape.execution.gradient import loss_and_gradient
 from landscape.sharpness.result import VALUES, Ascent, Draw, Sharpness, SharpnessSettings
@@ -21,6 +22,7 @@ STRIDE = 0.5
 """Length of one ascent step, in radii: two reach the boundary from the center, later ones turn along it."""
 
 
+@guarded
 def measure_sharpness(
     subject: Subject,
     *,

@@ -9,6 +9,7 @@ import torch
 
 from foundation.progress import Progress
 from landscape.evaluation.record import record_evaluation
+from landscape.execution.checks import check_finite
 from landscape.files.target import Target
 from landscape.files.units import Recording, recording
 from landscape.schema import MEASURED, NON_FINITE, TODO, quantities
@@ -39,6 +40,7 @@ def record_sharpness(
         InputError: The name is taken, or the file is another checkpoint's.
     """
     settings = settings or SharpnessSettings()
+    check_finite(subject)
     record_evaluation(subject, target)
     with recording(target, "sharpness", subsets=subject.subsets, **identity(settings)) as record:
         if record is None:

@@ -24,9 +24,10 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     layers = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not layers:
         return
-    sums: dict[nn.Module, tuple[int, Tensor, Tensor]] = {}
+    sums: dict[_BatchNorm, tuple[int, Tensor, Tensor]] = {}
 
     def gather(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, _BatchNorm)
         values = arguments[0].detach().transpose(0, 1).flatten(1).double()
         count, first, second = sums.get(layer, (0, 0.0, 0.0))
         sums[layer] = (count + values.shape[1], first + values.sum(1), second + values.square().sum(1))
@@ -47,7 +48,7 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
         for layer, training, momentum, tracked in before:
             layer.train(training)
             layer.momentum, layer.num_batches_tracked = momentum, tracked
-    for layer in layers:
+    for layer in sums:  # layers that no pass reaches keep what they have
         assert layer.running_mean is not None and layer.running_var is not None
         count, first, second = sums[layer]
         layer.running_mean.copy_(first / count)

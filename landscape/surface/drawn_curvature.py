@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from landscape.execution.evaluate import Evaluator
+from landscape.execution.second_order import PlainOperations, math_attention
 from landscape.schema import quantity
 from landscape.subject.subject import Subject
 from landscape.surface.plane import Plane
@@ -73,25 +73,27 @@ def drawn_curvature_at_center(
         up[k], down[k] = s, -s
         differences.append((evaluator.at(plane.at(*up)).loss - 2 * middle + evaluator.at(plane.at(*down)).loss) / s**2)
     with subject.placed(plane.origin):
-        exact = [evaluator.over_subsets(sums).numpy() for sums in _by_class(subject, evaluator, plane)]
+        try:
+            exact = [evaluator.over_subsets(sums).numpy() for sums in _by_class(subject, evaluator, plane)]
+        except (RuntimeError, NotImplementedError):  # no second derivative, or no memory for one: a surface needs none
+            exact = [np.full(len(evaluator.subsets), np.nan) for _ in plane.directions]
     return DrawnCurvature(np.stack(exact, axis=1), np.stack(differences, axis=1), np.asarray(step, dtype=np.float64))
 
 
 def _by_class(subject: Subject, evaluator: Evaluator, plane: Plane) -> Tensor:
-    """dᵀ(Σ ∇²ℓ_i)d over each class's samples, (K, C): twice differentiated by one number a direction, not by P."""
-    directions = [subject.split(direction) for direction in plane.directions]
-    parameters = {name: parameter.detach() for name, parameter in subject.parameters.items()}
+    """dᵀ(Σ ∇²ℓ_i)d over each class's samples, (K, C)."""
+    parameters = list(subject.parameters.values())
+    directions = [list(subject.split(direction).values()) for direction in plane.directions]
     sums = torch.zeros(len(directions), evaluator.classes, dtype=torch.float64)
     for label, inputs in evaluator.by_class(GRAPH):
-        along = torch.zeros(len(directions), dtype=subject.dtype, device=subject.device, requires_grad=True)
-        moved = {
-            name: value + sum(t * d[name] for t, d in zip(along, directions, strict=True))
-            for name, value in parameters.items()
-        }
-        logits = functional_call(subject.network, moved, (inputs,))
-        loss = subject.loss(logits, torch.full((len(inputs),), label, device=subject.device)).sum()
-        (slope,) = torch.autograd.grad(loss, along, create_graph=True)
-        for k in range(len(directions)):
-            (bend,) = torch.autograd.grad(slope[k], along, retain_graph=True)
-            sums[k, label] += float(bend[k])
+        with math_attention(), PlainOperations():
+            losses = subject.loss(subject.network(inputs), torch.full((len(inputs),), label, device=subject.device))
+        slopes = torch.autograd.grad(losses.sum(), parameters, create_graph=True, materialize_grads=True)
+        for k, direction in enumerate(directions):
+            curved = [(slope, part) for slope, part in zip(slopes, direction, strict=True) if slope.requires_grad]
+            if curved:  # else linear in the parameters
+                ends, parts = zip(*curved, strict=True)
+                bends = torch.autograd.grad(ends, parameters, parts, retain_graph=True, materialize_grads=True)
+                pairs = zip(bends, direction, strict=True)
+                sums[k, label] += sum(float((bend * part).sum(dtype=torch.float64)) for bend, part in pairs)
     return sums

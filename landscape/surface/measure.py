@@ -8,6 +8,7 @@ import numpy as np
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from foundation.errors import InputError
+from landscape.execution.checks import guarded
 from landscape.execution.evaluate import Evaluator
 from landscape.schema import FAILED, INTERPOLATED, MEASURED, NON_FINITE, TODO
 from landscape.subject.subject import Subject
@@ -19,6 +20,7 @@ from landscape.surface.refinement import Refinement
 from landscape.surface.result import VALUES, Cell, Surface, SurfaceSettings, barriers
 
 
+@guarded
 def measure_surface(
     subject: Subject,
     *,

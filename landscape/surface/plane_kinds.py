@@ -10,6 +10,7 @@ from torch import Tensor
 
 from foundation.errors import InputError, one_of
 from landscape.execution.gradient import loss_and_gradient
+from landscape.hessian.checks import check_symmetry
 from landscape.hessian.estimators.lanczos import ExtremalEigenpairs, LanczosOptions, extremal_eigenpairs
 from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.products.autotune import choose_plan
@@ -119,6 +120,7 @@ def eigen_plane(subject: Subject, *, of: str = "all", known: ExtremalEigenpairs 
 
 
 def _extremal_eigenpairs(subject: Subject, of: str, seed: int) -> ExtremalEigenpairs:
+    check_symmetry(subject)
     hessian = HessianFactory(subject, choose_plan(subject)).of(_subset(subject, of))
     generator = torch.Generator().manual_seed(seed)
     start = random_signs(subject.size, generator).to(subject.vector())

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from foundation.progress import Progress
 from landscape.evaluation.record import record_evaluation
+from landscape.execution.checks import check_finite
 from landscape.files.target import Target
 from landscape.files.units import Recording, recording
 from landscape.hessian.record import load_eigenpairs
@@ -58,6 +59,7 @@ def record_surface(
             checkpoint's.
     """
     settings = settings or SurfaceSettings()
+    check_finite(subject)
     what = identity(settings, plane, of, others)
     if isinstance(plane, str):
         known = (

@@ -28,12 +28,18 @@ def loss_roots(subject: Subject, logits: Tensor, labels: Tensor) -> tuple[Tensor
         signs, 1 or −1.
     """
     free = logits.double().requires_grad_()
-    (slope,) = torch.autograd.grad(subject.loss(free, labels).sum(), free, create_graph=True)
+    try:
+        losses = subject.loss(free, labels)
+    except RuntimeError:  # a loss with float32 tensors of its own
+        free = logits.clone().requires_grad_()
+        losses = subject.loss(free, labels)
+    (slope,) = torch.autograd.grad(losses.sum(), free, create_graph=True)
     if not slope.requires_grad:  # linear in the logits
+        free = free.detach().double()
         return torch.zeros_like(free)[:, :, None].expand(-1, -1, logits.shape[1]), torch.ones_like(free)
-    units = torch.eye(logits.shape[1], dtype=torch.float64, device=logits.device)[:, None].expand(-1, len(logits), -1)
+    units = torch.eye(logits.shape[1], dtype=free.dtype, device=logits.device)[:, None].expand(-1, len(logits), -1)
     (curvature,) = torch.autograd.grad(slope, free, units, is_grads_batched=True)
-    values, vectors = torch.linalg.eigh(curvature.transpose(0, 1))
+    values, vectors = torch.linalg.eigh(curvature.double().transpose(0, 1))
     sizes = values.abs()
     values = torch.where(sizes > NEGLIGIBLE * sizes.amax(1, keepdim=True), values, 0.0)
     return values.abs().sqrt()[:, :, None] * vectors.mT, torch.where(values < 0, -1.0, 1.0)

@@ -7,14 +7,15 @@ one that continues after a kill goes by what is recorded.
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from landscape.execution.bn_folding import AGREEMENT
+from landscape.execution.agreement import AGREEMENT, moved
+from landscape.execution.memory import Budget, available
+from landscape.execution.sharing import thread_pool
 from landscape.hessian.products.bn_fusion import fused
 from landscape.hessian.products.operators import HessianFactory, Plan
 from landscape.subject.subject import Subject
@@ -26,8 +27,6 @@ tensors above 32 MB back to the system each time. Channels-last layout was no fa
 ACCELERATOR_BYTES = 256 << 20
 """The same on a GPU, where a chunk must only be large enough to fill it."""
 LARGEST_CHUNK = 4096
-MEMORY_SHARE = 0.25
-"""Share of the machine's memory (of what is free on a GPU) that kept graphs may take."""
 
 
 def choose_plan(subject: Subject, *, memory: int | None = None) -> Plan:
@@ -35,21 +34,26 @@ def choose_plan(subject: Subject, *, memory: int | None = None) -> Plan:
 
     Args:
         subject: What will be measured.
-        memory: Bytes that kept graphs may take; by default a share of the machine's.
+        memory: Bytes that graphs and bases may take; by default a share of the machine's.
 
     Returns:
         The plan; the time it names is that of a first few products.
+
+    Raises:
+        InputError: The memory does not hold the vectors of any basis.
     """
     cpu = subject.device.type == "cpu"
+    room = Budget.of(available(subject.device) if memory is None else memory, subject.size, subject.dtype)
     rows = slice(0, min(8, len(subject.labels)))
-    plan = Plan(rows.stop, keep=rows.stop, fused=fused(subject.network, subject.inputs(rows)) is not None)
+    plan = Plan(rows.stop, keep=rows.stop, fused=fused(subject) is not None)
     held, largest = _sample_bytes(subject, plan, rows)
-    room = (CACHED_BYTES if cpu else ACCELERATOR_BYTES) // max(largest, 1)
+    samples = (CACHED_BYTES if cpu else ACCELERATOR_BYTES) // max(largest, 1)
     plan = replace(
         plan,
-        chunk=max(1, min(room, LARGEST_CHUNK)),
-        keep=(memory or _memory(subject.device)) // max(held, 1),
-        workers=torch.get_num_threads() if cpu else 1,
+        chunk=max(1, min(samples, LARGEST_CHUNK)),
+        keep=room.graphs // max(held, 1),
+        basis=room.basis,
+        workers=thread_pool(subject).count,
         sample_bytes=held,
     )
     seconds = _sample_seconds(subject, plan)
@@ -63,19 +67,16 @@ def _compiled(subject: Subject, plan: Plan, seconds: float) -> Plan | None:
     other = replace(plan, compiled=True, fused=False, keep=0)
     rows = slice(0, min(plan.chunk, len(subject.labels)))
     vector = torch.ones(subject.size, dtype=subject.dtype, device=subject.device)
+    agree = True
     try:
-        eager, compiled = (HessianFactory(subject, p).of_rows(rows)(vector).double() for p in (plan, other))
+        for point in (moved(subject), subject.vector()):
+            with subject.placed(point):
+                eager, compiled = (HessianFactory(subject, p).of_rows(rows)(vector).double() for p in (plan, other))
+            agree &= bool(torch.linalg.vector_norm(compiled - eager) <= AGREEMENT * torch.linalg.vector_norm(eager))
         other = replace(other, sample_seconds=_sample_seconds(subject, other))
     except Exception:  # whatever the compiler cannot follow in somebody's network
         return None
-    agree = torch.linalg.vector_norm(compiled - eager) <= AGREEMENT * torch.linalg.vector_norm(eager)
-    return other if bool(agree) and other.sample_seconds < seconds else None
-
-
-def _memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(MEMORY_SHARE * torch.cuda.mem_get_info(device)[0])
-    return int(MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return other if agree and other.sample_seconds < seconds else None
 
 
 def _sample_bytes(subject: Subject, plan: Plan, rows: slice) -> tuple[int, int]:

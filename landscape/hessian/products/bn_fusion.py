@@ -9,18 +9,22 @@ network is, 0.8 fused, with the same values to 1e-6.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.utils import parametrize
+from torch.nn.modules.conv import _ConvNd
 
-from landscape.execution.bn_folding import AGREEMENT
+from landscape.execution.agreement import same_outputs, same_products
+from landscape.execution.traced import traced
 from landscape.hessian.products.double_backward import convolution, rectify
+from landscape.subject.subject import Subject
+
+TRIED = 32
+"""Samples, of every class as far as they reach, on which outputs and products are compared."""
+
+_forms: WeakKeyDictionary[nn.Module, nn.Module | None] = WeakKeyDictionary()
 
 
 class FusedConvolution(nn.Module):
@@ -65,67 +69,45 @@ class Affine(nn.Module):
         return torch.addcmul(shift.view(shape), inputs, scale.view(shape))
 
 
-def fused(network: nn.Module, inputs: Tensor) -> nn.Module | None:
-    """The same function of the same parameters, cheaper to differentiate twice.
+def fused(subject: Subject) -> nn.Module | None:
+    """The same function of the same parameters, cheaper to differentiate twice; made once for each network.
 
     Args:
-        network: In evaluation mode; unchanged, and its modules are shared.
-        inputs: A few inputs on which both must agree.
+        subject: Whose network it is, which is unchanged; parameters and buffers are shared.
 
     Returns:
-        The rewritten network; None when it cannot be traced or they disagree.
+        The rewritten network; None when it cannot be traced, or its outputs or products are others.
     """
-    try:
-        graph = fx.Tracer().trace(network)
-    except Exception:  # whatever a forward does that symbolic tracing cannot follow
+    if subject.network not in _forms:
+        form = _rewritten(subject.network)
+        inputs = subject.inputs(subject.few(TRIED))
+        agree = form is not None and same_outputs(subject, form, inputs) and same_products(subject, form, inputs)
+        _forms[subject.network] = form if agree else None
+    return _forms[subject.network]
+
+
+def _rewritten(network: nn.Module) -> nn.Module | None:
+    trace = traced(network)
+    if trace is None:
         return None
-    modules = dict(network.named_modules())
-    once = {name for name, n in Counter(str(x.target) for x in graph.nodes if x.op == "call_module").items() if n == 1}
     targets: dict[str, nn.Module] = {}
-    for node in list(graph.nodes):
-        module = modules.get(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, _ConvNd) and str(node.target) in once and _plain(module):
-            targets[str(node.target)] = FusedConvolution(module, _absorb(node, graph, modules, once))
-        elif node.args and (isinstance(module, nn.ReLU) or _is_relu(node)):
+    for node, norm in trace.convolutions().items():
+        source = trace.convolution(node)
+        if source.padding_mode != "zeros" or isinstance(source.padding, str):
+            continue
+        targets[str(node.target)] = FusedConvolution(source, None if norm is None else trace.norm(norm))
+        if norm is not None:
+            norm.replace_all_uses_with(node)
+            trace.graph.erase_node(norm)
+    for node in trace.graph.nodes:
+        if trace.rectifies(node):
             node.op, node.target, node.args, node.kwargs = "call_function", rectify, node.args[:1], {}
-    for node in graph.nodes:  # what no convolution absorbed
-        module = modules.get(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, _BatchNorm) and _tracked(module):
-            targets[str(node.target)] = Affine(module)
-    form = fx.GraphModule(network, graph).eval()
+        elif (left := trace.norm(node)) is not None:  # what no convolution absorbed
+            targets[str(node.target)] = Affine(left)
+    form = fx.GraphModule(trace.root, trace.graph).eval()
     for name, target in targets.items():
         form.set_submodule(name, target)
-    with torch.no_grad():
-        theirs, ours = network(inputs), form(inputs)
-    agree = bool((ours - theirs).abs().max() <= AGREEMENT * theirs.abs().max())
-    return form if agree else None
-
-
-def _absorb(node: fx.Node, graph: fx.Graph, modules: Mapping[str, nn.Module], once: set[str]) -> _BatchNorm | None:
-    """Takes the BatchNorm that alone reads the convolution `node` out of the graph, if there is one."""
-    users = list(node.users)
-    if len(users) != 1 or users[0].op != "call_module" or str(users[0].target) not in once:
-        return None
-    norm = modules[str(users[0].target)]
-    if not isinstance(norm, _BatchNorm) or not _tracked(norm):
-        return None
-    users[0].replace_all_uses_with(node)
-    graph.erase_node(users[0])
-    return norm
-
-
-def _is_relu(node: fx.Node) -> bool:
-    function = node.op == "call_function" and node.target in (torch.relu, torch.relu_, functional.relu)
-    return function or (node.op == "call_method" and node.target in ("relu", "relu_"))
-
-
-def _plain(module: _ConvNd) -> bool:
-    special = isinstance(module, _ConvTransposeNd) or parametrize.is_parametrized(module)
-    return not special and module.padding_mode == "zeros" and not isinstance(module.padding, str)
-
-
-def _tracked(norm: _BatchNorm) -> bool:
-    return norm.running_mean is not None and norm.running_var is not None and not norm.training
+    return form
 
 
 def _affine(norm: _BatchNorm) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from landscape.hessian.products.hvp import Gradients, HessianOperator
+from landscape.subject.network import own_tensors
 from landscape.subject.samples import Batch
 from landscape.subject.subject import Subject
 
@@ -57,12 +58,14 @@ class CompiledHessianOperator(HessianOperator):
 
     Args:
         product: Of `compile_product`, for the same parameters and loss.
+        network: Whose modules keep their own parameters.
         *arguments: As for `HessianOperator`.
     """
 
-    def __init__(self, product: Compiled, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]  # no graphs are kept
+    def __init__(self, product: Compiled, network: nn.Module, *arguments: object) -> None:
+        super().__init__(network, *arguments)  # type: ignore[arg-type]  # no graphs are kept
         self._product = product
+        self._network = network
 
     def _shares(
         self, source: Gradients | Batch, vectors: Tensor, members: Sequence[int]
@@ -73,7 +76,7 @@ class CompiledHessianOperator(HessianOperator):
         for piece in map(padded, self._cut(source)):
             for position, vector in enumerate(vectors):
                 parts = self._directions(vector, members)
-                with torch.no_grad():
+                with torch.no_grad(), own_tensors(self._network):
                     found = self._product(values, parts, piece.inputs, piece.labels, piece.weights)
                 shares.append((position, [found[i].clone() for i in members]))  # replays overwrite their results
         return shares

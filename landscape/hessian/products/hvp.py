@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from foundation.errors import LandscapeError
+from landscape.execution.second_order import PlainOperations, math_attention
 from landscape.execution.thread_pool import ThreadPool
 from landscape.subject.losses import LossFunction
 from landscape.subject.samples import Batch
@@ -151,9 +152,10 @@ class HessianOperator:
         done = 0
         while True:
             try:
-                for share in self._workers.map(work, sources(done)):
-                    done += 1
-                    yield share
+                with math_attention():
+                    for share in self._workers.map(work, sources(done)):
+                        done += 1
+                        yield share
                 return
             except RuntimeError as error:
                 if not out_of_memory(error):
@@ -188,7 +190,8 @@ class HessianOperator:
 
     def _graph(self, batch: Batch) -> tuple[int, float, Gradients]:
         """Samples, loss and gradient of a batch, the gradient with its graph."""
-        losses = self._loss(self._forward(batch.inputs), batch.labels)
+        with PlainOperations():
+            losses = self._loss(self._forward(batch.inputs), batch.labels)
         value = float(losses.detach().double() @ batch.weights.double())
         gradients = torch.autograd.grad(
             (losses * batch.weights).sum(), self._parameters, create_graph=True, materialize_grads=True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from landscape.execution.double import in_double
+from landscape.execution.memory import LARGEST_BASIS
+from landscape.execution.sharing import shareable
 from landscape.execution.thread_pool import ThreadPool
 from landscape.hessian.products.bn_fusion import fused
 from landscape.hessian.products.compiled import CompiledHessianOperator, compile_product
@@ -30,6 +32,7 @@ class Plan:
         chunk: Samples in one graph, at most.
         keep: Samples whose graphs are kept, at most.
         workers: Batches computed side by side, each on one thread; a batch with nobody beside it has as many.
+        basis: Vectors of a Krylov basis, at most.
         fused: BatchNorm goes into the weights of the convolution before it.
         compiled: Products are one compiled function of a batch, on fresh graphs.
         sample_bytes: What the graph of one sample holds.
@@ -39,6 +42,7 @@ class Plan:
     chunk: int
     keep: int = 0
     workers: int = 1
+    basis: int = LARGEST_BASIS
     fused: bool = False
     compiled: bool = False
     sample_bytes: int = 0
@@ -61,10 +65,9 @@ class HessianFactory:
         self._parameters = list(subject.parameters.values())
         self._forward = subject.network
         if plan.fused:
-            self._forward = fused(subject.network, subject.inputs(slice(0, 1))) or subject.network
-        self.workers = ThreadPool(plan.workers)
+            self._forward = fused(subject) or subject.network
+        self.workers = ThreadPool(plan.workers if plan.workers == 1 or shareable(subject) else 1)
         self._compiled = compile_product(subject) if plan.compiled else None
-        self._double: tuple[torch.nn.Module, list[torch.nn.Parameter]] | None = None
 
     def of(self, subset: Subset) -> HessianOperator:
         """The Hessian of a subset's loss in the subject's dtype; it keeps graphs until it is dropped."""
@@ -77,24 +80,22 @@ class HessianFactory:
             weights = torch.full((count,), 1 / count, dtype=torch.float64, device=self.subject.device)
         return self._made(rows, weights)
 
-    def compared(self, subset: Subset) -> tuple[HessianOperator, HessianOperator]:
+    def compared(self, subset: Subset) -> tuple[HessianOperator, HessianOperator | None]:
         """The Hessian as measured and in float64 through the network as it is, nothing fused, on the same samples.
 
         At most `COMPARED` samples, evenly spaced through the subset: rounding errors of samples are independent, so
-        the noise of a few hundred is no smaller than that of all.
+        the noise of a few hundred is no smaller than that of all. None where network or loss do not run in float64.
         """
-        if self._double is None:
-            network = copy.deepcopy(self.subject.network).double()
-            named = dict(network.named_parameters())
-            self._double = network, [named[name] for name in self.subject.parameters]
-        network, parameters = self._double
         rows, weights = self.subject.rows(subset), self.subject.weights(subset)
         step = math.ceil((rows.stop - rows.start) / COMPARED)
         rows, weights = slice(rows.start, rows.stop, step), weights[::step]
         weights = weights / weights.sum()
+        measured, double = self._made(rows, weights, keep=0), in_double(self.subject)
+        if double is None:
+            return measured, None
         exact = self.batches(rows, weights)
-        return self._made(rows, weights, keep=0), HessianOperator(
-            network, parameters, self.subject.loss, exact, workers=self.workers
+        return measured, HessianOperator(
+            double.network, double.parameters, self.subject.loss, exact, workers=self.workers
         )
 
     def batches(self, rows: slice, weights: Tensor) -> Batches:

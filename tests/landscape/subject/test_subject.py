@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from foundation.errors import InputError, LandscapeError
+from foundation.errors import InputError
 from landscape.subject.batch_norm import recalibrate
 from landscape.subject.samples import TensorSamples
 from landscape.subject.subject import Subject
@@ -72,7 +72,6 @@ def test_the_callers_network_is_never_touched():
     mine[5].weight.grad = torch.ones_like(mine[5].weight)
     before = copy.deepcopy(mine.state_dict())
     subject = Subject(mine, samples(), train_counts=[9, 4, 2, 1])
-    subject.probe()
     subject.recalibrate(samples())
     with subject.placed(torch.zeros(subject.size)):
         assert float(subject.network[5].weight.detach().abs().sum()) == 0
@@ -117,35 +116,6 @@ def test_chosen_parameters_alone_are_measured():
 def test_bad_input_is_one_sentence(options, said):
     with pytest.raises(InputError, match=said.replace("*", r"\*")):
         Subject(network(), samples(), **{"train_counts": [9, 4, 2, 1], **options})
-
-
-class Noisy(nn.Linear):
-    def forward(self, inputs):
-        return functional.dropout(super().forward(inputs.flatten(1)), 0.5, training=True)
-
-
-class Hooked(nn.Linear):
-    def forward(self, inputs):
-        logits = super().forward(inputs.flatten(1))
-        if logits.requires_grad:
-            logits.register_hook(lambda gradient: gradient * logits.flip(1))
-        return logits
-
-
-@pytest.mark.parametrize(("layer", "cause"), [(Noisy, "draws random numbers"), (Hooked, "not symmetric")])
-def test_the_probe_names_the_likely_cause(layer, cause):
-    torch.manual_seed(0)
-    subject = Subject(layer(36, 4), samples(), train_counts=[9, 4, 2, 1])
-    with pytest.raises(LandscapeError, match=cause):
-        subject.probe()
-
-
-def test_the_probe_refuses_a_diverged_network():
-    broken = network()
-    with torch.no_grad():
-        broken[5].bias.fill_(float("nan"))
-    with pytest.raises(LandscapeError, match="not finite"):
-        Subject(broken, samples(), train_counts=[9, 4, 2, 1]).probe()
 
 
 def test_recalibration_equals_one_training_pass_over_everything():

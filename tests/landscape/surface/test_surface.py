@@ -176,7 +176,7 @@ def test_a_network_that_fails_at_its_own_weights_is_an_error() -> None:
         raise RuntimeError("never works")
 
     subject.loss = failing
-    with pytest.raises(RuntimeError, match="never works"):
+    with pytest.raises(InputError, match=r"the loss does not take logits \(41, 2\).*never works"):
         measured(subject, plane=plane, points=5, span=1.0)
 
 

@@ -1,0 +1,91 @@
+"""How much memory a measurement may take, and what for.
+
+The budget decides what is kept (graphs, basis vectors), never in which order sums are made: the same command gives the
+same numbers on a machine with more of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+import torch
+
+from foundation.errors import InputError
+
+SHARE = 0.5
+"""Of the machine's memory, or of what is free on a GPU, where nobody says how much."""
+LARGEST_BASIS = 200
+"""Vectors of a Krylov basis that are enough for every spectrum met so far; more are compressed."""
+LEAST_BASIS = 12
+"""Below it a compressed basis no longer converges."""
+BASIS_SHARE = 0.75
+"""Most of the budget that a basis may take; graphs have the rest."""
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What fits into the memory that a measurement may take.
+
+    Attributes:
+        graphs: Bytes for graphs that are kept.
+        basis: Vectors as long as the parameters that a Krylov basis may hold.
+    """
+
+    graphs: int
+    basis: int
+
+    @staticmethod
+    def of(total: int, size: int, dtype: torch.dtype) -> Budget:
+        """Divides memory: vectors first, as many as are ever needed, and graphs have what is left.
+
+        Args:
+            total: Bytes.
+            size: Parameters, P.
+            dtype: Of a vector.
+
+        Returns:
+            The budget.
+
+        Raises:
+            InputError: It holds fewer vectors than any basis needs.
+        """
+        each = max(1, size * torch.finfo(dtype).bits // 8)
+        count = min(LARGEST_BASIS, size, int(BASIS_SHARE * total) // each)
+        if count < min(LEAST_BASIS, size):
+            needed = LEAST_BASIS * each / BASIS_SHARE
+            raise InputError(
+                f"{total / 2**30:.3g} GiB of memory hold {count} vectors of {size:,} parameters, of {LEAST_BASIS} "
+                f"needed: give --memory {needed / 2**30:.1f}G or more, or measure fewer parameters"
+            )
+        return Budget(total - count * each, count)
+
+
+def available(device: torch.device) -> int:
+    """Bytes that a measurement may take where nobody says how many: a share of the device's."""
+    return int(SHARE * (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else physical()))
+
+
+def physical() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes from `8G`, `500M` or a plain number.
+
+    Args:
+        text: What was given.
+
+    Returns:
+        The bytes.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if found is None or float(found[1]) == 0:
+        raise InputError(f"--memory {text!r} is no amount of memory: give one such as 8G or 500M")
+    return int(float(found[1]) * UNITS[found[2].upper()])

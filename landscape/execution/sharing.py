@@ -1,0 +1,90 @@
+"""Whether threads may share a network: not where a forward pass keeps something on a module, or hooks look on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from landscape.execution.thread_pool import ThreadPool
+from landscape.execution.traced import HOOKS
+from landscape.subject.subject import Subject
+
+SAMPLES = 16
+"""Samples that are tried."""
+WITHIN = {"_parameters", "_buffers", "_modules"}
+
+_stateless: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+def thread_pool(subject: Subject) -> ThreadPool:
+    """Threads for the batches of a subject: all of them on a CPU, one where they would disturb each other.
+
+    Two threads in one forward pass that stores an activation on `self` and reads it again gave losses that differed in
+    the third digit from run to run.
+
+    Args:
+        subject: Whose batches they compute.
+
+    Returns:
+        The pool.
+    """
+    count = torch.get_num_threads() if subject.device.type == "cpu" else 1
+    return ThreadPool(count if count == 1 or shareable(subject) else 1)
+
+
+def shareable(subject: Subject) -> bool:
+    """Whether batches side by side give what they give one after the other; found out once for each network."""
+    network = subject.network
+    if network not in _stateless:
+        _stateless[network] = not _hooked(network) and _stays(subject) and _agrees(subject)
+    return _stateless[network]
+
+
+def _hooked(network: nn.Module) -> bool:
+    return any(getattr(module, hooks, None) for module in network.modules() for hooks in HOOKS)
+
+
+def _stays(subject: Subject) -> bool:
+    """Whether a forward pass leaves every module as it was, what it refers to and what its containers hold."""
+    inputs = subject.inputs(subject.few(2))
+    kept = list(_state(subject.network))
+    with torch.enable_grad():
+        subject.network(inputs)
+    now = list(_state(subject.network))
+    return len(kept) == len(now) and all(a == b for (a, _), (b, _) in zip(kept, now, strict=True))
+
+
+def _state(network: nn.Module) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """What identifies every attribute of every module, and the attribute, held so that no other takes its place."""
+    for module in network.modules():
+        for key, value in vars(module).items():
+            parts = list(value.values()) if isinstance(value, dict) else value
+            if key in WITHIN or isinstance(value, dict | list | tuple | set):
+                parts = list(parts)
+                yield (key, len(parts), *map(_identity, parts)), parts
+            else:
+                yield (key, _identity(value)), value
+
+
+def _identity(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, bool | int | float | str | None):
+        return type(value), value
+    return id(value), value._version if isinstance(value, Tensor) else 0
+
+
+def _agrees(subject: Subject) -> bool:
+    """Whether two threads give what one gives: state may also lie outside the modules."""
+    inputs = subject.inputs(subject.few(SAMPLES))
+    parts = [inputs[i : i + 1] for i in range(len(inputs))]
+
+    def one(part: Tensor) -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = subject.network(part)
+            return logits
+
+    alone, beside = (torch.cat(list(ThreadPool(count).map(one, parts))) for count in (1, 2))
+    return torch.allclose(alone, beside, rtol=1e-4, atol=1e-5, equal_nan=True)

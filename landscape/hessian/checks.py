@@ -1,0 +1,117 @@
+"""Whether a subject's loss has a Hessian: derivatives that are its own, two of them, and uᵀHv = vᵀHu."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from foundation.errors import LandscapeError
+from landscape.execution.double import Double, in_double
+from landscape.execution.second_order import PlainOperations, math_attention
+from landscape.subject.losses import LossFunction
+from landscape.subject.subject import Subject
+
+SAMPLES = 64
+ASYMMETRY = 5e-3
+"""Largest |uᵀHv − vᵀHu| that rounding explains, as a share of ‖Hv‖, the size of both for Gaussian u and v."""
+STEPS = (3e-4, 1e-5)
+"""Of central differences, as shares of the weights."""
+MISMATCH = 0.02
+"""Largest difference between them and the gradient, as a share of its size along a random direction."""
+
+_passed: WeakKeyDictionary[nn.Module, list[LossFunction]] = WeakKeyDictionary()
+
+
+def check_symmetry(subject: Subject) -> None:
+    """Checks that the loss can be differentiated twice and that its Hessian is symmetric; once a network and loss.
+
+    Args:
+        subject: What will be measured.
+
+    Raises:
+        LandscapeError: With the likely cause.
+    """
+    done = _passed.setdefault(subject.network, [])
+    if any(loss is subject.loss for loss in done):
+        return
+    rows = subject.few(SAMPLES)
+    inputs, labels = subject.inputs(rows), subject.labels[rows]
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randn(2, subject.size, generator=generator, dtype=torch.float64)
+    u, v = draws.to(subject.device, subject.dtype)
+    parameters = list(subject.parameters.values())
+    try:
+        with math_attention(), PlainOperations():
+            loss = subject.loss(subject.network(inputs), labels).mean()
+        gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
+        sides = []
+        for left, right in ((u, v), (v, u)):
+            inner = sum((g * p).sum() for g, p in zip(gradients, subject.split(right).values(), strict=True))
+            if not isinstance(inner, Tensor) or not inner.requires_grad:
+                break  # a loss linear in its parameters: the Hessian is zero
+            product = torch.autograd.grad(inner, parameters, retain_graph=True, materialize_grads=True)
+            flat = torch.cat([h.reshape(-1) for h in product])
+            sides.append((float(left.double() @ flat.double()), float(flat.norm())))
+    except (RuntimeError, NotImplementedError) as error:
+        raise LandscapeError(
+            f"the network has no second derivative here ({str(error).splitlines()[0]}): replace the operation, "
+            "such as fused attention, by one that autograd can differentiate twice"
+        ) from error
+    if sides and abs(sides[0][0] - sides[1][0]) > ASYMMETRY * max(size for _, size in sides):
+        raise LandscapeError(
+            f"uᵀHv = {sides[0][0]:.6g} but vᵀHu = {sides[1][0]:.6g}: the Hessian is not symmetric, so the network "
+            "or its loss has a hand-written gradient (a custom backward or a hook) that is not its derivative"
+        )
+    if not done and (double := in_double(subject)) is not None and not _derives(subject, double):
+        raise LandscapeError(
+            "the gradient of the network's outputs is not their derivative (a no_grad block, a detach or a "
+            "custom backward on the way): measure the parameters behind it alone (params), or take it out"
+        )
+    done.append(subject.loss)
+
+
+def _derives(subject: Subject, double: Double) -> bool:
+    """Whether central differences agree with the gradient, near the weights, where nothing ties by design.
+
+    One of two steps is enough: the long one crosses kinks, the short one sees parts that compute in float32.
+    """
+    inputs = subject.inputs(subject.few(SAMPLES))
+    inputs = inputs.double() if inputs.is_floating_point() else inputs
+    generator = torch.Generator().manual_seed(2)
+    point = [p.detach() for p in double.parameters]
+    point = [p * (1 + 0.1 * _normal(p, generator)) + 0.01 * p.abs().mean() * _normal(p, generator) for p in point]
+    turns = [(p.abs() + p.abs().mean()) * _normal(p, generator) for p in point]
+
+    def value() -> Tensor:
+        logits: Tensor = double.network(inputs)
+        return (logits * _normal(logits, torch.Generator().manual_seed(3))).mean() + logits.square().mean() / 2
+
+    def at(step: float) -> float:
+        _put(double.parameters, [p + step * turn for p, turn in zip(point, turns, strict=True)])
+        with torch.no_grad():
+            return float(value())
+
+    kept = [p.detach().clone() for p in double.parameters]
+    try:
+        _put(double.parameters, point)
+        slopes = torch.autograd.grad(value(), double.parameters, materialize_grads=True)
+        parts = [slope * turn for slope, turn in zip(slopes, turns, strict=True)]
+        size = float(torch.stack([part.square().sum() for part in parts]).sum().sqrt())
+        slope = sum(float(part.sum()) for part in parts)
+        far = [abs((at(step) - at(-step)) / (2 * step) - slope) for step in STEPS]
+    finally:
+        _put(double.parameters, kept)
+    return not min(far) > MISMATCH * size + 1e-9 * abs(slope)
+
+
+def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
+
+
+def _put(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    with torch.no_grad():
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)

@@ -1,0 +1,24 @@
+"""Losses without a symmetric Hessian are refused in one sentence that names the cause."""
+
+import pytest
+import torch
+from torch import nn
+
+from foundation.errors import LandscapeError
+from landscape.hessian.checks import check_symmetry
+from landscape.subject.subject import Subject
+from tests.landscape.subject.test_subject import samples
+
+
+class Hooked(nn.Linear):
+    def forward(self, inputs):
+        logits = super().forward(inputs.flatten(1))
+        if logits.requires_grad:
+            logits.register_hook(lambda gradient: gradient * logits.flip(1))
+        return logits
+
+
+def test_a_hand_written_gradient_is_named():
+    torch.manual_seed(0)
+    with pytest.raises(LandscapeError, match="not symmetric"):
+        check_symmetry(Subject(Hooked(36, 4), samples(), train_counts=[9, 4, 2, 1]))
