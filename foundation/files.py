@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,21 +20,24 @@ from foundation.errors import InputError
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it takes `path`'s place, on failure it vanishes.
 
+    A symbolic link stays one, and the file that it names is replaced; a replaced file's permissions stay.
+
     Args:
         path: The final file; its folder must exist.
 
     Yields:
         The temporary path to write to.
     """
+    path = path.resolve()
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files private (0600); a result file gets the permissions any new file would have.
+        # mkstemp makes files private (0600); a new result file gets the permissions any new file would have.
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~umask)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)

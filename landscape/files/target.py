@@ -23,7 +23,8 @@ class Target:
         overwrite: Replace a measurement of the same name and another configuration.
 
     Raises:
-        InputError: The name cannot be part of a group's path and of a file's name.
+        InputError: The name cannot be part of a group's path and of a file's name, or the file is a folder, a device
+            or the like.
     """
 
     file: Path
@@ -36,3 +37,5 @@ class Target:
     def __post_init__(self) -> None:
         if not self.name or set(self.name) & set("/\\ .\0"):
             raise InputError(f"--name {self.name!r} cannot name a measurement: use letters, digits, - and _")
+        if self.file.exists() and not self.file.is_file():
+            raise InputError(f"{str(self.file)!r} is no ordinary file: name one for the results, such as landscape.h5")

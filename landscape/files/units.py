@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from foundation.errors import InputError
@@ -77,7 +76,7 @@ class Recording:
         """
         if name in self.contents.datasets:
             return
-        code = "str" if dtype == "str" or h5py.check_string_dtype(np.dtype(dtype)) else np.dtype(dtype).str
+        code = "str" if dtype == "str" or np.dtype(dtype).kind == "O" else np.dtype(dtype).str
         filled = float(fill) if isinstance(fill, int | float) else 0.0
         self._do("create", name, list(dims), [int(n) for n in shape], code, filled, unit, meaning)
 

@@ -1,5 +1,7 @@
 """The options that every measuring command shares."""
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,13 @@ import torch
 from torch import nn
 
 from foundation.command import Parser
+from foundation.errors import InputError
 from landscape.files import arguments
 from landscape.files.checkpoint import Opened
+from landscape.files.target import Target
 from landscape.subject.samples import TensorSamples
 from landscape.subject.subject import Subject
+from landscape.subject.subsets import left_out
 
 
 def test_a_command_says_which_subsets_are_left_out(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -27,16 +32,23 @@ def test_a_command_says_which_subsets_are_left_out(tmp_path: Path, monkeypatch, 
 
 
 def test_a_long_list_is_cut() -> None:
-    from landscape.subject.subsets import left_out
-
     assert left_out([]) == ""
     assert left_out([f"class:{c}" for c in range(9)]).endswith("class:5 and 3 more")
 
 
 def test_an_empty_name_is_refused(tmp_path: Path) -> None:
-    from foundation.errors import InputError
-    from landscape.files.target import Target
-
     for name in ("", "a/b", "a b", "a.b"):
         with pytest.raises(InputError, match="cannot name a measurement"):
             Target(tmp_path / "l.h5", name, "a" * 64, {}, {})
+
+
+def test_results_go_to_ordinary_files_only(tmp_path: Path) -> None:
+    """A rename would replace a device or a FIFO, and reading one would wait for ever."""
+    folder, fifo, bound = (tmp_path / name for name in ("folder", "fifo", "socket"))
+    folder.mkdir()
+    os.mkfifo(fifo)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(bound))
+        for path in (folder, fifo, bound, Path("/dev/null")):
+            with pytest.raises(InputError, match="no ordinary file"):
+                Target(path, "train", "a" * 64, {}, {})

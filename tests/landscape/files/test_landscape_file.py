@@ -233,3 +233,15 @@ def test_unfinished_work_of_a_file_with_a_longer_name_is_not_this_files(tmp_path
             fill(record, rows=(0,))
     assert len(read_landscape(tmp_path / "landscape.h5").measurements) == 1
     assert len(read_landscape(tmp_path / "landscape.two.h5").measurements) == 1
+
+
+def test_texts_of_either_kind_are_stored(tmp_path):
+    file = tmp_path / "landscape.h5"
+    with opened(file) as record:
+        for name, dtype, text in (("free", h5py.string_dtype(), "negative \u2603"), ("fixed", "S16", b"negative")):
+            record.create(name, dims=("subset",), shape=(3,), dtype=dtype)
+            record.write(name, 1, text)
+        record.write("free", slice(0, 1), ["few"])
+        record.finish()
+    found = read_landscape(file).get("hessian", "train").data
+    assert list(found["free"]) == ["few", "negative \u2603", ""] and list(found["fixed"]) == ["", "negative", ""]
