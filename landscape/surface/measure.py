@@ -76,11 +76,12 @@ def measure_surface(
             status[row, column] = cell.status
         wanted = refinement.more(values["loss"], status)
     between = status == TODO
-    error = np.zeros_like(values["loss"])
-    if between.any():
-        values, error = refinement.between(values, status)
-        status[between] = INTERPOLATED
     used, nothing = [a, b][: len(plane.directions)], np.empty(0)
+    error, kept_tolerance = np.zeros_like(values["loss"]), nothing
+    if between.any():
+        found = refinement.between(values, status)
+        values, error, kept_tolerance = found.values, found.error, found.kept_tolerance
+        status[between] = INTERPOLATED
     exactly = None if settings.precision == "full" else evaluator_of(subject, settings, precision="full")
     return Surface(
         plane,
@@ -93,6 +94,7 @@ def measure_surface(
         status=status,
         evaluations=int((~between).sum()),
         forward=evaluator.form,
+        kept_tolerance=kept_tolerance,
         curvature=_curvature(subject, plane, [float(axis[1] - axis[0]) for axis in used], settings.seed),
         barrier=barriers(values["loss"][:, 0]) if plane.points and len(b) == 1 else nothing,
         precision_error=nothing if exactly is None else here - exactly.at(plane.origin).loss,

@@ -94,10 +94,12 @@ class Surface:
         loss: Mean loss, (S, B, A).
         accuracy: Share classified rightly, (S, B, A).
         loss_se: Standard error of each loss where only some samples of a class were evaluated, (S, B, A); else 0.
-        error: Estimated error of an interpolated loss, (S, B, A); 0 where measured.
+        error: Stated error of an interpolated loss, (S, B, A); 0 where measured. About 95 % of a subset's err by less.
         status: What each cell is, (B, A): values of `landscape.schema`.
         evaluations: Points evaluated for this result, those of an interrupted run included.
         forward: How the network was evaluated, in words: see `Evaluator.form`.
+        kept_tolerance: Share of its range below which about 99 % of a subset's interpolated losses err, (S,), to be
+            read beside the tolerance asked for; empty where nothing is interpolated.
         curvature: At the origin, by autodiff and as drawn; empty where BatchNorm statistics are measured at every
             point, which autodiff at fixed ones would not describe.
         barrier: How high each subset's loss rises along a line between networks, (S,); empty elsewhere.
@@ -114,12 +116,20 @@ class Surface:
     loss_se: np.ndarray = field(
         metadata=_over_cells("standard error of the loss, 0 where every sample was evaluated", NAT)
     )
-    error: np.ndarray = field(metadata=_over_cells("estimated error of an interpolated loss", NAT))
+    error: np.ndarray = field(
+        metadata=_over_cells("stated error of an interpolated loss: about 95 % of a subset's err by less", NAT)
+    )
     status: np.ndarray = field(
         metadata=quantity("0 to do, 1 measured, 2 not finite, 3 failed, 4 interpolated", "b", "a", dtype="i1")
     )
     evaluations: int
     forward: str
+    kept_tolerance: np.ndarray = field(
+        default_factory=lambda: np.empty(0),
+        metadata=quantity(
+            "share of its range below which about 99 % of a subset's interpolated losses err", "subset", unit=SHARE
+        ),
+    )
     curvature: DrawnCurvature = field(default=DrawnCurvature(), metadata=part())
     barrier: np.ndarray = field(
         default_factory=lambda: np.empty(0),
