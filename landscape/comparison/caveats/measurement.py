@@ -231,11 +231,7 @@ def _cells(runs: Sequence[Run]) -> Iterator[Caveat]:
                     "they are marked and never filled in.",
                 )
             if cells.interpolated:
-                stated = (
-                    f", nearly all off by less than stated ({figure(cells.error)} at most)"
-                    if np.isfinite(cells.error)
-                    else ""
-                )
+                stated = f", with stated errors up to {figure(cells.error)}" if np.isfinite(cells.error) else ""
                 yield Caveat(
                     "note",
                     f"{where}: {percent(cells.interpolated / cells.total)} of the points are interpolated{stated}",

@@ -227,7 +227,8 @@ def test_every_weakness_is_told(tmp_path: Path) -> None:
         "differ in train loss by up to", "“Ankle boot” was measured on 6 samples", "converged; the least certain is",
         "± 99 (“Trouser”)", "below 0.001 (lowest 10⁻⁵)", "is undecided", "not told from zero",
         "2 of 121 points are not finite",
-        "of the points are interpolated, off by at most 0.01", "60.0 % of the distance", "differs in the number format",
+        "of the points are interpolated, with stated errors up to 0.01", "60.0 % of the distance",
+        "differs in the number format",
         "They sit on a slope", "Each run is one trained network", "In networks with ReLU",
     ):  # fmt: skip
         assert words in told, words
