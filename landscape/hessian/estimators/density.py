@@ -157,7 +157,8 @@ def _converged(space: KrylovSpace) -> tuple[Array, Tensor, Tensor, Rule]:
     Last, the rest as the space's first vector sees it: its chain without these pairs, weights of sum 1. A pair that
     holds more of that vector than one eigenvector would stands for many, such as a bulk at zero: what is more stays.
     """
-    ritz = space.ritz()
+    whole = space.compressed or space.applied == space.size
+    ritz = space.ritz(last=None if whole else space.first_chain)  # a second start has no share in what the first sees
     sharp = ritz.residuals <= WIDTH / 4 * (ritz.values[-1] - ritz.values[0])
     outermost = np.argsort(-np.abs(ritz.values), kind="stable")
     chosen = outermost[sharp[outermost]]

@@ -59,6 +59,7 @@ class KrylovSpace:
         self.total = 0
         self.products = 0
         self.compressed = False
+        self.first_chain: int | None = None  # vectors of the first start, once there is another
 
     @property
     def pending(self) -> int:
@@ -148,18 +149,20 @@ class KrylovSpace:
         self._entries[self.total - 1, self.applied - 1] = new
         return True
 
-    def ritz(self, first: int = 0, waiting: int = 0) -> Ritz:
+    def ritz(self, first: int = 0, waiting: int = 0, last: int | None = None) -> Ritz:
         """Ritz pairs of the applied vectors from `first` on, within the complement of those before it.
 
         Args:
             first: How many applied vectors stay out.
             waiting: How many pending vectors do, those that wait longest.
+            last: The first applied vector that stays out at the end; by default none does.
 
         Returns:
             The pairs.
         """
-        own = self.applied - first
-        rows = self._entries[first : self.total, first : self.applied]
+        last = self.applied if last is None else last
+        own = last - first
+        rows = self._entries[first : self.total, first:last]
         rows = np.delete(rows, np.s_[own : own + waiting], 0)
         square = rows[:own]
         values, coefficients = np.linalg.eigh((square + square.T) / 2)
@@ -169,11 +172,11 @@ class KrylovSpace:
 
     def vectors(self, coefficients: Array) -> Tensor:
         """(k, P) combinations of the applied vectors, one for each column of `coefficients` (m, k)."""
-        return torch.as_tensor(coefficients.T.copy()).to(self._basis) @ self.basis
+        return torch.as_tensor(coefficients.T.copy()).to(self._basis) @ self.basis[: len(coefficients)]
 
     def products_of(self, coefficients: Array) -> Tensor:
         """(k, P) the products of such combinations, H V C, from the recurrence H V = V VᵀHV + pending parts."""
-        moved = self._entries[: self.total, : self.applied] @ coefficients
+        moved = self._entries[: self.total, : len(coefficients)] @ coefficients
         return torch.as_tensor(moved.T.copy()).to(self._basis) @ self._basis[: self.total]
 
     def outside(self, product: Tensor, along: Array) -> float:

@@ -154,7 +154,7 @@ def extremal_eigenpairs(matvec: Matvec, start: Tensor, goal: LanczosOptions, gen
     if not (space.add(start) or space.add_random()):
         raise ValueError("a matrix without rows has no eigenvalues")
     alive = _grow(space, goal)
-    certain = alive and not goal.second_start
+    certain, space.first_chain = alive and not goal.second_start, space.applied
     while not certain and space.products < goal.max_products:
         if space.total > 3 * CAPACITY // 4 and space.size > CAPACITY:
             _compress(space, space.ritz(), goal)
