@@ -159,7 +159,8 @@ def test_what_is_stated_on_surfaces_of_trained_networks() -> None:
     """Of the 15 subsets, 14 are covered in 95 % of their cells by statements at most twice as large as the errors.
 
     The other one, the class of smallest range, is covered in fewer: 60 held-out cells know a 95th percentile within a
-    quarter. Every cell was measured: `cnn` on the digits, imbalance 50, in three planes.
+    quarter. Every cell was measured: `cnn` on the digits, imbalance 50, in two planes of one network and
+    one of another.
     """
     covered, inflated = [], []
     for truth in np.load(EXACT_SURFACES).values():

@@ -58,8 +58,9 @@ def test_a_small_stem_keeps_the_resolution():
     assert body.maxpool(body.conv1(torch.zeros(1, 3, 32, 32))).shape == (1, 64, 32, 32)
     with pytest.raises(InputError, match="'5x5'"):
         build_model("resnet18", stem="5x5")
-    with pytest.raises(InputError, match="do not tile"):
-        build_model("vit-small", size=30)
+    with pytest.raises(InputError, match="patches of 4 do not tile images of 30"):
+        build_model("vit-small", size=30, patch=4)
+    assert build_model("vit-small", size=30).body.patch_size == 2  # the largest that tiles them, unless one is given
 
 
 def test_timm_by_name(monkeypatch):
