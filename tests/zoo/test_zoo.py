@@ -179,7 +179,8 @@ def examine(name: str, dtype: torch.dtype) -> None:
         values = np.linalg.eigvalsh(hessian)
         scale = max(np.abs(values).max(), 1e-12 + rough * float(slope.norm()))
         says = f"{name} {subset.name}"
-        assert curvature.loss == pytest.approx(float((oracle.losses() * weights).sum()), rel=rough, abs=rough), says
+        loss = float((oracle.losses().detach() * weights).sum())
+        assert curvature.loss == pytest.approx(loss, rel=rough, abs=rough), says
         assert curvature.gradient_norm == pytest.approx(float(slope.norm()), rel=10 * rough, abs=rough), says
         known = min(2, subject.size)
         for mine, true, residual in (
