@@ -15,7 +15,7 @@ from torch import nn
 
 import landscape
 from landscape.comparison.compare import Comparison, compare
-from landscape.comparison.flatness import ADAPTIVE, EQUAL, TOP, UNKNOWN
+from landscape.comparison.flatness import ADAPTIVE, EQUAL, TOP, UNCERTAIN, UNKNOWN
 from landscape.report.headline import headline_of
 
 COUNTS = (120, 60, 25, 10)
@@ -98,7 +98,8 @@ def test_the_same_function_is_equally_flat(
     original: tuple[nn.Sequential, Path], change: Callable[[nn.Sequential], None], tmp_path: Path
 ) -> None:
     compared = against_twin(original, change, tmp_path)
-    assert {flatness.verdict for flatness in compared.flatness[1]} == {EQUAL}
+    verdicts = {flatness.verdict for flatness in compared.flatness[1]}
+    assert EQUAL in verdicts and verdicts <= {EQUAL, UNCERTAIN}  # an estimated trace can leave it open, never claim
     for flatness in compared.flatness[1]:
         assert {TOP, ADAPTIVE} <= {witness.name for witness in flatness.witnesses}
     assert title(compared).startswith("At equal loss twin is as flat as original at ")
