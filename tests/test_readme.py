@@ -73,7 +73,9 @@ def test_the_order_in_the_architecture_is_the_one_that_is_held():
     assert drawn == [set(rooms) for rooms in reversed(ORDER)]
 
 
-@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ((?:training|landscape|analyses)[a-z.]*)", README))))
+@pytest.mark.parametrize(
+    "module", sorted(set(re.findall(r"python -m ((?:training|landscape|analyses)[a-z.]*)", README)))
+)
 def test_every_command_shows_its_help(module):
     from tests.conftest import run_command
 

@@ -125,7 +125,7 @@ def _extremal_eigenpairs(subject: Subject, of: str, seed: int) -> ExtremalEigenp
     generator = torch.Generator().manual_seed(seed)
     start = random_signs(subject.size, generator).to(subject.vector())
     try:
-        return extremal_eigenpairs(hessian, start, LanczosOptions(top=1, bottom=1, tol=EXACT, bottom_tol=EXACT), generator)
+        return extremal_eigenpairs(hessian, start, LanczosOptions(top=1, bottom=1, tol=EXACT / 20), generator)
     except FloatingPointError:
         raise InputError(f"the Hessian of {of} is not finite: choose another subset with --of") from None
 
