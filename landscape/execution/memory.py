@@ -1,14 +1,13 @@
-"""How much memory a measurement may take, and what for.
+"""How much memory the kept graphs of a measurement may take.
 
-The budget decides what is kept (graphs, basis vectors), never in which order sums are made: the same command gives the
-same numbers on a machine with more of it.
+The budget decides what is kept, never in which order sums are made: the same command gives the same numbers on a
+machine with more of it.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 
 import torch
 
@@ -18,53 +17,25 @@ SHARE = 0.5
 """Of the machine's memory, or of what is free on a GPU, where nobody says how much."""
 LARGEST_BASIS = 200
 """Vectors of a Krylov basis that are enough for every spectrum met so far; more are compressed."""
-LEAST_BASIS = 12
-"""Below it a compressed basis no longer converges."""
-BASIS_SHARE = 0.75
-"""Most of the budget that a basis may take; graphs have the rest."""
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-@dataclass(frozen=True)
-class Budget:
-    """What fits into the memory that a measurement may take.
+def for_graphs(total: int, size: int, dtype: torch.dtype) -> int:
+    """What a Krylov basis leaves for graphs.
 
-    Attributes:
-        graphs: Bytes for graphs that are kept.
-        basis: Vectors as long as the parameters that a Krylov basis may hold.
+    Args:
+        total: Bytes of memory for both.
+        size: Parameters, P.
+        dtype: Of a vector.
+
+    Returns:
+        Bytes; 0 where the basis alone may take more, which this does not bound.
     """
-
-    graphs: int
-    basis: int
-
-    @staticmethod
-    def of(total: int, size: int, dtype: torch.dtype) -> Budget:
-        """Divides memory: vectors first, as many as are ever needed, and graphs have what is left.
-
-        Args:
-            total: Bytes.
-            size: Parameters, P.
-            dtype: Of a vector.
-
-        Returns:
-            The budget.
-
-        Raises:
-            InputError: It holds fewer vectors than any basis needs.
-        """
-        each = max(1, size * torch.finfo(dtype).bits // 8)
-        count = min(LARGEST_BASIS, size, int(BASIS_SHARE * total) // each)
-        if count < min(LEAST_BASIS, size):
-            needed = LEAST_BASIS * each / BASIS_SHARE
-            raise InputError(
-                f"{total / 2**30:.3g} GiB of memory hold {count} vectors of {size:,} parameters, of {LEAST_BASIS} "
-                f"needed: give --memory {needed / 2**30:.1f}G or more, or measure fewer parameters"
-            )
-        return Budget(total - count * each, count)
+    return max(0, total - min(LARGEST_BASIS, size) * size * torch.finfo(dtype).bits // 8)
 
 
 def available(device: torch.device) -> int:
-    """Bytes that a measurement may take where nobody says how many: a share of the device's."""
+    """Bytes for graphs and a basis where nobody says how many: a share of the device's."""
     return int(SHARE * (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else physical()))
 
 

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from landscape.conversion import unknown
+from landscape.execution.memory import LARGEST_BASIS
 from landscape.hessian.estimators.krylov_space import Array, KrylovSpace, Matvec, Ritz
 from landscape.hessian.estimators.random_vectors import random_normal
 from landscape.schema import quantity
 
-CAPACITY = 200
+CAPACITY = LARGEST_BASIS
 """Most basis vectors held; beyond it only the outer Ritz vectors are kept."""
 BOTTOM_SLACK, LOOSEST_BOTTOM = 10, 1e-2
 """A smallest eigenvalue decides a verdict and is read to two or three digits, and an error is of the residual's square:

@@ -5,7 +5,7 @@ import torch
 
 from foundation.errors import InputError
 from landscape.execution import memory
-from landscape.execution.memory import LARGEST_BASIS, Budget, available, parse_bytes
+from landscape.execution.memory import LARGEST_BASIS, available, for_graphs, parse_bytes
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.operators import HessianFactory
 from tests.landscape.hessian.oracle import subject
@@ -19,14 +19,11 @@ def test_amounts_are_read_as_people_write_them():
             parse_bytes(text)
 
 
-def test_vectors_come_first_and_graphs_have_the_rest():
-    small = Budget.of(8 << 30, 1000, torch.float32)
-    assert small == Budget((8 << 30) - LARGEST_BASIS * 4000, LARGEST_BASIS)
-    for size, dtype, count in ((25_000_000, torch.float32, 64), (12_500_000, torch.float64, 64), (5, torch.float32, 5)):
-        assert Budget.of(8 << 30, size, dtype).basis == count
-    assert Budget.of(8 << 30, 100_000_000, torch.float32).basis == 16
-    with pytest.raises(InputError, match=r"hold 8 vectors of 200,000,000 parameters.*give --memory 11\.9G or more"):
-        Budget.of(8 << 30, 200_000_000, torch.float32)
+def test_a_basis_comes_first_and_graphs_have_the_rest():
+    assert for_graphs(8 << 30, 1000, torch.float32) == (8 << 30) - LARGEST_BASIS * 4000
+    assert for_graphs(8 << 30, 1000, torch.float64) == (8 << 30) - LARGEST_BASIS * 8000
+    assert for_graphs(1000, 5, torch.float32) == 1000 - 5 * 20
+    assert for_graphs(8 << 30, 25_000_000, torch.float32) == 0
 
 
 def test_half_of_the_machine_is_what_nobody_says_otherwise():
@@ -36,7 +33,7 @@ def test_half_of_the_machine_is_what_nobody_says_otherwise():
 def test_the_budget_decides_what_is_kept_and_no_number():
     of = subject(torch.float32)
     vectors = torch.randn(2, of.size, generator=torch.Generator().manual_seed(0))
-    plans = [choose_plan(of, memory=amount) for amount in (1 << 20, 1 << 30)]
+    plans = [choose_plan(of, memory=amount) for amount in (LARGEST_BASIS * of.size * 4, 1 << 30)]
     assert plans[0].keep < plans[1].keep
     small, large = (HessianFactory(of, plan).of(of.subsets[0]) for plan in plans)
     assert torch.equal(small.block(vectors), large.block(vectors)) and torch.equal(small.gradient, large.gradient)

@@ -118,12 +118,9 @@ def test_a_loss_linear_in_its_parameters_has_a_zero_hessian():
 
 def test_a_chosen_plan_stays_within_its_memory():
     of = subject(torch.float32)
-    vector = of.size * 4
-    memory = LARGEST_BASIS * vector + 10 * choose_plan(of).sample_bytes + 1
-    plan = choose_plan(of, memory=memory)
-    assert 0 < plan.basis <= LARGEST_BASIS and plan.fused and plan.sample_seconds > 0
-    assert plan.keep >= 10
-    assert plan.keep * plan.sample_bytes <= memory - plan.basis * vector < (plan.keep + 1) * plan.sample_bytes
+    vectors = LARGEST_BASIS * of.size * 4
+    plan = choose_plan(of, memory=vectors + 10 * choose_plan(of).sample_bytes + 1)
+    assert plan.keep == 10 and plan.fused and plan.sample_seconds > 0
 
 
 class Residual(nn.Module):
