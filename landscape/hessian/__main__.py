@@ -41,7 +41,8 @@ def build_parser() -> Parser:
         "--probes",
         type=int,
         default=default.probes,
-        help="random probes of ‖H‖ and of a trace that is not exact; at most --slq-vectors if it is",
+        help="random probes of the scale-free trace, and of ‖H‖ and of a trace that is not exact (at most --slq-vectors"
+        " for ‖H‖ if it is)",
     )
     much.add_argument(
         "--trace-rtol", type=float, default=default.trace_rtol,
@@ -79,8 +80,10 @@ def build_parser() -> Parser:
     )
     much.add_argument("--dry-run", action="store_true", help="only say what it would cost")
     much.add_argument(
-        "--memory", metavar="8G", help="for graphs and vectors (default: half of the machine's, or of a GPU's free)"
-    )
+        "--memory", metavar="8G",
+        help="for graphs that are kept, beside up to 200 vectors as long as the parameters, which it does not bound "
+        "(default: half of the machine's, or of a GPU's free)",
+    )  # fmt: skip
     much.add_argument("--seed", type=int, default=default.seed, help="of all random vectors")
     hidden = partial(much.add_argument, default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # spellings of before
     hidden("--chains", dest="slq_vectors", type=int)

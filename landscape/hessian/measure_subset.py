@@ -73,7 +73,7 @@ def measure_subset(
     """
     blank = SubsetCurvature(subset.name, hessian.value, float(hessian.gradient.norm()))
     try:
-        probes = scaled_probes or ScaledProbes(hessians, settings.seed)
+        probes = scaled_probes or ScaledProbes(hessians, settings.seed, settings.probes)
         measured = _measure(hessians, subset, hessian, settings, blank, probe_products, probes, initial_vectors)
     except FloatingPointError:
         return replace(blank, products=hessian.products)

@@ -20,8 +20,6 @@ from landscape.hessian.products.hvp import HessianOperator
 from landscape.hessian.products.operators import HessianFactory
 from landscape.subject.subsets import Subset
 
-PROBES = 8
-
 
 def scaled_top(
     hessian: HessianOperator, weights: Tensor, options: LanczosOptions, generator: torch.Generator
@@ -49,10 +47,11 @@ class ScaledProbes:
     Args:
         hessians: The subject and who computes its samples.
         seed: Of the probes.
+        count: How many, at least 2; they share one pass.
     """
 
-    def __init__(self, hessians: HessianFactory, seed: int) -> None:
-        self._hessians, self._seed = hessians, seed
+    def __init__(self, hessians: HessianFactory, seed: int, count: int) -> None:
+        self._hessians, self._seed, self._count = hessians, seed, count
         self._known: dict[int, Tensor] = {}
 
     def trace(self, subset: Subset, space: KrylovSpace) -> Trace:
@@ -89,8 +88,8 @@ class ScaledProbes:
             places = torch.nonzero(subject.labels == label)[:, 0].tolist()
             rows = slice(places[0], places[-1] + 1) if places else slice(0, 0)
             scale = subject.vector().abs()
-            vectors = torch.stack([scale * self._probe(index) for index in range(PROBES)])
-            empty = torch.empty(PROBES, 0, dtype=torch.float64, device=scale.device)
+            vectors = torch.stack([scale * self._probe(index) for index in range(self._count)])
+            empty = torch.empty(self._count, 0, dtype=torch.float64, device=scale.device)
             self._known[label] = per_sample_curvature(self._hessians, rows, vectors) if places else empty
         return self._known[label]
 

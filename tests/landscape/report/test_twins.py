@@ -15,10 +15,12 @@ from torch import nn
 
 import landscape
 from landscape.comparison.compare import Comparison, compare
-from landscape.comparison.flatness import ADAPTIVE, EQUAL, TOP, UNCERTAIN, UNKNOWN
+from landscape.comparison.flatness import ADAPTIVE, EQUAL, TOP, UNKNOWN
 from landscape.report.headline import headline_of
 
 COUNTS = (120, 60, 25, 10)
+PROBES = 128
+"""Of the scale-free trace: with the eight of the default its interval is wider than what counts as equal."""
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,7 +46,7 @@ def measured(network: nn.Module, folder: Path) -> Path:
     subject = landscape.Subject(network, landscape.TensorSamples(inputs, labels), train_counts=COUNTS)
     file = folder / "landscape.h5"
     landscape.measure(
-        subject, file, hessian=landscape.HessianSettings(top=1, intervals=False),
+        subject, file, hessian=landscape.HessianSettings(top=1, probes=PROBES, intervals=False),
         sharpness=landscape.SharpnessSettings(radii=(0.1,), draws=2),
     )  # fmt: skip
     return file
@@ -98,8 +100,7 @@ def test_the_same_function_is_equally_flat(
     original: tuple[nn.Sequential, Path], change: Callable[[nn.Sequential], None], tmp_path: Path
 ) -> None:
     compared = against_twin(original, change, tmp_path)
-    verdicts = {flatness.verdict for flatness in compared.flatness[1]}
-    assert EQUAL in verdicts and verdicts <= {EQUAL, UNCERTAIN}  # an estimated trace can leave it open, never claim
+    assert {flatness.verdict for flatness in compared.flatness[1]} == {EQUAL}
     for flatness in compared.flatness[1]:
         assert {TOP, ADAPTIVE} <= {witness.name for witness in flatness.witnesses}
     assert title(compared).startswith("At equal loss twin is as flat as original at ")
