@@ -3,8 +3,8 @@
 The largest eigenvalue of a few samples is the largest of many directions on those very samples: it is biased
 upwards, and the smallest downwards. So directions are found on one half of a subset and curvature is measured on the
 other, sample by sample, and the other way round. No direction knows the samples it is judged by; but one found on
-half the data is not the best for all, which biases the held-out value the other way, so that the truth for new data
-of the subset lies between the two. Everything is conditional on the trained weights.
+half the data is not the best for all, which biases the held-out value the other way, so that, off the training
+split, the truth for new data of the subset lies between the two. Everything is conditional on the trained weights.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ landscape.detail = (({
   unpack: { unpack },
 }) => {
   const HELD_OUT =
-    "Held out: the direction is found on one half of the samples, its curvature measured on the other, at these weights; in brackets 95 % over the samples. The plain eigenvalue errs outwards (it is the most extreme of many directions on its own samples), the held-out one inwards: the class’s own lies between.";
+    "Held out: the direction is found on one half of the samples, its curvature measured on the other, at these weights; in brackets 95 % over the samples. The plain eigenvalue errs outwards (it is the most extreme of many directions on its own samples), the held-out one inwards: on samples the network was not trained on, the class’s own lies between; of training samples neither says what new ones would show.";
   const ONE_BY_ONE =
     "Dots: vᵀHᵢv of every single sample along the class’s own extreme direction; their mean, the long tick, is the eigenvalue.";
   const ENDS = [
