@@ -135,12 +135,14 @@ class Contest:
         ends = extremal_eigenpairs(
             hessian, random_signs(self.subject.size, generator), LanczosOptions(5, 1, tol=3e-2), generator
         )
-        trace = exact_trace(self.hessians, of.subset, seed=1, half_width=WIDTH)
-        assert trace is not None
+        traces = exact_trace(self.hessians, of.subset, seed=1, half_width=WIDTH)
+        assert traces is not None
         probes = torch.stack([probe(self.subject.size, 1, i) for i in range(2)])
         density = _density(hessian, ends, probes, hessian.block(probes), CHAIN)
         seconds = time.perf_counter() - started
-        return Bundle(seconds, ends.top.values, trace.half_width / abs(trace.value), density.nodes, density.weights)
+        return Bundle(
+            seconds, ends.top.values, traces.plain.half_width / abs(traces.plain.value), density.nodes, density.weights
+        )
 
     def pyhessian(self, of: Class, *, iterations: int = 100, tol: float = 1e-3) -> Bundle:
         """PyHessian's three calls; at its defaults unless told otherwise.

@@ -41,8 +41,7 @@ def build_parser() -> Parser:
         "--probes",
         type=int,
         default=default.probes,
-        help="random probes of the scale-free trace, and of ‖H‖ and of a trace that is not exact (at most --slq-vectors"
-        " for ‖H‖ if it is)",
+        help="random probes of ‖H‖ and of traces that are not exact (at most --slq-vectors for ‖H‖ if they are)",
     )
     much.add_argument(
         "--trace-rtol", type=float, default=default.trace_rtol,

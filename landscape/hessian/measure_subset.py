@@ -101,7 +101,7 @@ def _measure(
     exact = exact_trace(hessians, subset, seed=_seed(seed, "trace", subset.name), half_width=settings.trace_rtol)
     cold = initial_vectors is None and not pairs.space.compressed
     trace, frobenius, rank, density = _sums(
-        hessian, pairs, settings, like, probe_products, exact, include_own_chain=cold
+        hessian, pairs, settings, like, probe_products, exact and exact.plain, include_own_chain=cold
     )
     scaled = scaled_top(hessian, like, options, _generator(seed, "scaled", ""))
     negative, spent = _judge(hessians, subset, pairs, options)
@@ -113,7 +113,7 @@ def _measure(
     if is_small(subject, subset):
         gauss_newton = gauss_newton_spectrum(hessians, subset, hessian, remainder_seed)
     elif settings.gauss_newton:
-        known = exact.value if exact is not None else None
+        known = exact.plain.value if exact else None
         gauss_newton = gauss_newton_ends(
             hessians, subset, hessian, settings.top, settings.probes, remainder_seed, trace=known
         )
@@ -127,7 +127,7 @@ def _measure(
         top=_kept(pairs.top, settings),
         bottom=_kept(pairs.bottom, settings),
         top_scaled=Eigenvalue(float(scaled.top.values[0]), float(scaled.top.residuals[0]), scaled.converged),
-        trace_scaled=scaled_probes.trace(subset, scaled.space),
+        trace_scaled=exact.scaled if exact else scaled_probes.trace(subset, scaled.space),
         trace=trace,
         frobenius=frobenius,
         effective_rank=rank,

@@ -115,11 +115,11 @@ def record_hessian(
 
 
 def announcement(subject: Subject, settings: HessianSettings, plan: Plan, done: int) -> str:
-    """What it will cost: a few more products than there are eigenvalues, by what trained networks took."""
+    """What it will cost: by what trained networks took, for both starts and for the scale-free eigenvalue."""
     samples = sum(s.measured_count for s in subject.subsets if subject.twin(s) is None)
-    products = min(25 + 2 * settings.top + 5 * settings.bottom, subject.size) + settings.probes // 4
-    products += (settings.slq_vectors - 1) * (CHAIN - 1)
-    products += backward_passes(subject) // 2
+    products = min(40 + 2 * settings.top + 5 * settings.bottom, 2 * subject.size)
+    products += settings.slq_vectors + (settings.slq_vectors - 1) * (CHAIN - 1)
+    products += backward_passes(subject) // 2 or 2 * settings.probes
     products += settings.intervals * 3 * (settings.top + settings.bottom)
     products += settings.gauss_newton * (25 + 2 * settings.top + settings.probes)  # of G, and of H − G
     products += settings.layers * 6 * len(layers(subject))

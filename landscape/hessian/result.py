@@ -40,8 +40,8 @@ class HessianSettings:
         bottom: k', how many of the smallest.
         tol: One of the largest has converged when ‖Hv − λv‖ ≤ tol · max(|λ|, τ), one of the smallest when it is below
             ten times that (at most 1 %) of |λ|, or 300 tol · τ.
-        probes: Random probes of the scale-free trace, of the Frobenius norm and of a trace that takes probes, at least
-            2; where traces are exact, the norm takes no more than `slq_vectors`.
+        probes: Random probes of the Frobenius norm and of traces that take probes, at least 2; where traces are exact,
+            the norm takes no more than `slq_vectors`.
         trace_rtol: Work on until a trace's 95 % half-width is below this share of it, with 256 probes at most; 0: no
             more. Most networks' traces are exact (`exact_trace`).
         slq_vectors: Random vectors that the density and its error rest on, at least 2: the Krylov run's own, and

@@ -1,15 +1,16 @@
 """The trace of a Hessian from gradients of samples, without probes, where the network allows it.
 
-H = G + Σ_i w_i Σ_c ∂ℓ_i/∂z_c ∇²z_c. Where every logit is affine in each parameter tensor by itself the second part has
-no diagonal, and tr H = tr G = Σ_i w_i Σ_k s_ik ‖J_iᵀr_ik‖² with ∇²_z ℓ_i = Σ_k s_ik r_ik r_ikᵀ: squared norms of a few
-gradients a sample, C − 1 for cross-entropy, for which backward passes to the layers' outputs are enough (Goodfellow,
-arXiv:1510.01799).
+H = G + Σ_i a_i Σ_c ∂ℓ_i/∂z_c ∇²z_c, a_i the samples' weights. Where every logit is affine in each parameter tensor by
+itself the second part has no diagonal, and tr H = tr G = Σ_i a_i Σ_k s_ik ‖J_iᵀr_ik‖² with
+∇²_z ℓ_i = Σ_k s_ik r_ik r_ikᵀ: squared norms of a few gradients a sample, C − 1 for cross-entropy, for which backward
+passes to the layers' outputs are enough (Goodfellow, arXiv:1510.01799). The same gradients, each number times its
+parameter's, give tr diag|w| H diag|w|, which rests on the diagonal of H alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,25 +40,37 @@ UNMIXED = 1e-4
 """Largest difference of a sample's logits between those batches that rounding explains, as a share of the largest."""
 
 
-def exact_trace(hessians: HessianFactory, subset: Subset, *, seed: int, half_width: float) -> Trace | None:
-    """The trace of a subset's Hessian, exact up to 33 classes.
+@dataclass(frozen=True)
+class ExactTraces:
+    """What samples' gradients say; exact up to 33 classes, else with an interval.
+
+    Attributes:
+        plain: tr H.
+        scaled: tr diag|w| H diag|w|.
+    """
+
+    plain: Trace
+    scaled: Trace
+
+
+def exact_trace(hessians: HessianFactory, subset: Subset, *, seed: int, half_width: float) -> ExactTraces | None:
+    """The trace of a subset's Hessian and of its scale-free form, exact up to 33 classes.
 
     Args:
         hessians: The subject and who computes its samples.
         subset: The subset.
         seed: Of the mixtures where there are more classes.
-        half_width: All gradients take part if mixtures leave a 95 % half-width beyond this share of the trace; not
-            if 0.
+        half_width: All gradients take part if mixtures leave a 95 % half-width beyond this share of tr H; not if 0.
 
     Returns:
-        The trace; None where it takes probes, for the network is not known to be affine in each of its parameter
+        The traces; None where they take probes, for the network is not known to be affine in each of its parameter
         tensors, or has too many classes, or memory does not reach for one sample.
     """
     subject = hessians.subject
     layers = _layers(subject)
     if layers is None:
         return None
-    held = sum(layer.norms(subject.classes)[1] for layer in layers) * torch.finfo(subject.dtype).bits // 8
+    held = sum(layer.norms()[1] for layer in layers) * torch.finfo(subject.dtype).bits // 8
     most = HELD_BYTES if subject.device.type == "cpu" else ACCELERATOR_HELD_BYTES
     room = most * FEW[-1] // max(held, 1)
     chunk = max(1, min(room, hessians.plan.chunk))
@@ -75,16 +88,19 @@ def exact_trace(hessians: HessianFactory, subset: Subset, *, seed: int, half_wid
     return None
 
 
-def _exact_trace(hessians: HessianFactory, subset: Subset, chunk: int, seed: int, half_width: float) -> Trace:
+def _exact_trace(hessians: HessianFactory, subset: Subset, chunk: int, seed: int, half_width: float) -> ExactTraces:
     subject = hessians.subject
     weights, plan = subject.weights(subset).to(subject.dtype), replace(hessians.plan, chunk=chunk)
     batches = Batches(subject, subject.rows(subset), weights, plan)
     if subject.classes > MIXTURES + 1:
         totals = _totals(hessians, batches, seed)
-        found = Trace.of(float(totals.mean()), float(totals.std(ddof=1) / np.sqrt(len(totals))), len(totals))
-        if not half_width or found.half_width <= half_width * abs(found.value):
+        spread = totals.std(1, ddof=1) / np.sqrt(MIXTURES)
+        found = ExactTraces(
+            *(Trace.of(float(t.mean()), float(e), MIXTURES) for t, e in zip(totals, spread, strict=True))
+        )
+        if not half_width or found.plain.half_width <= half_width * abs(found.plain.value):
             return found
-    return Trace.of(float(_totals(hessians, batches, None).sum()))
+    return ExactTraces(*(Trace.of(float(total)) for total in _totals(hessians, batches, None).sum(1)))
 
 
 def backward_passes(subject: Subject) -> int:
@@ -113,7 +129,7 @@ def _layers(subject: Subject) -> list[Layer] | None:
 
 
 def _totals(hessians: HessianFactory, batches: Batches, seed: int | None) -> np.ndarray:
-    """Σ_i w_i ‖J_iᵀr_ik‖² for each k: of every row r_ik of R_i, or of random mixtures of them."""
+    """(2, k) Σ_i a_i ‖J_iᵀr_ik‖², plain and scaled, of every row r_ik of R_i or of random mixtures of them."""
 
     def totals(item: tuple[int, Batch]) -> Tensor:
         index, batch = item
@@ -124,13 +140,13 @@ def _totals(hessians: HessianFactory, batches: Batches, seed: int | None) -> np.
             roots, signs = _mixed(roots, signs, (seed << 20) + index)
         squares = _squares(subject, logits, roots)
         return torch.stack(
-            [square @ (sign * batch.weights.double()) for square, sign in zip(squares, signs, strict=True)]
+            [square @ (sign * batch.weights.double()) for square, sign in zip(squares, signs, strict=True)], 1
         )
 
     subject = hessians.subject
     shares = torch.stack(list(hessians.workers.map(totals, enumerate(batches)))).sum(0)
     if seed is not None:  # of the positive and the negative part of one mixture
-        shares = shares.view(2, MIXTURES).sum(0)
+        shares = shares.view(2, 2, MIXTURES).sum(1)
     return np.asarray(shares.cpu())
 
 
@@ -153,14 +169,14 @@ def _mixed(roots: Tensor, signs: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _squares(subject: Subject, logits: Tensor, directions: Tensor) -> Iterator[Tensor]:
-    """(n,) float64 squared norms of the gradients of each sample's logits along each direction, (k, n, C)."""
+    """(2, n) float64 squared norms of the gradients of each sample's logits along each direction, (k, n, C)."""
     layers = multiaffine_layers(logits, list(subject.parameters.values()))
     if layers is None:
         raise _NotAffineError
-    edges, norms = [layer.edge for layer in layers], [layer.norms(len(directions))[0] for layer in layers]
+    edges, norms = [layer.edge for layer in layers], [layer.norms()[0] for layer in layers]
     least = NEGLIGIBLE * directions.square().sum(2).max()
     for direction in directions:
-        squares = torch.zeros(len(logits), dtype=torch.float64, device=logits.device)
+        squares = torch.zeros(2, len(logits), dtype=torch.float64, device=logits.device)
         if bool((direction.square().sum(1) > least).any()):  # of C rows one is zero
             gradients = torch.autograd.grad(logits, edges, direction.to(logits), retain_graph=True)
             for norm, gradient in zip(norms, gradients, strict=True):

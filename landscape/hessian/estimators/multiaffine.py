@@ -39,8 +39,12 @@ PRODUCTS = {"MulBackward0", "DivBackward0"}
 """Operations that are linear where only the first, or the only, of their inputs depends on parameters."""
 LEAF = "torch::autograd::AccumulateGrad"
 
+AT_A_TIME = 1 << 20
+"""Numbers of the samples' own weight gradients that are made at a time."""
+
 Norms = Callable[[Tensor], Tensor]
-"""The gradient at a layer's outputs, (n, C', …), to the squared norm of each sample's parameter gradient, (n,)."""
+"""The gradient at a layer's outputs, (n, C', …), to two squared norms of each sample's parameter gradient g, (2, n):
+‖g‖² and ‖|w| ∘ g‖² with w the parameters themselves."""
 Node = Any
 """Of an autograd graph; what it has saved is known by its name only."""
 
@@ -51,28 +55,29 @@ class Layer:
 
     Attributes:
         edge: Where the gradient of its outputs passes.
-        weight: Its weight is measured.
-        bias: Its bias is.
+        weight: Its weight as the operation takes it, if it is measured.
+        bias: Its bias, (C',), if that is.
     """
 
     edge: GradientEdge
-    weight: bool
-    bias: bool
+    weight: Tensor | None
+    bias: Tensor | None
 
-    def norms(self, directions: int) -> tuple[Norms, int]:
+    def norms(self) -> tuple[Norms, int]:
         """Squared norms of the samples' gradients from the gradient at the outputs, and how many numbers that keeps.
-
-        Args:
-            directions: How often they will be asked for.
 
         Returns:
             The function and the count.
         """
         node: Node = self.edge.node
-        of_weight, kept = KINDS[node.name()].norms(node, directions) if self.weight else (_nothing, 0)
-        if not self.bias:
+        if self.weight is None:
+            of_weight, kept = _nothing, 0
+        else:
+            of_weight, kept = KINDS[node.name()].norms(node, self.weight)
+        if self.bias is None:
             return of_weight, kept
-        return lambda gradient: of_weight(gradient) + _per_output(gradient).square().sum(1), kept
+        bias = self.bias.square()
+        return lambda gradient: of_weight(gradient) + _both(_per_output(gradient).square(), bias), kept
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class _Kind:
     inputs: int
     weight: int
     bias: int | None
-    norms: Callable[[Node, int], tuple[Norms, int]]
+    norms: Callable[[Node, Tensor], tuple[Norms, int]]
     fits: Callable[[Node], bool]
 
 
@@ -124,7 +129,9 @@ def multiaffine_layers(logits: Tensor, measured: Sequence[Tensor]) -> list[Layer
                     return None
                 covered.update(wanted & {weight, bias})
                 views.append(node.next_functions[kind.weight][0])
-                layers.append(Layer(GradientEdge(node, 0), weight in wanted, bias in wanted))
+                own = _value(node, kind.weight) if weight in wanted else None
+                added = _value(node, kind.bias) if bias in wanted else None
+                layers.append(Layer(GradientEdge(node, 0), own, added))
         elif node.name() in PRODUCTS:
             moving = [place for place, (f, _) in enumerate(node.next_functions) if f is not None]
             if len(moving) > 1 or (node.name() == "DivBackward0" and moving == [1]):
@@ -159,6 +166,14 @@ def _parameter(node: Node, edge: int | None) -> int | None:
     return id(below.variable) if below is not None and below.name() == LEAF else None
 
 
+def _value(node: Node, edge: int | None) -> Tensor:
+    """The leaf at an edge, transposed if the operation takes it so."""
+    below = None if edge is None else node.next_functions[edge][0]
+    leaf = below.next_functions[0][0] if below.name() == "TBackward0" else below
+    value: Tensor = leaf.variable.detach()
+    return value.t() if leaf is not below else value
+
+
 def _a_channel(node: Node, kind: _Kind) -> bool:
     """Whether what is added is a vector with one number an output channel."""
     leaf = node.next_functions[kind.bias][0]
@@ -166,7 +181,12 @@ def _a_channel(node: Node, kind: _Kind) -> bool:
 
 
 def _nothing(gradient: Tensor) -> Tensor:
-    return gradient.new_zeros(len(gradient))
+    return gradient.new_zeros(2, len(gradient))
+
+
+def _both(squares: Tensor, scale: Tensor) -> Tensor:
+    """(n, p) squared gradients and the (p,) squared parameters: (2, n) their sums, plain and scaled."""
+    return torch.stack([squares.sum(1), squares @ scale])
 
 
 def _per_output(gradient: Tensor) -> Tensor:
@@ -174,14 +194,10 @@ def _per_output(gradient: Tensor) -> Tensor:
     return gradient.reshape(*gradient.shape[:2], -1).sum(2)
 
 
-def _of_convolution(node: Node, directions: int) -> tuple[Norms, int]:
-    """‖δXᵀ‖² with X the unfolded inputs, or tr δᵀδ XᵀX where that takes fewer multiplications.
-
-    Bu, Mao and Xu (NeurIPS 2022) choose so for one δ; here XᵀX serves all directions.
-    """
-    weight = node._saved_weight
+def _of_convolution(node: Node, weight: Tensor) -> tuple[Norms, int]:
+    """Each sample's weight gradient δXᵀ with X the unfolded inputs."""
     if node._saved_transposed or weight.dim() != 4:
-        return _of_any_convolution(node)
+        return _of_any_convolution(node, weight)
     columns = functional.unfold(
         node._saved_input.detach(),
         weight.shape[2:],
@@ -189,22 +205,21 @@ def _of_convolution(node: Node, directions: int) -> tuple[Norms, int]:
         padding=node._saved_padding,
         stride=node._saved_stride,
     )
-    columns = columns.reshape(len(columns) * node._saved_groups, -1, columns.shape[2])
-    (weights, positions), outputs = columns.shape[1:], directions * len(weight) // node._saved_groups
-    crossed = positions * (weights + outputs) < weights * outputs
-    kept = columns.mT @ columns if crossed else columns.mT
+    groups = node._saved_groups
+    kept = columns.reshape(len(columns), groups, -1, columns.shape[2]).mT
+    scale, together = weight.square().flatten(), max(1, AT_A_TIME // weight.numel())
 
     def norms(gradient: Tensor) -> Tensor:
-        rows = gradient.reshape(len(kept), -1, positions)
-        products = (rows.mT @ rows) * kept if crossed else (rows @ kept).square_()
-        return products.reshape(len(gradient), -1).sum(1)
+        rows = gradient.reshape(len(kept), groups, -1, kept.shape[2])
+        parts = zip(torch.split(rows, together), torch.split(kept, together), strict=True)
+        return torch.cat([_both((r @ x).square_().flatten(1), scale) for r, x in parts], 1)
 
     return norms, kept.numel()
 
 
-def _of_any_convolution(node: Node) -> tuple[Norms, int]:
+def _of_any_convolution(node: Node, weight: Tensor) -> tuple[Norms, int]:
     """In one or three dimensions, or transposed: from each sample's weight gradient itself."""
-    inputs, weight = node._saved_input.detach(), node._saved_weight.detach()
+    inputs, scale = node._saved_input.detach(), weight.square()
     geometry = (
         node._saved_stride, node._saved_padding, node._saved_dilation, node._saved_transposed,
         node._saved_output_padding, node._saved_groups,
@@ -213,25 +228,33 @@ def _of_any_convolution(node: Node) -> tuple[Norms, int]:
     def norms(gradient: Tensor) -> Tensor:
         pairs = zip(torch.split(gradient, 1), torch.split(inputs, 1), strict=True)
         backward = torch.ops.aten.convolution_backward
-        found = [backward(g, x, weight, None, *geometry, [False, True, False])[1].square().sum() for g, x in pairs]
-        return torch.stack(found)
+        squares = [backward(g, x, weight, None, *geometry, [False, True, False])[1].square() for g, x in pairs]
+        return torch.stack([torch.stack([s.sum(), (s * scale).sum()]) for s in squares], 1)
 
     return norms, inputs.numel() + weight.numel()
 
 
-def _of_linear(node: Node, directions: int) -> tuple[Norms, int]:
+def _of_linear(node: Node, weight: Tensor) -> tuple[Norms, int]:
+    """Each sample's weight gradient is xδᵀ: Σ x² Σ δ², and Σ x²ᵀW²δ²."""
     inputs = node._saved_self if node.name() == "MmBackward0" else node._saved_mat1
-    squares = inputs.detach().square().sum(1)
-    return lambda gradient: squares * gradient.square().sum(1), squares.numel()
+    squares = inputs.detach().square()
+    plain, scaled = squares.sum(1), squares @ weight.square()
+
+    def norms(gradient: Tensor) -> Tensor:
+        rows = gradient.square()
+        return torch.stack([plain * rows.sum(1), (scaled * rows).sum(1)])
+
+    return norms, plain.numel() + scaled.numel()
 
 
-def _of_norm(node: Node, directions: int) -> tuple[Norms, int]:
+def _of_norm(node: Node, weight: Tensor) -> tuple[Norms, int]:
     """δγ = Σ δ·(x − μ)/√(σ² + ε) in evaluation mode."""
     shape = (1, -1, *[1] * (node._saved_input.dim() - 2))
     epsilon = node._saved_eps if node.name().startswith("Native") else node._saved_epsilon
-    scale = torch.rsqrt(node._saved_running_var + epsilon).view(shape)
-    normal = (node._saved_input.detach() - node._saved_running_mean.view(shape)) * scale
-    return lambda gradient: _per_output(gradient * normal).square().sum(1), normal.numel()
+    deviation = torch.rsqrt(node._saved_running_var + epsilon).view(shape)
+    normal = (node._saved_input.detach() - node._saved_running_mean.view(shape)) * deviation
+    scale = weight.square()
+    return lambda gradient: _both(_per_output(gradient * normal).square(), scale), normal.numel()
 
 
 def _batched(node: Node) -> bool:
