@@ -101,7 +101,7 @@ def _measure(
     exact = exact_trace(hessians, subset, seed=_seed(seed, "trace", subset.name), half_width=settings.trace_rtol)
     cold = initial_vectors is None and not pairs.space.compressed
     trace, frobenius, rank, density = _sums(
-        hessian, pairs, settings, like, probe_products, exact and exact.plain, include_own_chain=cold
+        hessian, pairs, settings, like, probe_products, exact.plain if exact else None, include_own_chain=cold
     )
     scaled = scaled_top(hessian, like, options, _generator(seed, "scaled", ""))
     negative, spent = _judge(hessians, subset, pairs, options)

@@ -70,10 +70,7 @@ class Layer:
             The function and the count.
         """
         node: Node = self.edge.node
-        if self.weight is None:
-            of_weight, kept = _nothing, 0
-        else:
-            of_weight, kept = KINDS[node.name()].norms(node, self.weight)
+        of_weight, kept = (_nothing, 0) if self.weight is None else KINDS[node.name()].norms(node, self.weight)
         if self.bias is None:
             return of_weight, kept
         bias = self.bias.square()
@@ -129,8 +126,8 @@ def multiaffine_layers(logits: Tensor, measured: Sequence[Tensor]) -> list[Layer
                     return None
                 covered.update(wanted & {weight, bias})
                 views.append(node.next_functions[kind.weight][0])
-                own = _value(node, kind.weight) if weight in wanted else None
-                added = _value(node, kind.bias) if bias in wanted else None
+                own = _value(node.next_functions[kind.weight][0]) if weight in wanted else None
+                added = _value(node.next_functions[kind.bias][0]) if bias in wanted else None
                 layers.append(Layer(GradientEdge(node, 0), own, added))
         elif node.name() in PRODUCTS:
             moving = [place for place, (f, _) in enumerate(node.next_functions) if f is not None]
@@ -166,9 +163,8 @@ def _parameter(node: Node, edge: int | None) -> int | None:
     return id(below.variable) if below is not None and below.name() == LEAF else None
 
 
-def _value(node: Node, edge: int | None) -> Tensor:
-    """The leaf at an edge, transposed if the operation takes it so."""
-    below = None if edge is None else node.next_functions[edge][0]
+def _value(below: Node) -> Tensor:
+    """A leaf's tensor, transposed if the operation takes it so."""
     leaf = below.next_functions[0][0] if below.name() == "TBackward0" else below
     value: Tensor = leaf.variable.detach()
     return value.t() if leaf is not below else value
