@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
+from foundation import endings
 from foundation.errors import InputError, LandscapeError, LostProcessError
-
-INTERRUPTED = 130
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -55,35 +55,69 @@ def _spelled(module: str) -> str:
     return f"{package} {name}" if Path(sys.argv[0]).stem == package else f"python -m {module}"
 
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def run(main: Callable[[argparse.Namespace], None], parser: Parser, argv: Sequence[str] | None = None) -> NoReturn:
-    """Parses, runs `main` and exits: 0 done, 1 a failure, 2 bad input, 130 interrupted with the work kept.
+    """Parses, runs `main` and exits: 0 done, 1 a failure, 2 bad input, 128 + n ended by signal n with the work kept.
 
-    SIGTERM (what a batch scheduler sends before SIGKILL) counts as an interrupt.
+    SIGINT (^C, 130), SIGTERM (what a batch scheduler sends before SIGKILL, 143) and SIGHUP (129) are answered alike.
 
     Args:
         main: The command's work; it prints to stdout and raises `LandscapeError` for what a user should read.
         parser: Its arguments.
-        argv: Arguments instead of `sys.argv[1:]`, for tests.
+        argv: Arguments instead of `sys.argv[1:]`, for studies and tests.
     """
-    arguments = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text that the terminal can show
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with endings.working():
+        code = _code_of(lambda: main(parser.parse_args(argv)))
+    sys.exit(code)
+
+
+def _code_of(work: Callable[[], None]) -> int:
+    """Runs a command's work and says in one sentence how it ended, unless well."""
     try:
-        main(arguments)
-    except LandscapeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        work()
+        sys.stdout.flush()
+        endings.look()
+        return 0
+    except SystemExit as ended:  # `--help`, a bad option, or a step of a study: it has said why
+        if ended.code is not None and not isinstance(ended.code, int):
+            raise
+        return ended.code or 0
+    except BaseException as error:
+        number = endings.asked()
+        if isinstance(error, KeyboardInterrupt) or number is not None:
+            # Whatever an interrupt became on its way up, such as an error of a library that it fell into.
+            number = number or signal.SIGINT
+            print(endings.sentence(number), file=sys.stderr, flush=True)
+            return 128 + number
+        if isinstance(error, BrokenPipeError):  # `… | head` closed our output: nothing is left to say to anyone
+            _silence(sys.stdout)
+            return 1
+        if (said := _sentence(error)) is None:
+            raise
+        _silence(sys.stdout)
+        print(f"error: {said}", file=sys.stderr, flush=True)
         if isinstance(error, LostProcessError):
-            sys.stdout.flush()
-            sys.stderr.flush()
             os._exit(error.exit_code)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted: the work so far is kept, the same command continues it", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # `… | head` closed our output: nothing is left to say to anyone
-        sys.stderr.close()
-        sys.exit(1)
-    sys.exit(0)
+        return error.exit_code if isinstance(error, LandscapeError) else 1
+
+
+def _sentence(error: BaseException) -> str | None:
+    """What a user should read of an error; None of a mistake in the program."""
+    if isinstance(error, LandscapeError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        place = "the output" if error.filename is None else repr(os.fsdecode(error.filename))
+        return f"{place} failed ({error.strerror}): earlier results are as they were, and the same command continues"
+    if isinstance(error, MemoryError):
+        return "the memory is full: measure fewer samples or points, or use a machine with more"
+    return None
+
+
+def _silence(stream: TextIO) -> None:
+    """Empties an output that may be closed or full, so that the interpreter does not complain of it at its end."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with Path(os.devnull).open("w") as nowhere, contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere.fileno(), stream.fileno())

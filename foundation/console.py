@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
+from foundation import endings
 from foundation.errors import ForeignPackageError
 from foundation.packages import require_own
 
@@ -23,6 +24,7 @@ def __getattr__(name: str) -> Callable[[], None]:
 
 
 def _run(package: str) -> None:
+    endings.take_over()
     try:
         require_own(package)
     except ForeignPackageError as error:

@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from foundation.endings import uninterrupted
 from foundation.errors import InputError
+
+_NAMED = 60  # letters of a file's name in that of its temporary file, which must not be too long where the name is not
 
 
 @contextlib.contextmanager
@@ -29,21 +32,23 @@ def replacing(path: Path) -> Iterator[Path]:
         The temporary path to write to.
     """
     path = path.resolve()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files private (0600); a new result file gets the permissions any new file would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~umask)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with uninterrupted():
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_NAMED]}.", suffix=".tmp")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            # mkstemp makes files private (0600); a new result file gets the permissions any new file would have.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~umask)
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            with contextlib.suppress(OSError):  # the folder may be gone, and that is the error to tell
+                temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

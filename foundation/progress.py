@@ -8,6 +8,8 @@ import time
 
 from tqdm import tqdm
 
+from foundation import endings
+
 LINE_EVERY = 10.0  # seconds between plain log lines
 
 
@@ -38,6 +40,7 @@ class Progress:
             units: How many were finished.
             note: A few words on the latest unit.
         """
+        endings.look()
         self._done += units
         if note:
             self._bar.set_postfix_str(note, refresh=False)

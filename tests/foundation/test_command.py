@@ -1,5 +1,3 @@
-import os
-import signal
 import subprocess
 import sys
 
@@ -18,13 +16,6 @@ def ending(main, argv=()):
     return ended.value.code
 
 
-@pytest.fixture(autouse=True)
-def _restore_sigterm():
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 def raising(error):
     def main(_):
         raise error
@@ -33,7 +24,14 @@ def raising(error):
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(InputError("bad"), 2), (LandscapeError("failed"), 1), (KeyboardInterrupt(), 130)]
+    ("error", "code"),
+    [
+        (InputError("bad"), 2),
+        (LandscapeError("failed"), 1),
+        (KeyboardInterrupt(), 130),
+        (OSError(28, "No space left on device", "/there"), 1),
+        (MemoryError(), 1),
+    ],
 )
 def test_each_ending_has_its_code_and_one_line(error, code, capsys):
     assert ending(raising(error)) == code
@@ -52,8 +50,14 @@ def test_a_bad_option_is_one_sentence_with_code_2(capsys):
     assert "--count" in said and "many" in said and said.count("\n") == 1
 
 
-def test_sigterm_ends_like_an_interrupt():
-    assert ending(lambda _: os.kill(os.getpid(), signal.SIGTERM)) == 130
+def test_a_full_output_is_one_sentence_and_no_success():
+    program = (
+        "import sys; from foundation.command import Parser, run; sys.stdout = open('/dev/full', 'w'); "
+        "run(lambda _: print('done'), Parser('x', 'Does.', ''), [])"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1 and "No space left" in ended.stderr, ended.stderr
 
 
 def test_help_shows_defaults_and_an_example(capsys):

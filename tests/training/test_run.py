@@ -156,7 +156,7 @@ def test_a_terminated_run_keeps_its_epochs_and_goes_on(tmp_path, capsys):
             process.terminate()
             break
     _, complaint = process.communicate(timeout=60)
-    assert process.returncode == 130 and complaint.endswith("the same command continues it\n"), complaint
+    assert process.returncode == 143 and complaint.endswith("the same command continues it\n"), complaint
     done = load_checkpoint(tmp_path / "run" / "checkpoint.pt").epoch
     assert 2 <= done < 500
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
