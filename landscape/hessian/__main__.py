@@ -59,7 +59,7 @@ def build_parser() -> Parser:
     )  # fmt: skip
     much.add_argument(
         "--gauss-newton", action="store_true",
-        help="also the Gauss-Newton part of large subsets; that of n·C ≤ 500 is always measured, whole",
+        help="also the Gauss-Newton part of large subsets; that of n·C ≤ 500 is measured whole in any case",
     )  # fmt: skip
     much.add_argument("--layers", action="store_true", help="also the largest eigenvalue of each layer's own block")
     much.add_argument(
@@ -80,8 +80,8 @@ def build_parser() -> Parser:
     much.add_argument("--dry-run", action="store_true", help="only say what it would cost")
     much.add_argument(
         "--memory", metavar="8G",
-        help="for graphs that are kept, beside up to 200 vectors as long as the parameters, which it does not bound "
-        "(default: half of the machine's, or of a GPU's free)",
+        help="for kept graphs and a basis of up to 200 vectors as long as the parameters, which is compressed where it "
+        "would take more than half (default: half of the machine's, or of a GPU's free)",
     )  # fmt: skip
     much.add_argument("--seed", type=int, default=default.seed, help="of all random vectors")
     hidden = partial(much.add_argument, default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # spellings of before

@@ -13,19 +13,17 @@ from landscape.execution.checks import guarded
 from landscape.execution.second_order import math_attention
 from landscape.hessian.checks import check_symmetry
 from landscape.hessian.estimators.exact_trace import backward_passes
+from landscape.hessian.estimators.lanczos import smallest_basis
 from landscape.hessian.estimators.layerwise import layers
 from landscape.hessian.estimators.scaled import ScaledProbes
 from landscape.hessian.estimators.trace import probe
-from landscape.hessian.measure_subset import measure_subset
+from landscape.hessian.measure_subset import SHARED_BYTES, measure_subset
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.hvp import HessianOperator
 from landscape.hessian.products.operators import HessianFactory, Plan
 from landscape.hessian.result import HessianResult, HessianSettings, SubsetCurvature
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import Subset
-
-SHARED_BYTES = 1 << 30
-"""Most memory for products of the shared probes; beyond it each subset takes its own."""
 
 
 def check(settings: HessianSettings) -> None:
@@ -79,12 +77,13 @@ def measure_hessian(
         The curvatures.
 
     Raises:
-        InputError: A setting is out of range.
+        InputError: A setting is out of range, or memory does not reach for so many eigenvalues.
     """
     settings = settings or HessianSettings()
     check(settings)
     check_symmetry(subject)
     plan = plan or choose_plan(subject)
+    _check_basis(subject, settings, plan)
     hessians, asked = HessianFactory(subject, plan), settings
     if backward_passes(subject):  # the trace takes no probes, and ‖H‖ few: they mostly leave 0.02 to 0.1 % open
         settings = replace(settings, probes=min(settings.probes, settings.slq_vectors))
@@ -116,6 +115,15 @@ def measure_hessian(
     return collect(subject, measured, asked, plan)
 
 
+def _check_basis(subject: Subject, settings: HessianSettings, plan: Plan) -> None:
+    needed = min(smallest_basis(settings.top, settings.bottom), subject.size)
+    if plan.basis < needed:
+        raise InputError(
+            f"memory holds a basis of {plan.basis} vectors, of {needed} that --top {settings.top} and --bottom "
+            f"{settings.bottom} need: ask for fewer eigenvalues, or give more --memory"
+        )
+
+
 def collect(
     subject: Subject, measured: Mapping[str, SubsetCurvature], settings: HessianSettings, plan: Plan
 ) -> HessianResult:
@@ -136,7 +144,6 @@ class _SharedProbes:
     def __init__(self, subject: Subject, settings: HessianSettings) -> None:
         names = {s.classes[0] for s in subject.subsets if s.kind == "class"}
         like = subject.vector()
-        self._probes = [probe(subject.size, settings.seed, i).to(like) for i in range(settings.probes)]
         self._shares: dict[str, dict[int, float]] = {}
         counts = torch.bincount(subject.labels, minlength=subject.classes).tolist()
         for subset in subject.subsets:
@@ -144,9 +151,10 @@ class _SharedProbes:
             if subset.kind != "class" and names.issuperset(present):
                 weights = torch.split(subject.weights(subset), [counts[c] for c in present])
                 self._shares[subset.name] = {c: float(w.sum()) for c, w in zip(present, weights, strict=True)}
-        needed = len(self._shares) * len(self._probes) * subject.size * 8
-        if needed > SHARED_BYTES:
-            self._shares.clear()
+        if len(self._shares) * settings.probes * subject.size * 8 > SHARED_BYTES:
+            self._shares.clear()  # each subset takes its own
+        count = settings.probes if self._shares else 0
+        self._probes = [probe(subject.size, settings.seed, i).to(like) for i in range(count)]
         self._sums = {
             name: [torch.zeros(subject.size, dtype=torch.float64, device=like.device) for _ in self._probes]
             for name in self._shares

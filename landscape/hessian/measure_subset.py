@@ -20,10 +20,11 @@ from landscape.hessian.estimators.gauss_newton import (
     gauss_newton_spectrum,
     is_small,
 )
+from landscape.hessian.estimators.krylov_space import KrylovSpace
 from landscape.hessian.estimators.lanczos import (
     Eigenpairs,
+    ExtremalEigenpairs,
     LanczosOptions,
-    LanczosRun,
     extremal_eigenpairs,
     warm_start,
 )
@@ -38,6 +39,8 @@ from landscape.subject.subsets import Subset
 
 Array = NDArray[np.float64]
 
+SHARED_BYTES = 1 << 30
+"""Most memory for products of random probes that are held together; more are made one by one."""
 FLOOR_FACTOR = 3.0
 """A curvature counts as different from zero beyond this many noise floors …"""
 ZERO_SHARE = 1e-4
@@ -94,17 +97,20 @@ def _measure(
     subject, like, seed = hessians.subject, hessians.subject.vector(), settings.seed
     generator = _generator(seed, "start", subset.name)
     options = LanczosOptions(
-        settings.top, settings.bottom, tol=settings.tol, threshold=ZERO_SHARE, max_products=settings.max_products
-    )
+        settings.top, settings.bottom, tol=settings.tol, threshold=ZERO_SHARE, max_products=settings.max_products,
+        capacity=hessians.plan.basis,
+    )  # fmt: skip
     initial = like.new_empty(0, subject.size) if initial_vectors is None else initial_vectors.to(like)
-    pairs = extremal_eigenpairs(hessian, warm_start(initial, generator), options, generator)
+    run = extremal_eigenpairs(hessian, warm_start(initial, generator), options, generator)
     exact = exact_trace(hessians, subset, seed=_seed(seed, "trace", subset.name), half_width=settings.trace_rtol)
-    cold = initial_vectors is None and not pairs.space.compressed
+    cold = initial_vectors is None and not run.space.compressed
     trace, frobenius, rank, density = _sums(
-        hessian, pairs, settings, like, probe_products, exact.plain if exact else None, include_own_chain=cold
+        hessian, run.space, settings, like, probe_products, exact.plain if exact else None, include_own_chain=cold
     )
+    pairs, converged = ExtremalEigenpairs(run.top, run.bottom), run.converged
+    del run  # a basis is the largest thing that is held, and others come
     scaled = scaled_top(hessian, like, options, _generator(seed, "scaled", ""))
-    negative, spent = _judge(hessians, subset, pairs, options)
+    negative, spent = _judge(hessians, subset, pairs, options, converged=converged)
     fresh, gauss_newton, layer_top = FreshSamples(), GaussNewtonSpectrum(), blank.layer_top
     if settings.intervals or subset.measured_count < FEWEST:  # the values of a few samples cost little
         fresh, more = fresh_sample_curvature(hessians, subset, pairs, seed=_seed(seed, "halves", subset.name))
@@ -119,7 +125,9 @@ def _measure(
         )
     if settings.layers:
         blocks = list(layers(subject).values())
-        layer_top = layer_tops(subject, hessian, blocks, seed=_seed(seed, "layers", subset.name))
+        layer_top = layer_tops(
+            subject, hessian, blocks, capacity=options.capacity, seed=_seed(seed, "layers", subset.name)
+        )
     limits = np.concatenate(options.limits(pairs.top.values, pairs.bottom.values, negative.threshold))
     met = bool((np.r_[pairs.top.residuals, pairs.bottom.residuals] <= limits).all())
     return replace(
@@ -136,7 +144,7 @@ def _measure(
         fresh_samples=fresh,
         layer_top=layer_top,
         negative_curvature=negative,
-        converged=met and pairs.converged,
+        converged=met and converged,
         products=spent,
         status=MEASURED,
     )
@@ -144,7 +152,7 @@ def _measure(
 
 def _sums(
     hessian: HessianOperator,
-    pairs: LanczosRun,
+    space: KrylovSpace,
     settings: HessianSettings,
     like: Tensor,
     probe_products: Sequence[Tensor] | None,
@@ -156,10 +164,10 @@ def _sums(
 
     The Krylov space speaks for the density too (`include_own_chain`), where it began with random signs.
     """
-    space = pairs.space
-    starts = [probe(space.size, settings.seed, i).to(like) for i in range(settings.probes)]
-    if space.applied == space.size:
-        starts = []  # the basis holds everything
+    count = 0 if space.applied == space.size else settings.probes  # a whole basis holds everything
+    if count * space.size * 8 > SHARED_BYTES:
+        count = settings.slq_vectors  # the trace draws the others one by one
+    starts = [probe(space.size, settings.seed, i).to(like) for i in range(count)]
     products = list(probe_products or ())
     if starts and not products:
         products = list(hessian.block(torch.stack(starts)))
@@ -176,7 +184,7 @@ def _sums(
 
 
 def _judge(
-    hessians: HessianFactory, subset: Subset, pairs: LanczosRun, options: LanczosOptions
+    hessians: HessianFactory, subset: Subset, pairs: ExtremalEigenpairs, options: LanczosOptions, *, converged: bool
 ) -> tuple[NegativeCurvature, int]:
     """Noise floor (unknown where nothing runs in float64), τ and verdict, and the products on the way.
 
@@ -200,7 +208,7 @@ def _judge(
         lowest = min(lowest, accurate) if lowest >= -threshold else accurate
     if lowest < -threshold:
         verdict = NEGATIVE
-    elif pairs.bottom.outermost >= -threshold and pairs.converged and pairs.bottom.residuals[0] <= limit:
+    elif pairs.bottom.outermost >= -threshold and converged and pairs.bottom.residuals[0] <= limit:
         verdict = NONE_FOUND
     return NegativeCurvature(verdict, floor, threshold), measured.products + (0 if exact is None else exact.products)
 

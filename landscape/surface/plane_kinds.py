@@ -121,11 +121,13 @@ def eigen_plane(subject: Subject, *, of: str = "all", known: ExtremalEigenpairs 
 
 def _extremal_eigenpairs(subject: Subject, of: str, seed: int) -> ExtremalEigenpairs:
     check_symmetry(subject)
-    hessian = HessianFactory(subject, choose_plan(subject)).of(_subset(subject, of))
+    plan = choose_plan(subject)
+    hessian = HessianFactory(subject, plan).of(_subset(subject, of))
     generator = torch.Generator().manual_seed(seed)
     start = random_signs(subject.size, generator).to(subject.vector())
     try:
-        return extremal_eigenpairs(hessian, start, LanczosOptions(top=1, bottom=1, tol=EXACT / 20), generator)
+        options = LanczosOptions(top=1, bottom=1, tol=EXACT / 20, capacity=plan.basis)
+        return extremal_eigenpairs(hessian, start, options, generator)
     except FloatingPointError:
         raise InputError(f"the Hessian of {of} is not finite: choose another subset with --of") from None
 

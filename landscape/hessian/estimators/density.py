@@ -163,7 +163,7 @@ def _converged(space: KrylovSpace) -> tuple[Array, Tensor, Tensor, Rule]:
     outermost = np.argsort(-np.abs(ritz.values), kind="stable")
     chosen = outermost[sharp[outermost]]
     if space.applied < space.size:
-        chosen = chosen[:MOST_PAIRS]
+        chosen = chosen[: min(MOST_PAIRS, max(1, space.capacity // 4))]  # each is held beside its product
     coefficients = ritz.coefficients[:, chosen]
     seen = ritz.coefficients[0] ** 2
     many = seen[chosen] > MANY / space.size
@@ -183,7 +183,7 @@ def _chain(matvec: Matvec, vectors: Tensor, products: Tensor, z: Tensor, product
 
     start = project(z)
     first = [(product.to(z) - (vectors @ z) @ products) / torch.linalg.vector_norm(start)]
-    chain = KrylovSpace(lambda v: project(first.pop() if first else matvec(v)), z, torch.Generator())
+    chain = KrylovSpace(lambda v: project(first.pop() if first else matvec(v)), z, torch.Generator(), steps + 1)
     chain.add(start)
     while chain.applied < steps and chain.step():
         pass

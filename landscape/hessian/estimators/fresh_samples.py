@@ -108,7 +108,8 @@ def _crossed(hessians: HessianFactory, subset: Subset, ends: ExtremalEigenpairs,
     rows, weights = subject.rows(subset), subject.weights(subset)
     halves = [slice(rows.start + i, rows.stop, 2) for i in (0, 1)]  # every class in both, as far as it can be
     shares = [weights[i::2] / weights[i::2].sum() for i in (0, 1)]
-    goal = LanczosOptions(len(ends.top.values), len(ends.bottom.values), tol=LOOSE, second_start=False)
+    sought, capacity = (len(ends.top.values), len(ends.bottom.values)), hessians.plan.basis
+    goal = LanczosOptions(*sought, tol=LOOSE, capacity=capacity, second_start=False)
     forms, spent = np.empty((goal.top + goal.bottom, rows.stop - rows.start)), 0
     for mine, other in ((0, 1), (1, 0)):
         hessian = hessians.of_rows(halves[mine], shares[mine])

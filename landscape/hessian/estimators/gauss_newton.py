@@ -129,7 +129,7 @@ def gauss_newton_spectrum(
     moving = torch.count_nonzero(gram.diagonal().view(subset.measured_count, -1), 1)
     most = min(subset.measured_count * max(int(moving.max()), 1), subject.size)
     outermost = np.sort(np.argsort(-np.abs(values), kind="stable")[:most])
-    rest = _rest(hessian, lambda v: (signs.to(rows) * (rows @ v)) @ rows, rows[0], seed)
+    rest = _rest(hessian, lambda v: (signs.to(rows) * (rows @ v)) @ rows, rows[0], seed, hessians.plan.basis)
     return GaussNewtonSpectrum(values[outermost], float(values.sum()), rest)
 
 
@@ -174,19 +174,19 @@ def gauss_newton_ends(
     """
     product, like = GaussNewton(hessians, subset), hessians.subject.vector()
     generator = torch.Generator().manual_seed(seed)
-    ends = extremal_eigenpairs(
-        product, random_normal(len(like), generator).to(like), LanczosOptions(top, 0, tol=1e-2), generator
-    )
+    options = LanczosOptions(top, 0, tol=1e-2, capacity=hessians.plan.basis)
+    ends = extremal_eigenpairs(product, random_normal(len(like), generator).to(like), options, generator)
     if trace is None:
         trace = estimate_trace(product, ends.space, seed=seed, probes=probes).trace.value
-    return GaussNewtonSpectrum(ends.top.values, trace, _rest(hessian, product, like, seed))
+    return GaussNewtonSpectrum(ends.top.values, trace, _rest(hessian, product, like, seed, hessians.plan.basis))
 
 
-def _rest(hessian: Matvec, part: Matvec, like: Tensor, seed: int) -> float:
+def _rest(hessian: Matvec, part: Matvec, like: Tensor, seed: int, capacity: int) -> float:
     """‖H − G‖, spectral."""
+    options = LanczosOptions(1, 1, tol=1e-2, capacity=capacity)
     generator = torch.Generator().manual_seed(seed)
     start = random_normal(len(like), generator).to(like)
-    ends = extremal_eigenpairs(lambda v: hessian(v) - part(v), start, LanczosOptions(1, 1, tol=1e-2), generator)
+    ends = extremal_eigenpairs(lambda v: hessian(v) - part(v), start, options, generator)
     return max(abs(ends.top.outermost), abs(ends.bottom.outermost))
 
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from landscape.execution.memory import LARGEST_BASIS
 from landscape.hessian.estimators.random_vectors import random_normal
 
 Matvec = Callable[[Tensor], Tensor]
@@ -47,14 +48,20 @@ class KrylovSpace:
         matvec: The product v ↦ Hv on flat vectors, (P,) → (P,).
         like: Any vector of P numbers: gives size, dtype and device of the basis.
         generator: Source of the random vectors, a CPU generator so that every device draws the same ones.
+        capacity: Vectors that it has room for. A CPU hands out memory as it is written to, so that room costs nothing.
+
+    Attributes:
+        capacity: The same, or P where that is less.
     """
 
-    def __init__(self, matvec: Matvec, like: Tensor, generator: torch.Generator) -> None:
+    def __init__(self, matvec: Matvec, like: Tensor, generator: torch.Generator, capacity: int = LARGEST_BASIS) -> None:
         self._matvec = matvec
         self._generator = generator
         self.size = like.numel()
-        self._basis = like.new_empty(0, self.size)
-        self._entries = np.zeros((0, 0))  # [i, j] = v_iᵀ H v_j for applied j; rows of pending i follow
+        self.capacity = min(capacity, self.size)
+        self._basis = like.new_empty(self.capacity, self.size)
+        # [i, j] = v_iᵀ H v_j for applied j; rows of pending i follow
+        self._entries = np.zeros((self.capacity, self.capacity))
         self.applied = 0
         self.total = 0
         self.products = 0
@@ -227,14 +234,6 @@ class KrylovSpace:
             self._entries[[one, other], : self.applied] = self._entries[[other, one], : self.applied]
 
     def _append(self, vector: Tensor) -> None:
-        if self.total == self._basis.shape[0]:
-            room = min(self.size, self.total + max(16, self.total // 2))
-            basis = self._basis.new_empty(room, self.size)
-            basis[: self.total] = self._basis
-            self._basis = basis
-            entries = np.zeros((room, room))
-            entries[: self.total, : self.applied] = self._entries[: self.total, : self.applied]
-            self._entries = entries
         self._basis[self.total] = vector
         self._entries[self.total, : self.applied] = 0.0
         self.total += 1

@@ -20,13 +20,13 @@ from landscape.hessian.estimators.krylov_space import Array, KrylovSpace, Matvec
 from landscape.hessian.estimators.random_vectors import random_normal
 from landscape.schema import quantity
 
-CAPACITY = LARGEST_BASIS
-"""Most basis vectors held; beyond it only the outer Ritz vectors are kept."""
 BOTTOM_SLACK, LOOSEST_BOTTOM = 10, 1e-2
 """A smallest eigenvalue decides a verdict and is read to two or three digits, and an error is of the residual's square:
 its relative residual may be this many times larger, as long as that is below one per cent."""
 BOTTOM_ZERO = 30
 """Beside this many thresholds it counts as zero: at tol 1e-3 a residual of 0.3 of the threshold is enough."""
+ROOM = 4
+"""Vectors that a basis holds beside twice the pairs asked for, at least, so that it can grow after a restart."""
 HIDDEN = 30
 """A second start may hold this many times less of a hidden eigenvector than 1/√P; the chance of that is 3 %."""
 
@@ -96,6 +96,8 @@ class LanczosOptions:
         tol: Relative residual of a converged pair.
         threshold: Share of the largest |θ| below which an eigenvalue counts as zero.
         max_products: Most products in all.
+        capacity: Most basis vectors held, or what the pairs need where that is more; beyond it only outer Ritz vectors
+            are kept.
         second_start: Let a second random start look for copies and for what the first was blind to; after a breakdown
             this happens by itself.
     """
@@ -105,6 +107,7 @@ class LanczosOptions:
     tol: float = 1e-3
     threshold: float = 1e-4
     max_products: int = 300
+    capacity: int = LARGEST_BASIS
     second_start: bool = True
 
     def limits(self, top: Array, bottom: Array, zero: float) -> tuple[Array, Array]:
@@ -150,14 +153,16 @@ def extremal_eigenpairs(matvec: Matvec, start: Tensor, goal: LanczosOptions, gen
         FloatingPointError: A product is not finite.
         ValueError: The matrix has no rows.
     """
-    space = KrylovSpace(matvec, start, generator)
-    goal = replace(goal, top=min(goal.top, space.size), bottom=min(goal.bottom, space.size))
+    size = start.numel()
+    goal = replace(goal, top=min(goal.top, size), bottom=min(goal.bottom, size))
+    goal = replace(goal, capacity=max(goal.capacity, smallest_basis(goal.top, goal.bottom)))
+    space = KrylovSpace(matvec, start, generator, goal.capacity)
     if not (space.add(start) or space.add_random()):
         raise ValueError("a matrix without rows has no eigenvalues")
     alive = _grow(space, goal)
     certain, space.first_chain = alive and not goal.second_start, space.applied
     while not certain and space.products < goal.max_products:
-        if space.total > 3 * CAPACITY // 4 and space.size > CAPACITY:
+        if space.total > 3 * goal.capacity // 4 and space.size > goal.capacity:
             _compress(space, space.ritz(), goal)
         beyond = _search(space, space.ritz(), goal)
         full = space.total == space.size
@@ -171,6 +176,11 @@ def extremal_eigenpairs(matvec: Matvec, start: Tensor, goal: LanczosOptions, gen
     return _collect(space, ritz, goal, certain and goal.met(ritz, space.size))
 
 
+def smallest_basis(top: int, bottom: int) -> int:
+    """Vectors without which so many pairs of the two ends are not found."""
+    return 2 * (top + bottom) + ROOM
+
+
 def _grow(space: KrylovSpace, goal: LanczosOptions, *, whole: bool = False) -> bool:
     """Applies what is pending until the pairs asked for have converged; all of it where it completes the `whole` space.
 
@@ -178,8 +188,7 @@ def _grow(space: KrylovSpace, goal: LanczosOptions, *, whole: bool = False) -> b
         Whether something is pending still, as it is unless the space became invariant.
     """
     while space.pending and space.products < goal.max_products:
-        if space.total >= CAPACITY and space.size > CAPACITY:
-            _compress(space, space.ritz(), goal)
+        _make_room(space, goal)
         space.step()
         if not whole and goal.met(space.ritz(), space.size):
             break
@@ -190,7 +199,7 @@ def _search(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions) -> bool | None
     """Whether a random vector's chain in the complement of the basis reaches beyond the outermost pairs found.
 
     Returns:
-        None where the complement is a single vector, or room or products ran out before the answer.
+        None where the complement is a single vector, or products ran out before the answer.
     """
     first, waiting, limits = space.applied, space.pending, goal.limits_of(ritz)
     if not space.add_random() or space.total == space.size:
@@ -199,10 +208,13 @@ def _search(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions) -> bool | None
         return True
     known = (1, ritz.values[::-1], limits[0]), (-1, -ritz.values, limits[1])
     ends = [(sign, values[len(limit) - 1], limit[-1]) for sign, values, limit in known if len(limit)]
-    while space.products < goal.max_products and space.total < CAPACITY:
-        alive = space.step(latest=True)
+    steps = 0
+    while space.products < goal.max_products:
+        if space.total >= goal.capacity and space.size > goal.capacity:
+            _compress_chain(space, first, waiting)
+        alive, steps = space.step(latest=True), steps + 1
         chain = space.ritz(first, waiting)
-        states = [_beyond(chain, sign, value, limit, space.size) for sign, value, limit in ends]
+        states = [_beyond(chain, steps, sign, value, limit, space.size) for sign, value, limit in ends]
         if any(states):
             return True
         if not alive or None not in states:
@@ -210,13 +222,14 @@ def _search(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions) -> bool | None
     else:
         return None
     for _ in range(waiting):  # what was pending took no part, and may itself be what is sought
+        _make_room(space, goal)
         space.step()
     whole = space.ritz()
     return any(sign * whole.values[::-sign][len(limit) - 1] > values[len(limit) - 1] + limit[-1]
                for sign, values, limit in known if len(limit))  # fmt: skip
 
 
-def _beyond(chain: Ritz, sign: int, value: float, limit: float, size: int) -> bool | None:
+def _beyond(chain: Ritz, steps: int, sign: int, value: float, limit: float, size: int) -> bool | None:
     """Whether the largest of ±H in a complement lies above a value; None while that is open.
 
     It does when a Ritz value does, which is never above the largest eigenvalue. It does not when an eigenvalue at
@@ -233,15 +246,32 @@ def _beyond(chain: Ritz, sign: int, value: float, limit: float, size: int) -> bo
         return True
     apart = (value - edge) / (edge - lowest) if edge > lowest else 1e300
     growth = np.arccosh(1 + 2 * max(apart, 1.0 if coupling <= limit else 0.0))
-    return False if (len(chain.values) - 1) * growth >= np.log(2 * HIDDEN * size**0.5) else None
+    return False if (steps - 1) * growth >= np.log(2 * HIDDEN * size**0.5) else None
+
+
+def _make_room(space: KrylovSpace, goal: LanczosOptions) -> None:
+    """Compresses a basis that is full and does not span the whole space."""
+    if space.total >= goal.capacity and space.size > goal.capacity:
+        _compress(space, space.ritz(), goal)
 
 
 def _compress(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions) -> None:
     """Thick restart: keeps the outer Ritz vectors, as many as fill half the capacity."""
-    spare = max(0, min(CAPACITY // 2, space.applied) - goal.top - goal.bottom)
+    spare = max(0, min(goal.capacity // 2, space.applied) - goal.top - goal.bottom)
     upper = goal.top + (spare // 2 if goal.bottom else spare) if goal.top else 0
     lower = min(goal.top + goal.bottom + spare, space.applied) - upper
     space.compress(ritz.coefficients[:, np.r_[0:lower, space.applied - upper : space.applied]])
+
+
+def _compress_chain(space: KrylovSpace, first: int, waiting: int) -> None:
+    """Thick restart of a chain in the complement of the first vectors, which stay: half of its Ritz vectors."""
+    chain = space.ritz(first, waiting)
+    own = len(chain.values)
+    kept = np.r_[0 : own // 4, own - max(1, own // 4) : own]
+    coefficients = np.zeros((space.applied, first + len(kept)))
+    coefficients[:first, :first] = np.eye(first)
+    coefficients[first:, first:] = chain.coefficients[:, kept]
+    space.compress(coefficients)
 
 
 def _collect(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions, converged: bool) -> LanczosRun:

@@ -28,7 +28,9 @@ def layers(subject: Subject) -> dict[str, list[int]]:
     return found
 
 
-def layer_tops(subject: Subject, hessian: HessianOperator, blocks: Sequence[Sequence[int]], *, seed: int) -> Array:
+def layer_tops(
+    subject: Subject, hessian: HessianOperator, blocks: Sequence[Sequence[int]], *, capacity: int, seed: int
+) -> Array:
     """The largest eigenvalue of each block.
 
     A chain starts from the block's own gradient and random signs: gradients lie close to the outliers (Gur-Ari et
@@ -38,6 +40,7 @@ def layer_tops(subject: Subject, hessian: HessianOperator, blocks: Sequence[Sequ
         subject: Whose parameters they are.
         hessian: The Hessian of one subset.
         blocks: Positions of each block's parameters.
+        capacity: Vectors of a Krylov basis, at most.
         seed: Of the random starts.
 
     Returns:
@@ -49,9 +52,8 @@ def layer_tops(subject: Subject, hessian: HessianOperator, blocks: Sequence[Sequ
     for block in blocks:
         generator = torch.Generator().manual_seed(seed)
         start = warm_start(torch.cat([gradients[i] for i in block])[None], generator)
-        ends = extremal_eigenpairs(
-            partial(_product, hessian, block), start, LanczosOptions(1, 0, tol=RESIDUAL), generator
-        )
+        options = LanczosOptions(1, 0, tol=RESIDUAL, capacity=capacity)
+        ends = extremal_eigenpairs(partial(_product, hessian, block), start, options, generator)
         tops.append(ends.top.outermost)
     return np.array(tops)
 

@@ -7,6 +7,8 @@ they are means of samples' own values, so that one pass over a class serves ever
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -37,7 +39,7 @@ def scaled_top(
     """
     scale = weights.abs()
     start = random_normal(len(weights), generator).to(weights)
-    one = LanczosOptions(1, 0, tol=options.tol, threshold=options.threshold, max_products=options.max_products)
+    one = replace(options, top=1, bottom=0)
     return extremal_eigenpairs(lambda v: scale * hessian(scale * v), start, one, generator)
 
 

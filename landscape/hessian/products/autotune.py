@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from landscape.execution.agreement import AGREEMENT, moved
-from landscape.execution.memory import available, for_graphs
+from landscape.execution.memory import Budget, available
 from landscape.execution.sharing import thread_pool
 from landscape.hessian.products.bn_fusion import fused
 from landscape.hessian.products.operators import HessianFactory, Plan
@@ -34,13 +34,16 @@ def choose_plan(subject: Subject, *, memory: int | None = None) -> Plan:
 
     Args:
         subject: What will be measured.
-        memory: Bytes for kept graphs beside a Krylov basis; by default a share of the machine's.
+        memory: Bytes for kept graphs and a Krylov basis; by default a share of the machine's.
 
     Returns:
         The plan; the time it names is that of a first few products.
+
+    Raises:
+        InputError: The memory does not hold the vectors of any basis.
     """
     cpu = subject.device.type == "cpu"
-    total = available(subject.device) if memory is None else memory
+    room = Budget.of(available(subject.device) if memory is None else memory, subject.size, subject.dtype)
     rows = slice(0, min(8, len(subject.labels)))
     plan = Plan(rows.stop, keep=rows.stop, fused=fused(subject) is not None)
     held, largest = _sample_bytes(subject, plan, rows)
@@ -48,7 +51,8 @@ def choose_plan(subject: Subject, *, memory: int | None = None) -> Plan:
     plan = replace(
         plan,
         chunk=max(1, min(samples, LARGEST_CHUNK)),
-        keep=for_graphs(total, subject.size, subject.dtype) // max(held, 1),
+        keep=room.graphs // max(held, 1),
+        basis=room.basis,
         workers=thread_pool(subject).count,
         sample_bytes=held,
     )

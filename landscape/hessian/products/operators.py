@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape.execution.double import in_double
+from landscape.execution.memory import LARGEST_BASIS
 from landscape.execution.sharing import shareable
 from landscape.execution.thread_pool import ThreadPool
 from landscape.hessian.products.bn_fusion import fused
@@ -31,6 +32,7 @@ class Plan:
         chunk: Samples in one graph, at most.
         keep: Samples whose graphs are kept, at most.
         workers: Batches computed side by side, each on one thread; a batch with nobody beside it has as many.
+        basis: Vectors of a Krylov basis, at most.
         fused: BatchNorm goes into the weights of the convolution before it.
         compiled: Products are one compiled function of a batch, on fresh graphs.
         sample_bytes: What the graph of one sample holds.
@@ -40,6 +42,7 @@ class Plan:
     chunk: int
     keep: int = 0
     workers: int = 1
+    basis: int = LARGEST_BASIS
     fused: bool = False
     compiled: bool = False
     sample_bytes: int = 0

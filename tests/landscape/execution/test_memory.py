@@ -5,7 +5,7 @@ import torch
 
 from foundation.errors import InputError
 from landscape.execution import memory
-from landscape.execution.memory import LARGEST_BASIS, available, for_graphs, parse_bytes
+from landscape.execution.memory import LARGEST_BASIS, LEAST_BASIS, Budget, available, parse_bytes
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.operators import HessianFactory
 from tests.landscape.hessian.oracle import subject
@@ -20,10 +20,13 @@ def test_amounts_are_read_as_people_write_them():
 
 
 def test_a_basis_comes_first_and_graphs_have_the_rest():
-    assert for_graphs(8 << 30, 1000, torch.float32) == (8 << 30) - LARGEST_BASIS * 4000
-    assert for_graphs(8 << 30, 1000, torch.float64) == (8 << 30) - LARGEST_BASIS * 8000
-    assert for_graphs(1000, 5, torch.float32) == 1000 - 5 * 20
-    assert for_graphs(8 << 30, 25_000_000, torch.float32) == 0
+    assert Budget.of(8 << 30, 1000, torch.float32) == Budget((8 << 30) - LARGEST_BASIS * 4000, LARGEST_BASIS)
+    assert Budget.of(8 << 30, 1000, torch.float64) == Budget((8 << 30) - LARGEST_BASIS * 8000, LARGEST_BASIS)
+    assert Budget.of(1000, 5, torch.float32) == Budget(1000 - 5 * 20, 25)  # the whole space
+    assert Budget.of(8 << 30, 25_000_000, torch.float32) == Budget((8 << 30) - 42 * 100_000_000, 42)
+    assert Budget.of(8 << 30, 100_000_000, torch.float32).basis == 10 > LEAST_BASIS
+    with pytest.raises(InputError, match=r"room for 7 vectors of 150,000,000 parameters.*give --memory 8.9G or more"):
+        Budget.of(8 << 30, 150_000_000, torch.float32)
 
 
 def test_half_of_the_machine_is_what_nobody_says_otherwise():

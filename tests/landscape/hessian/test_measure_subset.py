@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from foundation.errors import InputError
 from landscape.execution.thread_pool import ThreadPool
 from landscape.hessian.estimators.layerwise import layers
 from landscape.hessian.measure import HessianResult, measure_hessian
@@ -223,3 +224,22 @@ def test_the_threads_of_the_caller_are_put_back():
     with pytest.raises(RuntimeError, match="loss failed"):
         measure_hessian(of, settings=SETTINGS, plan=plan)
     assert seen and set(seen) == {1} and torch.get_num_threads() == before
+
+
+def test_a_compressed_basis_gives_the_same_numbers():
+    of = subject(subsets=["class:0", "class:2"])
+    settings = HessianSettings(top=2, max_products=2000, tol=1e-6)
+    whole = measure_hessian(of, settings=settings, plan=Plan(16, keep=1000)).curvatures
+    small = measure_hessian(of, settings=settings, plan=Plan(16, keep=1000, basis=12)).curvatures
+    for one, other in zip(whole, small, strict=True):
+        assert one.converged and other.converged
+        np.testing.assert_allclose(other.top.values, one.top.values, rtol=1e-6)
+        np.testing.assert_allclose(other.bottom.values, one.bottom.values, rtol=1e-3)
+        assert other.top_scaled.value == pytest.approx(one.top_scaled.value, rel=1e-6)
+        assert other.density.values.size and np.isfinite(other.trace.value)
+
+
+def test_more_eigenvalues_than_memory_holds_are_refused():
+    of = subject(subsets=["class:0"])
+    with pytest.raises(InputError, match="a basis of 12 vectors, of 16 that --top 5 and --bottom 1 need"):
+        measure_hessian(of, plan=Plan(16, basis=12))

@@ -8,7 +8,6 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from landscape.hessian.estimators import lanczos
 from landscape.hessian.estimators.krylov_space import KrylovSpace
 from landscape.hessian.estimators.lanczos import (
     LanczosOptions,
@@ -181,12 +180,27 @@ def test_a_small_budget_of_products_says_not_converged():
     assert ends.space.products <= 12 and not ends.converged
 
 
-def test_the_basis_is_compressed_to_its_capacity_and_still_finds_both_ends(monkeypatch):
-    monkeypatch.setattr(lanczos, "CAPACITY", 30)
+@pytest.mark.parametrize("capacity", [16, 30])
+def test_the_basis_is_compressed_to_its_capacity_and_still_finds_both_ends(capacity):
     spectrum = np.linspace(0, 1, 300)
-    ends = solve(matrix(spectrum))
-    assert ends.space.total <= 30
+    ends = solve(matrix(spectrum), top=3, capacity=capacity, max_products=2000)
+    assert ends.space.total <= capacity == ends.space.capacity and ends.converged
     check(ends, spectrum, 1e-5)
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_a_small_basis_finds_every_copy_too(name):
+    for seed in range(5):
+        ends = solve(matrix(DEGENERATE[name], seed=seed), seed=seed, top=5, bottom=3, capacity=24, max_products=2000)
+        check(ends, DEGENERATE[name], 1e-5)
+        assert ends.converged and ends.space.total <= 24
+
+
+def test_more_pairs_than_the_basis_should_hold_take_what_they_need():
+    spectrum = [*np.linspace(2, 3, 20), *BULK]
+    ends = solve(matrix(spectrum), top=20, capacity=12, max_products=2000)
+    check(ends, spectrum, 1e-5)
+    assert ends.converged and ends.space.total <= 50
 
 
 def test_a_warm_start_saves_products_and_hides_nothing():
