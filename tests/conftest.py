@@ -16,7 +16,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch is loaded: the tests run in processes side by side
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ("--data", "digits", "--imbalance", "20", "--model", "cnn", "--epochs", "3", "--seed", "0", "--device", "cpu")
+SMALL = ("--data", "digits", "--imbalance", "20", "--model", "cnn", "--model-kwargs", "widths=[8,16,32]")
+SMALL += ("--epochs", "3", "--seed", "0", "--device", "cpu")
 
 
 @dataclass(frozen=True)
