@@ -10,6 +10,8 @@ import numpy as np
 NAMES = ("many", "medium", "few")
 MANY_ABOVE = 100
 FEW_BELOW = 20
+EVEN = "even"
+"""The rule by which classes of equal counts, which have no head and no tail, are in no group."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Groups:
         many: Class indices, ascending.
         medium: Class indices, ascending.
         few: Class indices, ascending.
-        rule: `"counts"` (n > 100, 20..100, n < 20) or `"rank thirds"`.
+        rule: `"counts"` (n > 100, 20..100, n < 20), `"rank thirds"` or `"even"`.
     """
 
     many: tuple[int, ...]
@@ -38,7 +40,7 @@ def group_classes(counts: Sequence[int]) -> Groups:
 
     The rule of Liu et al., "Large-Scale Long-Tailed Recognition in an Open World" (CVPR 2019). On sets of at most
     ten classes it can leave a group empty (CIFAR-10-LT at imbalance 100 has 8, 2 and 0); there the classes are
-    split by rank into thirds, the larger thirds first (4, 3, 3 of ten).
+    split by rank into thirds, the larger thirds first (4, 3, 3 of ten). Classes of one count are in no group.
 
     Args:
         counts: Training samples of each class, (C,).
@@ -46,6 +48,8 @@ def group_classes(counts: Sequence[int]) -> Groups:
     Returns:
         The groups and the rule that made them.
     """
+    if len(set(counts)) < 2:
+        return Groups((), (), (), EVEN)
     order = sorted(range(len(counts)), key=lambda c: (-counts[c], c))
     many = tuple(c for c in range(len(counts)) if counts[c] > MANY_ABOVE)
     few = tuple(c for c in range(len(counts)) if counts[c] < FEW_BELOW)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from foundation.errors import InputError, LandscapeError
 from landscape.execution.agreement import AGREEMENT
-from landscape.subject.losses import LossFunction
+from landscape.subject.losses import LossFunction, cross_entropy
+from landscape.subject.nested import Inputs, chosen, same, shapes
 from landscape.subject.network import unchanged
 from landscape.subject.subject import Subject
 
@@ -61,23 +62,25 @@ def check_loss(subject: Subject) -> None:
     if any(loss is subject.loss for loss in done):
         return
     rows = subject.few(SAMPLES)
-    inputs, labels = subject.inputs(rows), subject.labels[rows]
-    if not _same(subject.fetched(rows), subject.fetched(rows)) or not _same(inputs, subject.fetched(rows)):
+    inputs, targets = subject.inputs(rows), subject.targets(rows)
+    fetched, again = subject.fetched(rows), subject.fetched(rows)
+    padded = shapes(fetched) != shapes(inputs)  # to the longest of those fetched together
+    if not same(fetched, again) or not (padded or same(inputs, fetched)):
         raise LandscapeError(
             "the data give other inputs each time they are fetched: switch their augmentation off, for what is "
             "measured must stay the same"
         )
-    logits, losses = _pass(subject, inputs, labels)
-    again = _pass(subject, inputs, labels)
+    logits, losses = _pass(subject, inputs, targets)
+    second = _pass(subject, inputs, targets)
     scale = float(logits.abs().nan_to_num(posinf=0.0).max()) + 1
-    if not (_close(logits, again[0], scale) and _close(losses, again[1], scale)):
+    if not (_close(logits, second[0], scale) and _close(losses, second[1], scale)):
         raise LandscapeError(
             "two passes over the same samples gave different losses: the network draws random numbers in eval "
             "mode (functional dropout without training=self.training, say) or changes its own state"
         )
     for row in {0, len(rows) // 2, len(rows) - 1}:
         part = slice(row, row + 1)
-        alone = _pass(subject, inputs[part], labels[part])
+        alone = _pass(subject, chosen(inputs, part), targets[part])
         if not (_close(logits[part], alone[0], scale) and _close(losses[part], alone[1], scale)):
             raise LandscapeError(
                 "a sample has another loss alone than beside others: the network or the loss mixes the samples of a "
@@ -98,37 +101,43 @@ def check_finite(subject: Subject) -> None:
     """
     check_loss(subject)
     rows = subject.few(SAMPLES)
-    if not bool(_pass(subject, subject.inputs(rows), subject.labels[rows])[1].isfinite().all()):
+    if not bool(_pass(subject, subject.inputs(rows), subject.targets(rows))[1].isfinite().all()):
         raise LandscapeError("the loss of the trained network is not finite: the checkpoint has diverged")
 
 
 @torch.no_grad()
-def _pass(subject: Subject, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits and losses of some samples, or a sentence."""
-    precision = str(subject.dtype).removeprefix("torch.")
+def _pass(subject: Subject, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs and losses of some samples, or a sentence."""
+    plain, precision = isinstance(inputs, Tensor), str(subject.dtype).removeprefix("torch.")
     try:
         logits = subject.network(inputs)
-    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
         raise InputError(
-            f"the network does not take inputs {tuple(inputs.shape)} in {precision} ({_line(error)}): {_cure(error)}"
+            f"the network does not take inputs {shapes(inputs)} in {precision} ({_line(error)}): {_cure(error)}"
         ) from error
-    count = len(inputs)
+    samples = len(targets)
     if not isinstance(logits, Tensor):
-        raise InputError(f"the network returns a {type(logits).__name__}: wrap it so that forward gives logits (n, C)")
-    if logits.dim() != 2 or len(logits) != count:
         raise InputError(
-            f"the network returns {tuple(logits.shape)} for {count} samples: wrap it so that forward gives (n, C)"
+            f"the network returns a {type(logits).__name__}: say which tensor of it is meant, such as "
+            f"forward=lambda network, inputs: {'network(inputs)' if plain else 'network(**inputs)'}{_part(logits)}"
+        )
+    wanted = subject.loss is not cross_entropy or logits.dim() == 2
+    if not wanted or logits.dim() == 0 or len(logits) != samples:
+        raise InputError(
+            f"the network returns {tuple(logits.shape)} for {samples} samples: give forward, a function of network and "
+            "inputs that returns logits (n, C), or the loss that goes with such outputs"
         )
     try:
-        losses = subject.loss(logits, labels)
+        losses = subject.loss(logits, targets)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise InputError(
-            f"the loss does not take logits {tuple(logits.shape)} in {precision} ({_line(error)}): {_cure(error)}"
+            f"the loss does not take logits {tuple(logits.shape)} and targets {tuple(targets.shape)} in {precision} "
+            f"({_line(error)}): {_cure(error)}"
         ) from error
-    if not isinstance(losses, Tensor) or losses.shape != labels.shape:
+    if not isinstance(losses, Tensor) or losses.shape != targets.shape[:1]:
         given = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
         raise InputError(
-            f"the loss returned shape {given} for {count} samples: it must be unreduced, (n,), such as with "
+            f"the loss returned shape {given} for {samples} samples: it must be unreduced, (n,), such as with "
             "reduction='none'"
         )
     return logits.detach(), losses.detach()
@@ -140,8 +149,11 @@ def _cure(error: Exception) -> str:
     return "give one that takes any number of samples, a single one too, as they are given here"
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
+def _part(outputs: Any) -> str:
+    """How the logits of outputs that are no tensor are usually reached."""
+    if isinstance(outputs, Mapping) and not hasattr(outputs, "logits"):
+        return f"[{next(iter(outputs), 'logits')!r}]"
+    return ".logits" if hasattr(outputs, "logits") else "[0]"
 
 
 def _close(one: Tensor, other: Tensor, scale: float) -> bool:

@@ -8,6 +8,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from landscape.subject.called import inner
+from landscape.subject.nested import cast
 from landscape.subject.network import private_copy
 from landscape.subject.subject import Subject
 
@@ -39,7 +41,7 @@ def in_double(subject: Subject) -> Double | None:
     """
     if subject.network not in _found:
         network = private_copy(subject.network, dtype=torch.float64, device=subject.device)
-        named = dict(network.named_parameters())
+        named = dict(inner(network).named_parameters())
         _found[subject.network] = Double(network, [named[name] for name in subject.parameters])
     double = _found[subject.network]
     rows = subject.few(2)
@@ -48,10 +50,9 @@ def in_double(subject: Subject) -> Double | None:
             parameter.copy_(present)
         for buffer, now in zip(double.network.buffers(), subject.network.buffers(), strict=True):
             buffer.copy_(now)
-        inputs = subject.inputs(rows)
+        inputs, targets = (cast(t, torch.float64) for t in (subject.inputs(rows), subject.targets(rows)))
         try:
-            logits = double.network(inputs.double() if inputs.is_floating_point() else inputs)
-            losses = subject.loss(logits, subject.labels[rows])
+            losses = subject.loss(double.network(inputs), targets)
         except (RuntimeError, TypeError):
             return None
     return double if losses.dtype == torch.float64 else None

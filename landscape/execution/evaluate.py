@@ -18,6 +18,7 @@ from landscape.execution.cuda_graphs import Replayed, answers, cuda_recorder, re
 from landscape.execution.layout import packed
 from landscape.execution.sharing import thread_pool
 from landscape.subject.batch_norm import recalibrate
+from landscape.subject.nested import Inputs, cast, chosen, sample_bytes
 from landscape.subject.samples import RESIDENT_BYTES, Batch, Samples
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import Subset
@@ -43,7 +44,8 @@ class Evaluation:
     Attributes:
         subset: Names of the S subsets.
         loss: Mean loss of each subset, (S,).
-        accuracy: Share of each subset's samples that are classified rightly, 0 to 1, weighted as its loss is, (S,).
+        accuracy: Share of each subset's samples that are classified rightly, 0 to 1, weighted as its loss is, (S,);
+            NaN where targets are no classes and the subject has no accuracy of its own.
         loss_se: Standard error of `loss` where only some samples of a class were evaluated, (S,); 0 where all were.
     """
 
@@ -94,7 +96,8 @@ class Evaluator:
         self._subject, self._bf16 = subject, bf16
         self._calibration = self._calibrating(calibration) if calibration is not None else None
         self.subsets, self.classes = tuple(subset.name for subset in subject.subsets), subject.classes
-        ranges = [subject.rows(subset) for subset in subject.subsets]
+        every = slice(0, len(subject.labels))
+        ranges = [r if r.stop <= every.stop else every for r in map(subject.rows, subject.subsets)]
         self._first, stop = min(r.start for r in ranges), max(r.stop for r in ranges)
         labels = subject.labels[self._first : stop].cpu()
         present = torch.bincount(labels, minlength=self.classes).double()
@@ -105,7 +108,7 @@ class Evaluator:
             self._kept = _stratified(labels, samples_per_class, seed)
             labels = labels[self._kept]
         self.samples = len(labels)
-        self._labels, self._labels_here = labels, labels.to(subject.device)
+        self._labels, self._targets = labels, subject.targets(self._places(slice(0, self.samples)))
         self._counts = torch.bincount(labels, minlength=self.classes).double()
         self._place = {subset.name: place for place, subset in enumerate(subject.subsets)}
         shares = [_class_weights(subset, present) for subset in subject.subsets]
@@ -115,18 +118,18 @@ class Evaluator:
         self._weights *= present[self._of_class] / self._counts[self._of_class].clamp_min(1)
         self._unseen = 1 - self._counts / present.clamp_min(1)  # the share of each class that is not evaluated
         example = self._layout(self._rows(slice(0, min(8, self.samples))))
-        fits = example[0].numel() * example.element_size() * self.samples <= RESIDENT_BYTES
+        fits = sample_bytes(example) * self.samples <= RESIDENT_BYTES
         self._inputs = self._layout(self._rows(slice(0, self.samples))) if fits else None
         limit = CACHED_BYTES if subject.device.type == "cpu" else ACCELERATOR_BYTES
-        self.chunk = max(1, limit // _largest_activation(subject.network, example[:1]))
+        self.chunk = max(1, limit // _largest_activation(subject.network, chosen(example, slice(0, 1))))
         self._workers = thread_pool(subject)
         few = self._layout(subject.inputs(subject.few(TRIED)))
         self._folded: FoldedNetwork | None = FoldedNetwork(subject.network)
         if not (self._folded.folded and same_outputs(subject, self._folded, few, before=self._folded.refold)):
             self._folded = None
         self._recorded: Replayed | None = None
-        if subject.device.type == "cuda":
-            self._recorded = self._replayed((example, self._labels_here[: len(example)]))
+        if subject.device.type == "cuda" and isinstance(example, Tensor):
+            self._recorded = self._replayed((example, self._targets[: len(example)]))
 
     def _replayed(self, sample: tuple[Tensor, ...]) -> Replayed | None:
         """The recorded work of a chunk, if it answers as the work does, at moved weights too."""
@@ -181,33 +184,33 @@ class Evaluator:
         part = self._part(subset)
         mine, weights = self._of_subset == self._place[subset.name], torch.zeros(self.classes, dtype=torch.float64)
         weights[self._of_class[mine]] = self._weights[mine]
-        weights = weights.to(self._subject.device, self._subject.dtype)
-        for start in range(part.start, part.stop, size):
-            some = slice(start, min(start + size, part.stop))
-            labels = self._labels_here[some]
-            yield Batch(self._layout(self._rows(some)), labels, weights[labels])
+        for some in _cut(part, size):
+            each = weights[self._labels[some]].to(self._subject.device, self._subject.dtype)
+            yield Batch(self._layout(self._rows(some)), self._targets[some], each)
 
-    def by_class(self, size: int) -> Iterator[tuple[int, Tensor]]:
+    def by_class(self, size: int) -> Iterator[tuple[int, Inputs, Tensor]]:
         """The evaluated samples of one class after another, at most so many at a time.
 
         Args:
             size: Most samples at a time.
 
         Yields:
-            The class and inputs of it.
+            The class, inputs and targets of it.
         """
         start = 0
         for label, count in zip(*torch.unique_consecutive(self._labels, return_counts=True), strict=True):
             for begin in range(start, start + int(count), size):
                 part = slice(begin, min(begin + size, start + int(count)))
-                yield int(label), self._layout(self._rows(part))
+                yield int(label), self._layout(self._rows(part)), self._targets[part]
             start += int(count)
 
-    def _part(self, subset: Subset | None) -> slice:
-        """A subset's range among the evaluated samples."""
+    def _part(self, subset: Subset | None) -> slice | Tensor:
+        """A subset among the evaluated samples: a range, or the places of strata that do not follow each other."""
         if subset is None:
             return slice(0, self.samples)
         rows = self._subject.rows(subset)
+        if rows.stop > len(self._subject.labels):
+            return torch.nonzero(torch.isin(self._labels, torch.tensor(subset.classes)))[:, 0]
         start, stop = rows.start - self._first, rows.stop - self._first
         if self._kept is not None:
             start, stop = torch.searchsorted(self._kept, torch.tensor([start, stop])).tolist()
@@ -245,54 +248,56 @@ class Evaluator:
                 for buffer, value in zip(buffers, before, strict=True):
                     buffer.copy_(value)
 
-    def _calibrating(self, samples: Samples) -> list[Tensor]:
+    def _calibrating(self, samples: Samples) -> list[Inputs]:
         """The calibration inputs in batches, laid out once and kept: they go through at every point."""
         order = torch.arange(len(samples.labels))
-        batches = (samples.inputs(part).to(self._subject.device) for part in torch.split(order, CALIBRATION_BATCH))
-        dtype = self._subject.dtype
-        return [self._layout(batch.to(dtype) if batch.is_floating_point() else batch) for batch in batches]
+        batches = (samples.inputs(part) for part in torch.split(order, CALIBRATION_BATCH))
+        return [self._layout(cast(batch, self._subject.dtype, self._subject.device)) for batch in batches]
 
-    def _forward(self, part: slice) -> tuple[Tensor, Tensor]:
+    def _forward(self, part: slice | Tensor) -> tuple[Tensor, Tensor]:
         """Loss of each sample of a part of those evaluated, and whether it is classified rightly, (n,) each."""
         if self._folded is not None:
             self._folded.refold()
-        starts = range(part.start, part.stop, self.chunk)
-        chunks = [slice(start, min(start + self.chunk, part.stop)) for start in starts]
-        done = list(self._workers.map(self._chunk, chunks))
+        done = list(self._workers.map(self._chunk, _cut(part, self.chunk)))
         return torch.cat([losses for losses, _ in done]), torch.cat([right for _, right in done])
 
-    def _chunk(self, part: slice) -> tuple[Tensor, Tensor]:
-        inputs = self._layout(self._rows(part)) if self._inputs is None else self._inputs[part]
+    def _chunk(self, part: slice | Tensor) -> tuple[Tensor, Tensor]:
+        inputs = self._layout(self._rows(part)) if self._inputs is None else chosen(self._inputs, part)
         try:
             with torch.inference_mode():
-                losses, right = (self._recorded or self._losses)(inputs, self._labels_here[part])
+                losses, right = (self._recorded or self._losses)(inputs, self._targets[part])
                 return losses, right
         except torch.OutOfMemoryError:
-            count = part.stop - part.start
+            count = len(self._labels[part])
             if count == 1:
                 raise
             self._recorded = None  # recordings hold memory of their own
             self.chunk = min(self.chunk, (count + 1) // 2)
-        middle = part.start + self.chunk
-        halves = [self._chunk(slice(part.start, middle)), self._chunk(slice(middle, part.stop))]
+        halves = [self._chunk(half) for half in _cut(part, self.chunk)]
         return torch.cat([losses for losses, _ in halves]), torch.cat([right for _, right in halves])
 
-    def _losses(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _losses(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
         network: FoldedNetwork | nn.Module = self._folded or self._subject.network
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
+        with torch.autocast(self._subject.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
             logits = network(inputs)
         logits = logits.to(self._subject.dtype)
-        losses = self._subject.loss(logits, labels)
-        return losses, (logits.argmax(1) == labels).to(losses.dtype)
+        losses, accuracy = self._subject.loss(logits, targets), self._subject.accuracy
+        right = torch.full_like(losses, torch.nan) if accuracy is None else accuracy(logits, targets)
+        return losses, right.to(losses.dtype)
 
-    def _rows(self, part: slice) -> Tensor:
+    def _rows(self, part: slice | Tensor) -> Inputs:
         """Inputs of a part of the evaluated samples, as the subject holds them."""
-        if self._kept is None:
-            return self._subject.inputs(slice(self._first + part.start, self._first + part.stop))
-        rows = (self._first + self._kept[part]).tolist()
-        return torch.cat([self._subject.inputs(slice(row, row + 1)) for row in rows])
+        return self._subject.inputs(self._places(part))
 
-    def _layout(self, inputs: Tensor) -> Tensor:
+    def _places(self, part: slice | Tensor) -> slice | Tensor:
+        """The subject's rows of a part of the evaluated samples."""
+        if self._kept is not None:
+            return self._first + self._kept[part]
+        if isinstance(part, slice):
+            return slice(self._first + part.start, self._first + part.stop)
+        return self._first + part
+
+    def _layout(self, inputs: Inputs) -> Inputs:
         return packed(self._subject, inputs)
 
 
@@ -307,6 +312,13 @@ def check_draw(samples_per_class: int | None) -> None:
     """
     if samples_per_class is not None and samples_per_class < 2:
         raise InputError(f"--samples-per-class {samples_per_class} gives no standard error: give 2 or more")
+
+
+def _cut(part: slice | Tensor, size: int) -> list[slice | Tensor]:
+    """A range or places in pieces of at most so many."""
+    if isinstance(part, Tensor):
+        return list(torch.split(part, size))
+    return [slice(start, min(start + size, part.stop)) for start in range(part.start, part.stop, size)]
 
 
 def _stratified(labels: Tensor, most: int, seed: int) -> Tensor:
@@ -328,9 +340,9 @@ def _class_weights(subset: Subset, counts: Tensor) -> tuple[Tensor, Tensor]:
     return members, torch.full((len(members),), 1 / float(counts[members].sum()), dtype=torch.float64)
 
 
-def _largest_activation(network: nn.Module, example: Tensor) -> int:
+def _largest_activation(network: nn.Module, example: Inputs) -> int:
     """Bytes of the largest tensor that one sample makes on its way through the network."""
-    largest = example.numel() * example.element_size()
+    largest = sample_bytes(example)
 
     def watch(module: nn.Module, arguments: Any, output: Any) -> None:
         nonlocal largest

@@ -27,7 +27,7 @@ def loss_and_gradient(subject: Subject, batches: Iterable[Batch], vector: Tensor
     parameters = list(subject.parameters.values())
 
     def part(batch: Batch) -> tuple[float, Tensor]:
-        loss = subject.loss(subject.network(packed(subject, batch.inputs)), batch.labels) @ batch.weights
+        loss = subject.loss(subject.network(packed(subject, batch.inputs)), batch.targets) @ batch.weights
         slopes = torch.autograd.grad(loss, parameters, materialize_grads=True)
         return float(loss.detach()), torch.cat([slope.reshape(-1) for slope in slopes])
 

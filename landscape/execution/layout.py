@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from landscape.execution.agreement import AGREEMENT
+from landscape.subject.nested import Inputs
 from landscape.subject.subject import Subject
 
 _runs: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
-def packed(subject: Subject, inputs: Tensor) -> Tensor:
+def packed(subject: Subject, inputs: Inputs) -> Inputs:
     """Inputs in the layout that a subject's network takes fastest.
 
     Args:
@@ -23,7 +24,7 @@ def packed(subject: Subject, inputs: Tensor) -> Tensor:
     Returns:
         The same numbers.
     """
-    if inputs.dim() != 4 or inputs.device.type != "cpu":
+    if not isinstance(inputs, Tensor) or inputs.dim() != 4 or inputs.device.type != "cpu":
         return inputs
     network = subject.network
     if network not in _runs:

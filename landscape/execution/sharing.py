@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from landscape.execution.thread_pool import ThreadPool
 from landscape.execution.traced import HOOKS
+from landscape.subject.nested import Inputs, pieces
 from landscape.subject.subject import Subject
 
 SAMPLES = 16
@@ -79,9 +80,9 @@ def _identity(value: Any) -> tuple[Any, ...]:
 def _agrees(subject: Subject) -> bool:
     """Whether two threads give what one gives: state may also lie outside the modules."""
     inputs = subject.inputs(subject.few(SAMPLES))
-    parts = [inputs[i : i + 1] for i in range(len(inputs))]
+    parts = pieces(inputs, 1)
 
-    def one(part: Tensor) -> Tensor:
+    def one(part: Inputs) -> Tensor:
         with torch.inference_mode():
             logits: Tensor = subject.network(part)
             return logits

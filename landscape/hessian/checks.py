@@ -12,6 +12,7 @@ from foundation.errors import LandscapeError
 from landscape.execution.double import Double, in_double
 from landscape.execution.second_order import PlainOperations, math_attention
 from landscape.subject.losses import LossFunction
+from landscape.subject.nested import cast
 from landscape.subject.subject import Subject
 
 SAMPLES = 64
@@ -41,7 +42,7 @@ def check_symmetry(subject: Subject) -> None:
     if any(loss is subject.loss for loss in done):
         return
     rows = subject.few(SAMPLES)
-    inputs, labels = subject.inputs(rows), subject.labels[rows]
+    inputs, labels = subject.inputs(rows), subject.targets(rows)
     generator = torch.Generator().manual_seed(0)
     draws = torch.randn(2, subject.size, generator=generator, dtype=torch.float64)
     u, v = draws.to(subject.device, subject.dtype)
@@ -81,8 +82,7 @@ def _derives(subject: Subject, double: Double) -> bool:
 
     One of two steps is enough: the long one crosses kinks, the short one sees parts that compute in float32.
     """
-    inputs = subject.inputs(subject.few(SAMPLES))
-    inputs = inputs.double() if inputs.is_floating_point() else inputs
+    inputs = cast(subject.inputs(subject.few(SAMPLES)), torch.float64)
     generator = torch.Generator().manual_seed(2)
     point = [p.detach() for p in double.parameters]
     point = [p * (1 + 0.1 * _normal(p, generator)) + 0.01 * p.abs().mean() * _normal(p, generator) for p in point]

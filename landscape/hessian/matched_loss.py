@@ -34,7 +34,7 @@ def temperatures(subject: Subject, losses: Mapping[str, float], *, size: int = 5
     for subset in subject.subsets:
         with torch.no_grad():
             logits = torch.cat([subject.network(batch.inputs) for batch in subject.batches(subset, size)])
-        labels, weights = subject.labels[subject.rows(subset)], subject.weights(subset)
+        labels, weights = subject.targets(subject.rows(subset)), subject.weights(subset)
         target = losses.get(subset.name, math.nan)
         known = not math.isnan(target)
         temperatures[subset.name] = (

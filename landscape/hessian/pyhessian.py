@@ -47,7 +47,7 @@ def pyhessian_of(subject: Subject, subset: Subset, seed: int) -> Iterator[Any]:
         for parameter in parameters:
             parameter.grad = None  # what an earlier object left there would be added to every product
         try:
-            data = (subject.inputs(rows), subject.labels[rows])
+            data = (subject.inputs(rows), subject.targets(rows))
             yield pyhessian.hessian(subject.network, criterion, data=data, cuda=subject.device.type == "cuda")
         finally:
             torch.set_default_dtype(default)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from foundation.files import require_writable_folder
 from foundation.provenance import provenance
 from landscape.files.checkpoint import Opened
 from landscape.files.target import Target
-from landscape.subject.losses import cross_entropy
+from landscape.subject.called import inner
+from landscape.subject.losses import cross_entropy, named
+from landscape.subject.nested import tensors
 from landscape.subject.subject import Subject
 
 ROWS = 500  # samples hashed at a time: data that lie in files are not all in memory
@@ -54,8 +57,9 @@ def target_of(
 
 def weights_sha256(subject: Subject) -> str:
     """A hash of the network's class and of all its parameters, the same in every precision it is measured in."""
-    kind = type(subject.network)
-    return _sha256(f"{kind.__module__}.{kind.__qualname__}", subject.network.named_parameters())
+    network = inner(subject.network)
+    kind = type(network)
+    return _sha256(f"{kind.__module__}.{kind.__qualname__}", network.named_parameters())
 
 
 def subject_config(subject: Subject) -> dict[str, Any]:
@@ -67,28 +71,31 @@ def subject_config(subject: Subject) -> dict[str, Any]:
     Returns:
         Data, BatchNorm statistics and groups among them.
     """
-    every = [name for name, _ in subject.network.named_parameters()]
-    chosen = list(subject.parameters)
-    loss, kind = subject.loss, type(subject.network)
+    network, loss = inner(subject.network), subject.loss
+    every, chosen = [name for name, _ in network.named_parameters()], list(subject.parameters)
     config = {
-        "loss": "evaluation" if loss is cross_entropy else getattr(loss, "__qualname__", type(loss).__qualname__),
+        "loss": "evaluation" if loss is cross_entropy else named(loss),
         "params": ["*"] if chosen == every else chosen,
         "batch_norm": subject.batch_norm,
         "dtype": str(subject.dtype).removeprefix("torch."),
         "data": _data_sha256(subject),
-        "model": kind.__qualname__,
+        "model": type(network).__qualname__,
         "groups": {**{name: list(members) for name, members in subject.groups.named()}, "rule": subject.groups.rule},
     }
     if subject.batch_norm == "eval":
-        config["buffers"] = _sha256("", subject.network.named_buffers())
+        config["buffers"] = _sha256("", network.named_buffers())
     return config
 
 
 def _data_sha256(subject: Subject) -> str:
-    """Of the class-sorted samples in the precision they are measured in."""
-    starts = range(0, len(subject.labels), ROWS)
-    inputs = (("inputs", subject.inputs(slice(start, start + ROWS))) for start in starts)
-    return _sha256("", [("labels", subject.labels), *inputs])
+    """Of the sorted samples in the precision they are measured in."""
+
+    def inputs() -> Iterator[tuple[str, Tensor]]:
+        for start in range(0, len(subject.labels), ROWS):
+            yield from (("inputs", tensor) for tensor in tensors(subject.inputs(slice(start, start + ROWS))))
+
+    of_loss = [] if subject.by_class else [("targets", subject.targets(slice(0, len(subject.labels))))]
+    return _sha256("", itertools.chain([("labels", subject.labels)], of_loss, inputs()))
 
 
 def _sha256(head: str, tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from landscape.subject.nested import Inputs
 
-def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
+
+def recalibrate(network: nn.Module, batches: Iterable[Inputs]) -> None:
     """Sets every BatchNorm layer's running statistics to those of the data at the network's present weights.
 
     Between two trained networks neither one's running statistics describe the activations, and a barrier appears

@@ -1,4 +1,4 @@
-"""Class-labeled data in a fixed order."""
+"""Data in a fixed order: every sample belongs to one stratum, and subsets are made of whole strata."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from foundation.errors import InputError
+from landscape.subject.nested import Inputs, cast, chosen, sample_bytes
 
 RESIDENT_BYTES = 8 << 30
 """Inputs up to this size are kept on the device; larger ones are fetched batch by batch."""
 
 
 class Samples(Protocol):
-    """Class-labeled data in a fixed order, the same tensors at every call: no augmentation, no shuffling."""
+    """Data in a fixed order, the same tensors at every call: no augmentation, no shuffling."""
 
     @property
     def labels(self) -> Tensor:
-        """Class of each sample, (N,) int64."""
+        """Class of each sample, (N,) int64, or whatever the loss compares with, (N, …)."""
 
-    def inputs(self, indices: Tensor) -> Tensor:
+    def inputs(self, indices: Tensor) -> Inputs:
         """The network's inputs for some samples.
 
         Args:
@@ -35,16 +35,16 @@ class TensorSamples:
     """Samples that are already tensors.
 
     Attributes:
-        data: Inputs, (N, …).
-        labels: Classes, (N,) int64.
+        data: Inputs, (N, …); also tuples and dictionaries of them.
+        labels: Classes, (N,) int64, or other targets, (N, …).
     """
 
-    data: Tensor
+    data: Inputs
     labels: Tensor
 
-    def inputs(self, indices: Tensor) -> Tensor:
+    def inputs(self, indices: Tensor) -> Inputs:
         """The inputs of some samples, (n, …)."""
-        return self.data[indices]
+        return chosen(self.data, indices)
 
 
 @dataclass(frozen=True)
@@ -53,69 +53,86 @@ class Batch:
 
     Attributes:
         inputs: (n, …) on the subject's device.
-        labels: (n,) int64.
+        targets: Classes, (n,) int64, or other targets, (n, …).
         weights: (n,) in the subject's dtype; over all batches of a subset they sum to 1.
     """
 
-    inputs: Tensor
-    labels: Tensor
+    inputs: Inputs
+    targets: Tensor
     weights: Tensor
 
 
 class SortedSamples:
-    """Samples sorted by class, head to tail, so that every subset is one contiguous range of rows.
+    """Samples sorted by stratum, so that a subset of strata that follow each other is one range of rows.
+
+    Classes are strata, from head to tail. Subsets that overlap are unions of the parts into which they cut the data;
+    where those do not follow each other, the subset's rows are listed once more, behind all others, and stand for the
+    same samples.
 
     Args:
         samples: In any order.
-        train_counts: Training samples of each class, (C,): they order the classes.
-        dtype: Of floating-point inputs.
-        device: Where the inputs go.
-
-    Raises:
-        InputError: There are no samples, or a label is outside the classes.
+        strata: The stratum of each, (N,) int64.
+        order: All strata, as they are sorted.
+        dtype: Of floating-point inputs and targets.
+        device: Where they go.
 
     Attributes:
-        labels: Classes of the sorted samples, (N,) int64 on the device.
-        head_to_tail: The classes, (C,).
-        ranges: The rows of each class.
+        labels: Strata of the sorted samples, (N,) int64 on the device.
+        head_to_tail: As given.
+        ranges: The rows of each stratum.
+        places: The sorted sample behind each row, those listed once more too.
     """
 
     def __init__(
-        self, samples: Samples, train_counts: Sequence[int], *, dtype: torch.dtype, device: torch.device
+        self, samples: Samples, strata: Tensor, order: Sequence[int], *, dtype: torch.dtype, device: torch.device
     ) -> None:
-        labels, classes = samples.labels.cpu().long(), len(train_counts)
-        if labels.numel() == 0:
-            raise InputError("there are no samples to measure: give a split that has some")
-        if int(labels.min()) < 0 or int(labels.max()) >= classes:
-            raise InputError(f"label {int(labels.max())} is outside the {classes} classes of train_counts")
         self._samples, self._dtype, self._device = samples, dtype, device
-        self.head_to_tail = sorted(range(classes), key=lambda c: (-train_counts[c], c))
-        rank = torch.empty(classes, dtype=torch.int64)
-        rank[self.head_to_tail] = torch.arange(classes)
-        self._order = torch.argsort(rank[labels], stable=True)
-        self.labels = labels[self._order].to(device)
-        counts = torch.bincount(rank[labels], minlength=classes)  # by rank, head first
+        self.head_to_tail = list(order)
+        rank = torch.empty(len(order), dtype=torch.int64)
+        rank[self.head_to_tail] = torch.arange(len(order))
+        self._rank = rank.tolist()
+        self._order = torch.argsort(rank[strata], stable=True)
+        self.labels = strata[self._order].to(device)
+        targets = samples.labels.cpu()[self._order]
+        whole = targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool
+        self._targets = cast(targets if whole else targets.long(), dtype, device)
+        counts = torch.bincount(rank[strata], minlength=len(order))  # by rank, head first
         ends = torch.cumsum(counts, 0).tolist()
         self.ranges = {c: slice(e - int(n), e) for c, e, n in zip(self.head_to_tail, ends, counts, strict=True)}
+        self._again: dict[tuple[int, ...], slice] = {}
+        self.places = torch.arange(len(strata))
         first = samples.inputs(self._order[:1])
-        self._resident: Tensor | None = None
-        if first.numel() * first.element_size() * len(labels) <= RESIDENT_BYTES:
+        self._resident: Inputs | None = None
+        if sample_bytes(first) * len(strata) <= RESIDENT_BYTES:
             self._resident = self.on_device(samples.inputs(self._order))
 
-    def rows(self, classes: Sequence[int]) -> slice:
-        """The range of rows of some classes that follow each other, head first."""
-        return slice(self.ranges[classes[0]].start, self.ranges[classes[-1]].stop)
+    def rows(self, strata: Sequence[int]) -> slice:
+        """The range of rows of some strata, in their order."""
+        ranks = [self._rank[c] for c in strata]
+        if ranks == list(range(ranks[0], ranks[0] + len(ranks))):
+            return slice(self.ranges[strata[0]].start, self.ranges[strata[-1]].stop)
+        key = tuple(strata)
+        if key not in self._again:
+            more = torch.cat([torch.arange(self.ranges[c].start, self.ranges[c].stop) for c in strata])
+            self._again[key] = slice(len(self.places), len(self.places) + len(more))
+            self.places = torch.cat([self.places, more])
+        return self._again[key]
 
-    def inputs(self, rows: slice | Tensor) -> Tensor:
+    def inputs(self, rows: slice | Tensor) -> Inputs:
         """Inputs of some rows, (n, …) on the device, floating point in the dtype."""
-        return self.fetched(rows) if self._resident is None else self._resident[rows]
+        return self.fetched(rows) if self._resident is None else chosen(self._resident, self._sorted(rows))
 
-    def fetched(self, rows: slice | Tensor) -> Tensor:
-        """The same, fetched anew from the data."""
-        return self.on_device(self._samples.inputs(self._order[rows]))
+    def targets(self, rows: slice | Tensor) -> Tensor:
+        """Their targets, (n, …) on the device."""
+        found: Tensor = self._targets[self._sorted(rows)]
+        return found
+
+    def fetched(self, rows: slice | Tensor) -> Inputs:
+        """The inputs, fetched anew from the data."""
+        return self.on_device(self._samples.inputs(self._order[self._sorted(rows)]))
 
     def few(self, most: int) -> Tensor:
-        """Up to so many rows, ascending: the first of every class as far as they reach, others evenly in between."""
+        """Up to so many rows, ascending: the first of every stratum as far as they reach, others evenly in between."""
         firsts = torch.tensor([r.start for r in self.ranges.values() if r.stop > r.start])
         firsts = firsts[torch.linspace(0, len(firsts) - 1, min(most, len(firsts))).long()]
         more = torch.linspace(0, len(self._order) - 1, min(most, len(self._order))).long()
@@ -124,6 +141,13 @@ class SortedSamples:
         others = others[torch.linspace(0, len(others) - 1, spare).long()] if spare else others[:0]
         return torch.cat([firsts, others]).sort().values
 
-    def on_device(self, inputs: Tensor) -> Tensor:
+    def on_device(self, inputs: Inputs) -> Inputs:
         """Inputs on the device, floating point in the dtype."""
-        return inputs.to(device=self._device, dtype=self._dtype if inputs.is_floating_point() else inputs.dtype)
+        return cast(inputs, self._dtype, self._device)
+
+    def _sorted(self, rows: slice | Tensor) -> slice | Tensor:
+        """Rows among the sorted samples."""
+        every = len(self._order)
+        if isinstance(rows, slice):
+            return rows if rows.stop is None or rows.stop <= every else self.places[rows]
+        return self.places[rows.cpu()] if len(rows) and int(rows.max()) >= every else rows

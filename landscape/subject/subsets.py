@@ -1,12 +1,19 @@
-"""Samples that are measured as one: everything, the mean of the classes, groups and single classes."""
+"""Samples that are measured as one: everything, the mean of the classes, groups, single classes, or those of a mask.
+
+Every subset is a union of strata: of classes, or of the parts into which masks cut the data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from foundation.errors import InputError
-from foundation.groups import Groups
+from foundation.groups import EVEN, Groups
 from landscape.subject.samples import SortedSamples
 
 
@@ -15,11 +22,11 @@ class Subset:
     """Samples that are measured as one; its loss is a weighted mean over them.
 
     Attributes:
-        name: `all`, `balanced`, `many`, `medium`, `few` or `class:3`.
+        name: `all`, `balanced`, `many`, `medium`, `few`, `class:3` or a mask's name.
         label: What people call it; a class's own name.
-        kind: `all`, `balanced`, `group` or `class`.
-        classes: The classes it holds, head first.
-        train_count: How many samples the network was trained on.
+        kind: `all`, `balanced`, `group`, `class`, or `subset` of a mask.
+        classes: The strata it holds, which are classes, head first, unless masks make the subsets.
+        train_count: How many samples the network was trained on; of a mask, how many it has.
         measured_count: How many samples are measured.
     """
 
@@ -54,8 +61,51 @@ def every_subset(
 
     every = range(len(train_counts))
     table = [subset("all", "all", "all", every), subset("balanced", "balanced", "balanced", every)]
-    table += [subset(name, name, "group", members) for name, members in groups.named()]
+    if groups.rule != EVEN:
+        table += [subset(name, name, "group", members) for name, members in groups.named()]
     return table + [subset(f"class:{c}", class_names[c], "class", [c]) for c in samples.head_to_tail]
+
+
+def masked_subsets(masks: Mapping[str, Any], total: int) -> tuple[Tensor, list[Subset]]:
+    """The strata into which masks cut the data, and everything and each mask as subsets of them.
+
+    Args:
+        masks: By name which samples belong: booleans, (N,), or their indices.
+        total: Samples, N.
+
+    Returns:
+        The stratum of each sample, (N,) int64, and the subsets; also of masks that no sample belongs to.
+
+    Raises:
+        InputError: A mask has another size.
+    """
+    table = torch.zeros(len(masks), total, dtype=torch.bool)
+    for row, (name, mask) in enumerate(masks.items()):
+        table[row] = _as_mask(name, mask, total)
+    patterns, strata = torch.unique(table.T, dim=0, return_inverse=True)
+    counts = torch.bincount(strata, minlength=len(patterns))
+    every = torch.ones(len(patterns), dtype=torch.bool)
+    columns = {"all": every, **{name: patterns[:, row] for row, name in enumerate(masks)}}
+    known = []
+    for name, inside in columns.items():
+        members, count = tuple(torch.nonzero(inside)[:, 0].tolist()), int(counts[inside].sum())
+        known.append(
+            Subset(name, name, "all" if members == tuple(range(len(every))) else "subset", members, count, count)
+        )
+    return strata, known
+
+
+def _as_mask(name: str, mask: Any, total: int) -> Tensor:
+    values = torch.as_tensor(mask).cpu()
+    if values.dtype == torch.bool and values.shape == (total,):
+        return values
+    indices = values.dim() == 1 and not values.is_floating_point() and values.dtype != torch.bool
+    if indices and (not len(values) or (int(values.min()) >= 0 and int(values.max()) < total)):
+        return torch.zeros(total, dtype=torch.bool).index_fill_(0, values.long(), True)
+    raise InputError(
+        f"subset {name!r} has a mask {tuple(values.shape)} of {str(values.dtype).removeprefix('torch.')} for {total} "
+        "samples: give a boolean a sample, or indices of some"
+    )
 
 
 def choose_subsets(known: Sequence[Subset], names: Sequence[str] | None) -> tuple[Subset, ...]:
@@ -74,10 +124,9 @@ def choose_subsets(known: Sequence[Subset], names: Sequence[str] | None) -> tupl
     classes, existing = sum(s.kind == "class" for s in known), {s.name for s in known}
     for name in names or ():
         if name not in existing:
-            raise InputError(
-                f"unknown subset {name!r}: choose among all, balanced, many, medium, few and class:0 to "
-                f"class:{classes - 1}"
-            )
+            named = [s.name for s in known if s.kind != "class"]
+            listed = [*named, f"class:0 to class:{classes - 1}"] if classes else named
+            raise InputError(f"unknown subset {name!r}: choose among {', '.join(listed[:-1])} and {listed[-1]}")
     wanted = existing if names is None else set(names)
     chosen = tuple(s for s in known if s.name in wanted and s.measured_count > 0)
     if not chosen:

@@ -85,9 +85,9 @@ def _by_class(subject: Subject, evaluator: Evaluator, plane: Plane) -> Tensor:
     parameters = list(subject.parameters.values())
     directions = [list(subject.split(direction).values()) for direction in plane.directions]
     sums = torch.zeros(len(directions), evaluator.classes, dtype=torch.float64)
-    for label, inputs in evaluator.by_class(GRAPH):
+    for label, inputs, targets in evaluator.by_class(GRAPH):
         with math_attention(), PlainOperations():
-            losses = subject.loss(subject.network(inputs), torch.full((len(inputs),), label, device=subject.device))
+            losses = subject.loss(subject.network(inputs), targets)
         slopes = torch.autograd.grad(losses.sum(), parameters, create_graph=True, materialize_grads=True)
         for k, direction in enumerate(directions):
             curved = [(slope, part) for slope, part in zip(slopes, direction, strict=True) if slope.requires_grad]

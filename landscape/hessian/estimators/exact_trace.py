@@ -22,6 +22,7 @@ from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.estimators.trace import Trace
 from landscape.hessian.products.hvp import out_of_memory
 from landscape.hessian.products.operators import Batches, HessianFactory
+from landscape.subject.nested import chosen, count
 from landscape.subject.samples import Batch
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import Subset
@@ -92,7 +93,7 @@ def _exact_trace(hessians: HessianFactory, subset: Subset, chunk: int, seed: int
     subject = hessians.subject
     weights, plan = subject.weights(subset).to(subject.dtype), replace(hessians.plan, chunk=chunk)
     batches = Batches(subject, subject.rows(subset), weights, plan)
-    if subject.classes > MIXTURES + 1:
+    if subject.outputs > MIXTURES + 1:
         totals = _totals(hessians, batches, seed)
         spread = totals.std(1, ddof=1) / np.sqrt(MIXTURES)
         found = ExactTraces(
@@ -105,7 +106,7 @@ def _exact_trace(hessians: HessianFactory, subset: Subset, chunk: int, seed: int
 
 def backward_passes(subject: Subject) -> int:
     """Passes to the layers' outputs that such a trace takes, each about half a product; 0 where it takes probes."""
-    return 0 if _layers(subject) is None else min(subject.classes - 1, MIXTURES)
+    return 0 if _layers(subject) is None else min(subject.outputs - 1, MIXTURES)
 
 
 class _NotAffineError(Exception):
@@ -114,12 +115,12 @@ class _NotAffineError(Exception):
 
 def _layers(subject: Subject) -> list[Layer] | None:
     """The layers on the first few samples, in batches of two sizes, which say whether the network allows it."""
-    if subject.classes > LARGEST_CLASSES:
+    if subject.outputs > LARGEST_CLASSES:
         return None
     inputs, found, logits = subject.inputs(slice(0, FEW[-1])), list[list[Layer]](), list[Tensor]()
     for size in FEW:
-        logits.append(subject.network(inputs[torch.arange(size, device=inputs.device) % len(inputs)]))
-        layers = multiaffine_layers(logits[-1], list(subject.parameters.values()))
+        logits.append(subject.network(chosen(inputs, torch.arange(size) % count(inputs))))
+        layers = multiaffine_layers(logits[-1], list(subject.parameters.values())) if logits[-1].dim() == 2 else None
         if layers is None:
             return None
         found.append(layers)
@@ -134,7 +135,7 @@ def _totals(hessians: HessianFactory, batches: Batches, seed: int | None) -> np.
     def totals(item: tuple[int, Batch]) -> Tensor:
         index, batch = item
         logits = subject.network(batch.inputs)
-        roots, signs = loss_roots(subject, logits.detach(), batch.labels)
+        roots, signs = loss_roots(subject, logits.detach(), batch.targets)
         roots, signs = roots.transpose(0, 1), signs.T
         if seed is not None:
             roots, signs = _mixed(roots, signs, (seed << 20) + index)

@@ -64,7 +64,7 @@ class GaussNewton:
         outputs = subject.network(batch.inputs)
         moved = _moved(outputs, parameters, list(subject.split(vector).values()))
         free = outputs.detach().requires_grad_()
-        loss = (subject.loss(free, batch.labels) * batch.weights).sum()
+        loss = (subject.loss(free, batch.targets) * batch.weights).sum()
         (slope,) = torch.autograd.grad(loss, free, create_graph=True)
         if not slope.requires_grad:  # linear in the logits
             return tuple(torch.zeros_like(p) for p in parameters)
@@ -101,7 +101,7 @@ class GaussNewtonSpectrum:
 
 def is_small(subject: Subject, subset: Subset) -> bool:
     """Whether the subset's Gram matrix is small enough to be made."""
-    rows = subset.measured_count * subject.classes
+    rows = subset.measured_count * subject.outputs
     element = torch.finfo(subject.dtype).bits // 8
     return rows <= LARGEST_ROWS and rows * subject.size * element <= LARGEST_BYTES
 
@@ -198,10 +198,12 @@ def _factor(hessians: HessianFactory, subset: Subset) -> tuple[Tensor, Tensor]:
     def rows(i: int) -> tuple[Tensor, Tensor]:
         sample = slice(start + i, start + i + 1)
         logits = subject.network(subject.inputs(sample))
-        roots, signs = loss_roots(subject, logits.detach(), subject.labels[sample])
+        roots, signs = loss_roots(subject, logits.detach(), subject.targets(sample))
         found = []
         for direction in weights[i] ** 0.5 * roots[0].to(logits):
-            parts = torch.autograd.grad(logits, parameters, direction[None], retain_graph=True, materialize_grads=True)
+            parts = torch.autograd.grad(
+                logits, parameters, direction.view_as(logits), retain_graph=True, materialize_grads=True
+            )
             found.append(torch.cat([p.reshape(-1) for p in parts]))
         return torch.stack(found), signs[0]
 

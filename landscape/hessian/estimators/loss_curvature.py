@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from landscape.subject.nested import cast
 from landscape.subject.subject import Subject
 
 NEGLIGIBLE = 1e-12
@@ -20,19 +21,20 @@ def loss_roots(subject: Subject, logits: Tensor, labels: Tensor) -> tuple[Tensor
 
     Args:
         subject: Whose loss it is.
-        logits: (n, C).
-        labels: (n,).
+        logits: (n, C); also of any other shape (n, …), with C numbers a sample.
+        labels: (n,), or other targets (n, …).
 
     Returns:
         (n, C, C) float64 with the rows r_k, those of zero length for eigenvalues that are rounding; and (n, C) their
         signs, 1 or −1.
     """
-    free = logits.double().requires_grad_()
+    shape, logits = logits.shape, logits.flatten(1)
+    free, exact = logits.double().requires_grad_(), cast(labels, torch.float64)
     try:
-        losses = subject.loss(free, labels)
+        losses = subject.loss(free.view(shape), exact)
     except RuntimeError:  # a loss with float32 tensors of its own
         free = logits.clone().requires_grad_()
-        losses = subject.loss(free, labels)
+        losses = subject.loss(free.view(shape), labels)
     (slope,) = torch.autograd.grad(losses.sum(), free, create_graph=True)
     if not slope.requires_grad:  # linear in the logits
         free = free.detach().double()

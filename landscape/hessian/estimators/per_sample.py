@@ -69,12 +69,12 @@ def _curvature(subject: Subject, batch: Batch, directions: Sequence[Sequence[Ten
     logits, jets = two_jets(subject.network, batch.inputs, list(subject.parameters.values()), directions)
     with torch.enable_grad():
         free = logits.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(subject.loss(free, batch.labels).sum(), free, create_graph=True)
+        (slope,) = torch.autograd.grad(subject.loss(free, batch.targets).sum(), free, create_graph=True)
         found = []
         for first, second in jets:
-            value = (slope.detach() * second).double().sum(1)
+            value = (slope.detach() * second).double().flatten(1).sum(1)
             if slope.requires_grad:  # else the loss is linear in the logits
                 (curved,) = torch.autograd.grad(slope, free, first, retain_graph=True, materialize_grads=True)
-                value += (curved * first).double().sum(1)
+                value += (curved * first).double().flatten(1).sum(1)
             found.append(value)
     return torch.stack(found)

@@ -80,20 +80,26 @@ class ScaledProbes:
     def _values(self, subset: Subset) -> np.ndarray:
         """(K,) zᵀ|w|H|w|z of each probe."""
         subject = self._hessians.subject
-        parts = [self._of_class(c) for c in subset.classes]
+        if subject.by_class:
+            parts = [self._of_class(c) for c in subset.classes]
+        else:  # subsets may share samples: each is passed once
+            every = self._of_rows(-1, slice(0, len(subject.labels)))
+            parts = [every[:, subject.places(subject.rows(subset)).to(every.device)]]
         return (torch.cat(parts, 1) @ subject.weights(subset).to(parts[0])).cpu().numpy()
 
     def _of_class(self, label: int) -> Tensor:
         """(K, n) the values of each of a class's samples."""
-        if label not in self._known:
-            subject = self._hessians.subject
-            places = torch.nonzero(subject.labels == label)[:, 0].tolist()
-            rows = slice(places[0], places[-1] + 1) if places else slice(0, 0)
-            scale = subject.vector().abs()
+        places = torch.nonzero(self._hessians.subject.labels == label)[:, 0].tolist()
+        return self._of_rows(label, slice(places[0], places[-1] + 1) if places else slice(0, 0))
+
+    def _of_rows(self, key: int, rows: slice) -> Tensor:
+        if key not in self._known:
+            scale = self._hessians.subject.vector().abs()
             vectors = torch.stack([scale * self._probe(index) for index in range(self._count)])
             empty = torch.empty(self._count, 0, dtype=torch.float64, device=scale.device)
-            self._known[label] = per_sample_curvature(self._hessians, rows, vectors) if places else empty
-        return self._known[label]
+            some = rows.stop > rows.start
+            self._known[key] = per_sample_curvature(self._hessians, rows, vectors) if some else empty
+        return self._known[key]
 
     def _probe(self, index: int) -> Tensor:
         like = self._hessians.subject.vector()

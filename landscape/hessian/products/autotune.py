@@ -18,6 +18,7 @@ from landscape.execution.memory import Budget, available
 from landscape.execution.sharing import thread_pool
 from landscape.hessian.products.bn_fusion import fused
 from landscape.hessian.products.operators import HessianFactory, Plan
+from landscape.subject.nested import tensors
 from landscape.subject.subject import Subject
 
 CACHED_BYTES = 5 << 20
@@ -90,7 +91,7 @@ def _sample_bytes(subject: Subject, plan: Plan, rows: slice) -> tuple[int, int]:
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         hessian = HessianFactory(subject, plan).of_rows(rows)
         gradient = hessian.gradient
-    for tensor in [gradient, *subject.parameters.values(), subject.inputs(rows)]:
+    for tensor in [gradient, *subject.parameters.values(), *tensors(subject.inputs(rows))]:
         storages.pop(tensor.untyped_storage().data_ptr(), None)
     sizes = storages.values()
     return sum(sizes) // rows.stop, max(sizes, default=0) // rows.stop

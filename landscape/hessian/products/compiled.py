@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from landscape.hessian.products.hvp import Gradients, HessianOperator
+from landscape.subject.nested import Inputs, mapped
 from landscape.subject.network import own_tensors
 from landscape.subject.samples import Batch
 from landscape.subject.subject import Subject
@@ -35,9 +36,10 @@ def compile_product(subject: Subject) -> Compiled:
         A function of parameters, vector (both as tuples of tensors in the parameters' shapes), inputs, labels and
         weights; compiled at its first call for each shape.
     """
-    names = list(subject.parameters)
+    called = {id(p): name for name, p in subject.network.named_parameters()}
+    names = [called[id(p)] for p in subject.parameters.values()]
 
-    def product(values: Gradients, vectors: Gradients, inputs: Tensor, labels: Tensor, weights: Tensor) -> Gradients:
+    def product(values: Gradients, vectors: Gradients, inputs: Inputs, labels: Tensor, weights: Tensor) -> Gradients:
         def loss(values: Gradients) -> Tensor:
             logits = functional_call(subject.network, dict(zip(names, values, strict=True)), (inputs,))
             return (subject.loss(logits, labels) * weights).sum()
@@ -77,7 +79,7 @@ class CompiledHessianOperator(HessianOperator):
             for position, vector in enumerate(vectors):
                 parts = self._directions(vector, members)
                 with torch.no_grad(), own_tensors(self._network):
-                    found = self._product(values, parts, piece.inputs, piece.labels, piece.weights)
+                    found = self._product(values, parts, piece.inputs, piece.targets, piece.weights)
                 shares.append((position, [found[i].clone() for i in members]))  # replays overwrite their results
         return shares
 
@@ -90,7 +92,12 @@ class CompiledHessianOperator(HessianOperator):
 
 def padded(batch: Batch) -> Batch:
     """The batch with samples of weight zero up to the next power of two."""
-    missing = (1 << (len(batch.labels) - 1).bit_length()) - len(batch.labels)
-    inputs = torch.cat([batch.inputs, batch.inputs[:1].expand(missing, *batch.inputs.shape[1:])])
-    labels = torch.cat([batch.labels, batch.labels[:1].expand(missing)])
-    return Batch(inputs, labels, torch.cat([batch.weights, batch.weights.new_zeros(missing)]))
+    count = len(batch.weights)
+    missing = (1 << (count - 1).bit_length()) - count
+
+    def more(tensor: Tensor) -> Tensor:
+        return torch.cat([tensor, tensor[:1].expand(missing, *tensor.shape[1:])])
+
+    return Batch(
+        mapped(more, batch.inputs), more(batch.targets), torch.cat([batch.weights, batch.weights.new_zeros(missing)])
+    )

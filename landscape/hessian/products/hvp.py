@@ -21,6 +21,7 @@ from foundation.errors import LandscapeError
 from landscape.execution.second_order import PlainOperations, math_attention
 from landscape.execution.thread_pool import ThreadPool
 from landscape.subject.losses import LossFunction
+from landscape.subject.nested import Inputs, pieces
 from landscape.subject.samples import Batch
 
 Gradients = tuple[Tensor, ...]
@@ -52,7 +53,7 @@ class HessianOperator:
 
     def __init__(
         self,
-        forward: Callable[[Tensor], Tensor],
+        forward: Callable[[Inputs], Tensor],
         parameters: Sequence[Tensor],
         loss: LossFunction,
         batches: Iterable[Batch],
@@ -129,13 +130,13 @@ class HessianOperator:
             return
         gradient = torch.zeros(self.size, dtype=torch.float64, device=self._parameters[0].device)
         value, samples = 0.0, 0
-        for pieces in self._survive(self._graphs, lambda done: itertools.islice(self._batches, done, None)):
-            for count, part, gradients in pieces:
+        for graphs in self._survive(self._graphs, lambda done: itertools.islice(self._batches, done, None)):
+            for count, part, gradients in graphs:
                 samples += count
                 value += part
                 _add(gradient, [g.detach() for g in gradients], self._sizes)
-            if samples <= self._keep and len(pieces) == 1:  # a run of first batches
-                self._kept.append(pieces[0][2])
+            if samples <= self._keep and len(graphs) == 1:  # a run of first batches
+                self._kept.append(graphs[0][2])
         self._all_kept = samples <= self._keep
         self._value, self._gradient = value, gradient
 
@@ -184,19 +185,19 @@ class HessianOperator:
         return [self._graph(piece) for piece in self._cut(batch)]
 
     def _cut(self, batch: Batch) -> Iterator[Batch]:
-        size = -(-len(batch.labels) // self.pieces)
-        parts = zip(*(torch.split(t, size) for t in (batch.inputs, batch.labels, batch.weights)), strict=True)
+        size = -(-len(batch.weights) // self.pieces)
+        parts = zip(*(pieces(part, size) for part in (batch.inputs, batch.targets, batch.weights)), strict=True)
         return (Batch(*part) for part in parts)
 
     def _graph(self, batch: Batch) -> tuple[int, float, Gradients]:
         """Samples, loss and gradient of a batch, the gradient with its graph."""
         with PlainOperations():
-            losses = self._loss(self._forward(batch.inputs), batch.labels)
+            losses = self._loss(self._forward(batch.inputs), batch.targets)
         value = float(losses.detach().double() @ batch.weights.double())
         gradients = torch.autograd.grad(
             (losses * batch.weights).sum(), self._parameters, create_graph=True, materialize_grads=True
         )
-        return len(batch.labels), value, gradients
+        return len(batch.weights), value, gradients
 
     def _shares(
         self, source: Gradients | Batch, vectors: Tensor, members: Sequence[int]

@@ -16,6 +16,7 @@ from landscape.execution.thread_pool import ThreadPool
 from landscape.hessian.products.bn_fusion import fused
 from landscape.hessian.products.compiled import CompiledHessianOperator, compile_product
 from landscape.hessian.products.hvp import HessianOperator
+from landscape.subject.nested import cast
 from landscape.subject.samples import Batch
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import Subset
@@ -131,7 +132,7 @@ class Batches:
         for begin in range(0, len(rows), size):
             some = rows[begin : begin + size]
             part = slice(some.start, some.stop, some.step)
-            inputs = self.subject.inputs(part)
-            if inputs.is_floating_point():
-                inputs = inputs.to(self.weights.dtype)
-            yield Batch(inputs, self.subject.labels[part], self.weights[begin : begin + size])
+            inputs, targets = (
+                cast(t, self.weights.dtype) for t in (self.subject.inputs(part), self.subject.targets(part))
+            )
+            yield Batch(inputs, targets, self.weights[begin : begin + size])

@@ -76,7 +76,7 @@ class Pair(nn.Linear):
     [
         (Mixing(36, 4), {}, "another loss alone than beside others"),
         (Drifting(36, 4), {}, "changes its own state"),
-        (Pair(36, 4), {}, "returns a tuple: wrap it"),
+        (Pair(36, 4), {}, "returns a tuple: say which"),
         (network(), {"loss": functional.cross_entropy}, "it must be unreduced"),
         (nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), {}, "Target 3 is out of bounds"),
         (nn.Sequential(nn.Flatten(), nn.Linear(35, 4)), {}, "does not take inputs"),

@@ -335,7 +335,7 @@ def test_the_same_draw_serves_every_point_and_every_subset() -> None:
         batches = list(one.batches(subset, 3))
         assert sum(float(batch.weights.sum()) for batch in batches) == pytest.approx(1.0, rel=1e-6)
         with torch.no_grad(), subject.placed(moved):
-            parts = [subject.loss(subject.network(batch.inputs), batch.labels) @ batch.weights for batch in batches]
+            parts = [subject.loss(subject.network(batch.inputs), batch.targets) @ batch.weights for batch in batches]
         assert float(sum(parts)) == pytest.approx(loss, rel=1e-5)
 
 

@@ -38,7 +38,7 @@ def test_every_subset_loss_is_the_mean_over_its_samples_whatever_the_batches():
         expected = torch.stack(by_class).mean() if subset.kind == "balanced" else losses[members].mean()
         for size in (1, 3, 100):
             got = sum(
-                (subject.loss(subject.network(b.inputs), b.labels) * b.weights).sum()
+                (subject.loss(subject.network(b.inputs), b.targets) * b.weights).sum()
                 for b in subject.batches(subset, size)
             )
             torch.testing.assert_close(got.detach(), expected)
@@ -56,7 +56,7 @@ def test_subsets_are_contiguous_rows_of_their_own_classes(counts, random):
     labels = labels[order]
     data = TensorSamples(torch.arange(len(labels), dtype=torch.float32)[:, None], labels)
     subject = Subject(nn.Linear(1, len(counts)), data, train_counts=train_counts)
-    assert len(subject.subsets) + len(subject.absent) == len(counts) + 5
+    assert len(subject.subsets) + len(subject.absent) == len(counts) + (5 if len(set(train_counts)) > 1 else 2)
     for subset in subject.subsets:
         rows = subject.rows(subset)
         assert set(subject.labels[rows].tolist()) == {c for c in subset.classes if counts[c]}

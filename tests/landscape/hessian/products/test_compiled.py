@@ -38,7 +38,7 @@ def test_products_and_diagonal_blocks():
 def test_padding_weighs_nothing(count, size):
     batch = Batch(torch.randn(count, 1, 2, 2), torch.arange(count), torch.full((count,), 1 / count))
     padded = compiled.padded(batch)
-    assert padded.inputs.shape == (size, 1, 2, 2) and padded.labels.shape == (size,)
+    assert padded.inputs.shape == (size, 1, 2, 2) and padded.targets.shape == (size,)
     assert float(padded.weights.sum()) == pytest.approx(1) and not padded.weights[count:].any()
 
 
