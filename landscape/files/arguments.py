@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from foundation.devices import choose_device
+from foundation.errors import InputError
 from foundation.files import require_writable_folder
 from foundation.provenance import provenance
-from landscape.files.checkpoint import DTYPES, SPLITS, Opened, open_checkpoint
+from landscape.files.builders import build_data, build_network, class_names_of, train_counts_of
+from landscape.files.checkpoint import DTYPES, SPLITS, open_checkpoint, weights
+from landscape.files.foreign_checkpoint import load_weights
+from landscape.files.identity import subject_config, weights_sha256
 from landscape.files.target import Target
+from landscape.subject.subject import Subject
 from landscape.subject.subsets import left_out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that every measuring command shares."""
     what = parser.add_argument_group("what is measured")
-    what.add_argument("--ckpt", type=Path, required=True, metavar="FILE", help="a checkpoint.pt made by training.run")
+    what.add_argument("--ckpt", type=Path, metavar="FILE", help="a checkpoint.pt made by training.run")
+    add_network_arguments(what)
     what.add_argument("--split", default="train", choices=SPLITS, help="the samples to measure on")
     what.add_argument("--subsets", metavar="A,B", help="such as all,few,class:3 (default: every class and group)")
     what.add_argument("--params", metavar="A,B", help="globs of parameter names, such as 'layer3.*' (default: all)")
@@ -35,19 +45,123 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--overwrite", action="store_true", help="replace a measurement of the same name")
 
 
-def open_arguments(arguments: argparse.Namespace) -> tuple[Opened, Target]:
+def add_network_arguments(what: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    """Adds what names an own network, its weights and its data."""
+    what.add_argument(
+        "--network", metavar="SPEC",
+        help="or an own network: mine.py:build, package.module:build, torchvision:NAME or timm:NAME",
+    )  # fmt: skip
+    what.add_argument("--weights", type=Path, metavar="FILE", help="its state dict, also inside a larger checkpoint")
+    what.add_argument("--strip", metavar="PREFIX", help="what precedes its names in that file, such as 'model.'")
+    what.add_argument("--data", metavar="SPEC", help="its data: mine.py:test_set, npz:FILE or folder:DIR")
+
+
+def open_arguments(arguments: argparse.Namespace) -> tuple[Subject, Target]:
     """Opens what the shared options name, and says which subsets are left out.
 
     Args:
         arguments: Parsed by a parser that `add_arguments` was applied to and that has a `--seed`.
 
     Returns:
-        The opened checkpoint and where its measurement goes.
+        What is measured and where its measurement goes.
 
     Raises:
         InputError: Any of them is bad.
     """
-    out: Path = arguments.out or arguments.ckpt.parent / "landscape.h5"
+    require_one_network(arguments)
+    beside = arguments.ckpt or arguments.weights
+    out: Path = arguments.out or (beside.parent if beside else Path()) / "landscape.h5"
+    subject, sha256, config = _own(arguments) if arguments.network else _trained(arguments)
+    require_writable_folder(out.parent, "--out")
+    name = arguments.split if arguments.name is None else arguments.name
+    made = provenance(subject.device, seed=arguments.seed)
+    target = Target(out, name, sha256, config, made, arguments.overwrite)
+    if said := left_out(subject.absent):
+        print(said, flush=True)
+    return subject, target
+
+
+def other_weights(path: Path, arguments: argparse.Namespace, subject: Subject) -> Tensor:
+    """The measured parameters of another checkpoint of the network that is measured, (P,).
+
+    Args:
+        path: The other checkpoint.
+        arguments: Of this command.
+        subject: What they opened.
+
+    Returns:
+        Its weights in the subject's order, dtype and device.
+
+    Raises:
+        InputError: The file is missing, corrupt or unsafe, or holds another network.
+    """
+    if not arguments.network:
+        return weights(path, subject)
+    network = build_network(arguments.network)
+    load_weights(network, path, arguments.strip)
+    named = dict(network.named_parameters())
+    flat = torch.cat([named[name].detach().reshape(-1) for name in subject.parameters])
+    return flat.to(device=subject.device, dtype=subject.dtype)
+
+
+def require_one_network(arguments: argparse.Namespace) -> None:
+    """Refuses options that name no network, or two, or something of another one.
+
+    Args:
+        arguments: Parsed.
+
+    Raises:
+        InputError: They do.
+    """
+    if bool(arguments.ckpt) == bool(arguments.network):
+        raise InputError("give --ckpt of a trained run, or --network and --data of an own one: one of the two")
+    if arguments.network and not arguments.data:
+        raise InputError("--network goes with --data: name the data to measure it on, such as mine.py:test_set")
+    for option in ("weights", "strip", "data"):
+        if arguments.ckpt and getattr(arguments, option) is not None:
+            raise InputError(f"--{option} belongs to --network: a checkpoint of training.run knows its own")
+    if arguments.strip is not None and arguments.weights is None:
+        raise InputError("--strip is of the names in --weights: give both or neither")
+    if arguments.network and (arguments.loss != "evaluation" or arguments.data_dir):
+        raise InputError("--loss trained and --data-dir belong to --ckpt: leave them out with --network")
+
+
+def _own(arguments: argparse.Namespace) -> tuple[Subject, str, dict[str, Any]]:
+    """An own network on its data, its hash and its configuration."""
+    subject = own_subject(
+        arguments,
+        subsets=_listed(arguments.subsets),
+        params=_listed(arguments.params),
+        batch_norm=arguments.batch_norm,
+        dtype=DTYPES[arguments.dtype],
+        device=choose_device(arguments.device, float64=True),
+    )
+    return subject, weights_sha256(subject), {"split": arguments.split, **subject_config(subject)}
+
+
+def own_subject(arguments: argparse.Namespace, **options: Any) -> Subject:
+    """The subject of `--network`, `--weights` and `--data`; says what was read.
+
+    Args:
+        arguments: Parsed.
+        **options: For the subject.
+
+    Returns:
+        The subject.
+
+    Raises:
+        InputError: Something cannot be found, built or read, or does not fit.
+    """
+    network = build_network(arguments.network)
+    if arguments.weights is not None:
+        print(load_weights(network, arguments.weights, arguments.strip), flush=True)
+    data = build_data(arguments.data, arguments.network)
+    names, counts = class_names_of(data), train_counts_of(data)
+    return Subject(network, data, train_counts=counts, class_names=names, **options)
+
+
+def _trained(arguments: argparse.Namespace) -> tuple[Subject, str, dict[str, Any]]:
+    """A checkpoint of `training`, its hash and its configuration."""
     opened = open_checkpoint(
         arguments.ckpt,
         split=arguments.split,
@@ -59,13 +173,7 @@ def open_arguments(arguments: argparse.Namespace) -> tuple[Opened, Target]:
         device=choose_device(arguments.device, float64=True),
         data_dir=arguments.data_dir,
     )
-    require_writable_folder(out.parent, "--out")
-    name = arguments.split if arguments.name is None else arguments.name
-    made = provenance(opened.subject.device, seed=arguments.seed)
-    target = Target(out, name, opened.sha256, opened.config, made, arguments.overwrite)
-    if said := left_out(opened.subject.absent):
-        print(said, flush=True)
-    return opened, target
+    return opened.subject, opened.sha256, dict(opened.config)
 
 
 def _listed(text: str | None) -> list[str] | None:

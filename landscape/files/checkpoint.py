@@ -13,6 +13,7 @@ from torch import Tensor
 from foundation.errors import InputError
 from foundation.files import sha256_of
 from foundation.packages import require_own
+from landscape.files.foreign_checkpoint import bare_name
 from landscape.subject.losses import LossFunction, cross_entropy
 from landscape.subject.subject import Subject
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-_WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel, DDP and torch.compile put before every name
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def open_checkpoint(
             raise InputError(f"unknown {option} {value!r}: choose one of {', '.join(known)}")
     network = build_model(checkpoint.model["name"], **checkpoint.model["kwargs"])
     try:
-        network.load_state_dict({_bare(name): tensor for name, tensor in checkpoint.state_dict.items()})
+        network.load_state_dict({bare_name(name): tensor for name, tensor in checkpoint.state_dict.items()})
     except RuntimeError as error:
         raise InputError(
             f"the weights in {str(path)!r} do not fit its network {checkpoint.model['name']!r} "
@@ -145,7 +145,7 @@ def weights(path: Path, subject: Subject) -> Tensor:
     Raises:
         InputError: The file is missing, corrupt or unsafe, or holds another network.
     """
-    state = {_bare(name): tensor for name, tensor in _load(path).state_dict.items()}
+    state = {bare_name(name): tensor for name, tensor in _load(path).state_dict.items()}
     for name, parameter in subject.parameters.items():
         if name not in state or state[name].shape != parameter.shape:
             raise InputError(f"{str(path)!r} holds another network than --ckpt ({name} differs): give one of its kind")
@@ -158,9 +158,3 @@ def _load(path: Path) -> Checkpoint:
     from training.checkpoint import load_checkpoint
 
     return load_checkpoint(path)
-
-
-def _bare(name: str) -> str:
-    while name.startswith(_WRAPPERS):
-        name = name.split(".", 1)[1]
-    return name

@@ -111,8 +111,7 @@ def _command(arguments: argparse.Namespace) -> None:
         raise InputError("--warm-start and --match-loss do not go together: leave one out")
     if arguments.check and arguments.match_loss:
         raise InputError("--check compares at the trained weights: leave --match-loss out")
-    opened, target = open_arguments(arguments)
-    subject = opened.subject
+    subject, target = open_arguments(arguments)
     memory = None if arguments.memory is None else parse_bytes(arguments.memory)
     if arguments.dry_run:
         check_symmetry(subject)

@@ -12,10 +12,10 @@ from torch import Tensor
 from landscape.evaluation.record import record_evaluation
 from landscape.execution.checks import check_finite
 from landscape.files.checkpoint import Opened
+from landscape.files.identity import target_of
 from landscape.files.landscape_file import Landscape, read_landscape
 from landscape.hessian.record import record_hessian
 from landscape.hessian.result import HessianSettings
-from landscape.recording.identity import target_of
 from landscape.sharpness.record import record_sharpness
 from landscape.sharpness.result import SharpnessSettings
 from landscape.subject.subject import Subject

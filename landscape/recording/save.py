@@ -8,10 +8,10 @@ from typing import Any
 from foundation.errors import InputError
 from landscape.evaluation.record import record_evaluation
 from landscape.files.checkpoint import Opened
+from landscape.files.identity import target_of
 from landscape.files.units import Recording, recording
 from landscape.hessian import record as hessian_record
 from landscape.hessian.result import HessianResult
-from landscape.recording.identity import target_of
 from landscape.sharpness import record as sharpness_record
 from landscape.sharpness.result import Sharpness
 from landscape.subject.subject import Subject

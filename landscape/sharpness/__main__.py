@@ -42,8 +42,8 @@ def _command(arguments: argparse.Namespace) -> None:
         radii=tuple(sorted(set(arguments.radii))), steps=arguments.steps, draws=arguments.draws, seed=arguments.seed,
         samples_per_class=arguments.samples_per_class,
     )  # fmt: skip
-    opened, target = open_arguments(arguments)
-    result = record_sharpness(opened.subject, target, settings, say=partial(print, flush=True))
+    subject, target = open_arguments(arguments)
+    result = record_sharpness(subject, target, settings, say=partial(print, flush=True))
     where = f"{target.file}: sharpness/{target.name}"
     print(f"{where} is there already" if result is None else f"{where}: {result.describe()}")
 

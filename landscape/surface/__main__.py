@@ -11,8 +11,7 @@ from typing import NoReturn, TypeVar
 
 from foundation.command import Parser, run
 from foundation.errors import InputError
-from landscape.files.arguments import add_arguments, open_arguments
-from landscape.files.checkpoint import weights
+from landscape.files.arguments import add_arguments, open_arguments, other_weights
 from landscape.surface.plane_kinds import PLANES, SEVERAL
 from landscape.surface.record import named, record_surface
 from landscape.surface.result import PRECISIONS, SurfaceSettings
@@ -74,15 +73,17 @@ def _command(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
     if kind in SEVERAL:
         arguments.batch_norm = "recalibrated"  # one network's statistics would fabricate barriers between several
-    opened, target = open_arguments(arguments)
+    subject, target = open_arguments(arguments)
     if arguments.name is None:
         target = replace(target, name=named(target.name, kind, of))
     paths = {str(path): path for path in arguments.through}
     if kind == "pca":
+        if arguments.ckpt is None:
+            raise InputError("--plane pca needs the snapshots of a trained run: give its --ckpt")
         paths = {path.stem: path for path in sorted(arguments.ckpt.parent.glob("snapshots/*.pt"))}
-    others = {name: weights(path, opened.subject) for name, path in paths.items()}
+    others = {name: other_weights(path, arguments, subject) for name, path in paths.items()}
     surface = record_surface(
-        opened.subject, target, settings, plane=kind, of=of, others=others, say=partial(print, flush=True)
+        subject, target, settings, plane=kind, of=of, others=others, say=partial(print, flush=True)
     )
     where = f"{target.file}: surface/{target.name}"
     print(f"{where} is there already" if surface is None else f"{where}: {surface.describe()}")

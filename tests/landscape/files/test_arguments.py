@@ -27,7 +27,7 @@ def test_a_command_says_which_subsets_are_left_out(tmp_path: Path, monkeypatch, 
     arguments.add_arguments(parser)
     parser.add_argument("--seed", type=int, default=0)
     found, target = arguments.open_arguments(parser.parse_args(["--ckpt", str(tmp_path / "c.pt"), "--split", "test"]))
-    assert found is opened and (target.file, target.name) == (tmp_path / "landscape.h5", "test")
+    assert found is subject and (target.file, target.name) == (tmp_path / "landscape.h5", "test")
     assert capsys.readouterr().out == "left out, for want of samples here: few, class:2\n"
 
 

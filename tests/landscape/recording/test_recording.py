@@ -11,9 +11,9 @@ from torch import nn
 
 import landscape
 from foundation.errors import InputError
+from landscape.files.identity import subject_config, weights_sha256
 from landscape.files.units import Recording
 from landscape.notebook import LandscapeFile
-from landscape.recording.identity import subject_config, weights_sha256
 from tests.conftest import run_command
 from tests.landscape.files.test_version_1 import OLD
 from tests.test_commands import datasets
