@@ -11,7 +11,7 @@ from training import train
 from training.data import open_data
 from training.methods.balance import expected_class_weights
 from training.methods.method import build_method
-from training.methods.objective import SampleTerm
+from training.methods.objective import FINISHED, SampleTerm
 from training.trainer import Trainer
 
 COUNTS = [600, 359, 215, 129, 77, 46, 27, 16, 10, 6]  # fashion-mini at imbalance 100
@@ -37,6 +37,24 @@ def test_expected_weights_are_those_of_enumerated_batches():
     assert expected_class_weights(counts, 6).tolist() == pytest.approx([1 / 3] * 3)
 
 
+@pytest.mark.parametrize(("size", "ratio"), [(16, 0.05), (64, 0.20), (128, 0.38), (256, 0.64)])
+def test_under_batch_whole_epochs_weigh_as_simulated(tmp_path, size, ratio):
+    """The batches that training draws, not those of the simulation: some 750 of them."""
+    settings = config(tmp_path, data="fashion-mini", imbalance=100.0, batch_size=size, augment="none")
+    data = open_data("fashion-mini", imbalance=100)
+    method = build_method("bgp", data.class_counts)
+    trainer, penalty = Trainer(settings, data, method, torch.device("cpu")), method.terms[1]
+    assert data.class_counts == tuple(COUNTS) and penalty.class_weights == "batch"
+    total, epochs = torch.zeros(10), size // 2
+    for seed in range(epochs):
+        for (_, labels), _ in trainer.batches(0, seed):
+            shares = penalty.shares(labels, torch.bincount(labels, minlength=10).float(), FINISHED)
+            total.index_add_(0, labels, shares)
+    weights = total / (epochs * trainer.steps_per_epoch)
+    torch.testing.assert_close(weights, expected_class_weights(COUNTS, size).float(), rtol=0.05, atol=0.002)
+    assert float(weights[-1] / weights[0]) == pytest.approx(ratio, abs=0.03)
+
+
 def weights_of_an_epoch(monkeypatch, trainer, epoch):
     """What each class weighed in the running penalty, over a whole epoch of the trainer's own steps, (C,)."""
     seen, shares = [], SampleTerm.shares
@@ -59,7 +77,14 @@ def weights_of_an_epoch(monkeypatch, trainer, epoch):
     return total / trainer.steps_per_epoch
 
 
-STEPS = [(16, 1, "bgp"), (64, 1, "batch-balanced-ce"), (256, 1, "bgp"), (64, 4, "bgp"), (64, 1, "bgp+mixup")]
+STEPS = [
+    (16, 1, "bgp"),
+    (64, 1, "batch-balanced-ce"),
+    (128, 1, "bgp-as-weights"),
+    (256, 1, "bgp"),
+    (64, 4, "bgp"),
+    (64, 1, "bgp+mixup"),
+]
 
 
 @pytest.mark.parametrize(("size", "accumulate", "method"), STEPS)
