@@ -134,7 +134,7 @@ def from_timm(
         The network.
 
     Raises:
-        InputError: timm is not installed, or has no such network.
+        InputError: timm is not installed, has no such network, or its patches do not tile the images.
     """
     try:
         timm = importlib.import_module("timm")
@@ -144,4 +144,18 @@ def from_timm(
         body = timm.create_model(name, num_classes=0, in_chans=in_channels, **kwargs)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"timm cannot build {name!r} ({error}): see timm.list_models()") from None
+    _check_patches(name, body)
     return Network(body, body.num_features, classes, head=head, scale=scale)
+
+
+def _check_patches(name: str, body: nn.Module) -> None:
+    """Refuses patches that do not tile the image: timm drops the rest, two thirds of 28 × 28 in patches of 16."""
+    embedding = getattr(body, "patch_embed", None)
+    sizes, patches = getattr(embedding, "img_size", None), getattr(embedding, "patch_size", None)
+    if sizes is None or patches is None:
+        return
+    if any(size % patch for size, patch in zip(sizes, patches, strict=True)):
+        raise InputError(
+            f"patches of {patches[0]} do not tile images of {sizes[0]} in timm:{name}: give a patch_size that does "
+            "by --model-kwargs"
+        )

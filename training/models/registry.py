@@ -46,8 +46,11 @@ WHOLE = frozenset({"classes", "depth", "in_channels", "patch", "size", "widen", 
 
 CONVOLUTIONAL = {"optimizer": "sgd", "lr": 0.4, "weight_decay": 5e-4, "decay": "all", "clip": 0.0, "warmup": 1.0}
 TRANSFORMER = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05, "decay": "weights", "clip": 1.0, "warmup": 5.0}
-TRANSFORMERS = ("vit", "deit", "swin", "beit", "eva", "cait", "xcit", "convnext", "mixer")
-"""What timm's networks that are trained as transformers are called."""
+TRANSFORMERS = (
+    *("vit", "deit", "swin", "beit", "eva", "cait", "xcit", "former", "hiera", "coat", "twins", "volo", "pvt", "pit_"),
+    *("tnt", "nest_", "aimv2", "focalnet", "sequencer", "convnext", "edgenext", "mixer", "resmlp", "gmlp"),
+)
+"""What the names of timm's networks that are trained as transformers hold."""
 
 
 def training_defaults(name: str) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def training_defaults(name: str) -> dict[str, Any]:
         `optimizer`, `lr`, `weight_decay`, `decay`, `clip` and `warmup`.
     """
     plain = name.removeprefix(TIMM).lower()
-    return dict(TRANSFORMER if plain.startswith(TRANSFORMERS) else CONVOLUTIONAL)
+    return dict(TRANSFORMER if any(kind in plain for kind in TRANSFORMERS) else CONVOLUTIONAL)
 
 
 def size_options(name: str, size: int) -> dict[str, int]:

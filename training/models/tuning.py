@@ -89,7 +89,8 @@ def tune(network: Network, kind: str, *, rank: int | None = None) -> None:
     network.body.requires_grad_(False)
     KINDS[kind](network, rank)
     if not any(parameter.requires_grad for parameter in network.body.parameters()):
-        raise InputError(f"this network has nothing that {kind} could tune: choose one of {', '.join(sorted(KINDS))}")
+        others = ", ".join(sorted(KINDS.keys() - {kind}))
+        raise InputError(f"this network has nothing that {kind} could tune: choose one of {others}")
 
 
 def _lora(network: Network, rank: int | None) -> None:
