@@ -1,11 +1,12 @@
 # make demo: set-up and the main job.  make test: set-up and tests.  Both make .venv themselves.
-# make test-all: the tests and then the exhaustive ones.  make lint: format, lint, types, the page's scripts.
+# make test-all: the tests and then the exhaustive ones.  make gpu: what needs a CUDA device.
+# make lint: format, lint, types, the page's scripts.
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all lint lint-page bench figures clean
+.PHONY: demo test test-all gpu lint lint-page bench figures clean
 
 demo: .venv/.installed
 	$(BIN)/python -m analyses.quickstart
@@ -15,6 +16,11 @@ test: .venv/.test-installed
 
 test-all: test
 	$(PYTEST) -m exhaustive
+
+# Where no CUDA device is, every one of these fails and says so; none is skipped.
+gpu: .venv/.bench-installed
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m benchmarks.training --device cuda --model resnet32
 
 lint: .venv/.test-installed lint-page
 	$(BIN)/ruff format --check .

@@ -156,7 +156,7 @@ def _main(arguments: argparse.Namespace) -> None:
         ]
     )
     print(text)
-    rewrite_block("training", text)
+    rewrite_block("training" if device.type == "cpu" else "training-gpu", text)
     ratios = {f"{name}_over_ce": ratio(times, name) for name in METHODS if name != "ce"}
     figures = {**ratios, "pipeline_share": share, "images_over_dataloader": faster, "bgp_operators": added}
     print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
