@@ -22,3 +22,20 @@ def test_a_hand_written_gradient_is_named():
     torch.manual_seed(0)
     with pytest.raises(LandscapeError, match="not symmetric"):
         check_symmetry(Subject(Hooked(36, 4), samples(), train_counts=[9, 4, 2, 1]))
+
+
+class Sawtooth(nn.Module):
+    """A straight line folded every 2e-6: right slopes everywhere, and kinks within any step of 1e-5."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.height = nn.Linear(36, 4), nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, inputs):
+        fold, inputs = 2e-6, inputs.flatten(1)
+        return self.layer(inputs) + (self.height.remainder(2 * fold) - fold).abs() * inputs[:, :4].exp()
+
+
+def test_a_network_of_many_kinks_is_no_wrong_gradient():
+    torch.manual_seed(0)
+    check_symmetry(Subject(Sawtooth(), samples(), train_counts=[9, 4, 2, 1]))
