@@ -80,8 +80,8 @@ def check_symmetry(subject: Subject) -> None:
 def _derives(subject: Subject, double: Double) -> bool:
     """Whether central differences agree with the gradient, near the weights, where nothing ties by design.
 
-    One of the steps is enough: long ones cross kinks (EfficientNet-Lite0 has so many that 1e-5 is off by 0.19 and 1e-7 by
-    4e-10), short ones see parts that compute in float32.
+    One of the steps is enough: long ones cross kinks (of EfficientNet-Lite0 1e-5 crosses so many that it errs by 0.19,
+    1e-7 by 4e-10), short ones see parts that compute in float32.
     """
     inputs = cast(subject.inputs(subject.few(SAMPLES)), torch.float64)
     generator = torch.Generator().manual_seed(2)
