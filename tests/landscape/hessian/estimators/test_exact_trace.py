@@ -322,13 +322,14 @@ def test_the_interval_of_mixtures_covers_the_truth():
     assert 26 <= sum(abs(e.value - exact) <= e.half_width for e in estimates) < 30
 
 
-def test_mixtures_keep_the_signs_too():
+@pytest.mark.parametrize("seeds", [4, pytest.param(20, marks=pytest.mark.exhaustive)])
+def test_mixtures_keep_the_signs_too(seeds):
     loss = LOSSES["cross-entropy and the penalty of BGP"]
     of = many_classes().with_loss(loss)
     exact = np.trace(dense(of, named(of, "class:0"), loss)[2])
-    found = [trace(of, "class:0", seed=seed) for seed in range(20)]
-    assert np.mean([f.value for f in found]) == pytest.approx(exact, abs=4 * found[0].error / 20**0.5)
-    assert np.mean([abs(f.value - exact) <= f.half_width for f in found]) >= 0.85
+    found = [trace(of, "class:0", seed=seed) for seed in range(seeds)]
+    assert np.mean([f.value for f in found]) == pytest.approx(exact, abs=4 * found[0].error / seeds**0.5)
+    assert np.mean([abs(f.value - exact) <= f.half_width for f in found]) >= (0.5 if seeds < 20 else 0.85)
 
 
 def test_an_asked_width_takes_all_gradients():

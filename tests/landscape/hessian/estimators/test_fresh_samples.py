@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -35,11 +37,16 @@ def measured(subject: Subject):
     return ends, fresh_sample_curvature(hessians, subset, ends, seed=3)
 
 
+@functools.cache
+def of_a_hundred(seed):
+    return measured(quadratic(100, seed))
+
+
 def test_selection_inflates_the_plain_eigenvalue_and_not_the_held_out_one():
     """Every direction's true curvature is 1; the largest of 100 samples in 40 dimensions is near (1 + √0.4)² = 2.7."""
     covered = []
     for seed in range(30):
-        ends, (found, products) = measured(quadratic(100, seed))
+        ends, (found, products) = of_a_hundred(seed)
         assert ends.top.outermost > 2 and ends.bottom.outermost < 0.3
         covered.append(abs(found.top[0] - 1) <= 2 * found.top_error[0])
         covered.append(abs(found.bottom[0] - 1) <= 2 * found.bottom_error[0])
@@ -49,7 +56,7 @@ def test_selection_inflates_the_plain_eigenvalue_and_not_the_held_out_one():
 
 def test_no_sample_judges_a_direction_it_helped_to_choose():
     """Halves that start from the whole subset's eigenvectors know the samples they are judged on: 1.058 for 1."""
-    found = np.array([measured(quadratic(100, seed))[1][0].top[0] for seed in range(100)])
+    found = np.array([of_a_hundred(seed)[1][0].top[0] for seed in range(100)])
     assert found.mean() == pytest.approx(1, abs=3 * found.std() / len(found) ** 0.5)
 
 
