@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from landscape.hessian.measure import measure_hessian as measure_hessian
     from landscape.hessian.measure_cross_class import measure_cross_class as measure_cross_class
     from landscape.hessian.result import HessianSettings as HessianSettings
+    from landscape.hessian.top_eigenvalues import top_eigenvalues as top_eigenvalues
     from landscape.notebook import open as open
+    from landscape.recording.check import check as check
     from landscape.recording.measure import measure as measure
     from landscape.recording.save import save as save
     from landscape.report import write_report as write_report
@@ -53,6 +55,7 @@ _HOMES = {
     "Subject": "landscape.subject.subject",
     "SurfaceSettings": "landscape.surface.result",
     "TensorSamples": "landscape.subject.samples",
+    "check": "landscape.recording.check",
     "checkpoints_plane": "landscape.surface.plane_kinds",
     "eigen_plane": "landscape.surface.plane_kinds",
     "gradient_plane": "landscape.surface.plane_kinds",
@@ -67,6 +70,7 @@ _HOMES = {
     "random_plane": "landscape.surface.plane",
     "read_landscape": "landscape.files.landscape_file",
     "save": "landscape.recording.save",
+    "top_eigenvalues": "landscape.hessian.top_eigenvalues",
     "write_figures": "landscape.figures",
     "write_report": "landscape.report",
 }

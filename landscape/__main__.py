@@ -14,6 +14,7 @@ COMMANDS = {  # only the one that is asked for is imported
     "hessian": ("landscape.hessian.__main__", "eigenvalues, trace, density and a verdict for every class and group"),
     "sharpness": ("landscape.sharpness.__main__", "how far each class's loss rises in small balls around the weights"),
     "surface": ("landscape.surface.__main__", "every class's loss on a plane through the weights, or along a line"),
+    "check": ("landscape.recording.check_command", "what can be measured of an own network, how, and at what cost"),
     "report": ("landscape.report.__main__", "one interactive page that compares measured networks"),
     "figures": ("landscape.figures.__main__", "figures and a table for papers"),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foundation.devices import choose_device
 from foundation.errors import InputError
@@ -128,8 +128,11 @@ def require_one_network(arguments: argparse.Namespace) -> None:
 
 def _own(arguments: argparse.Namespace) -> tuple[Subject, str, dict[str, Any]]:
     """An own network on its data, its hash and its configuration."""
-    subject = own_subject(
-        arguments,
+    network, data, known = open_own_network(arguments)
+    subject = Subject(
+        network,
+        data,
+        **known,
         subsets=_listed(arguments.subsets),
         params=_listed(arguments.params),
         batch_norm=arguments.batch_norm,
@@ -139,25 +142,28 @@ def _own(arguments: argparse.Namespace) -> tuple[Subject, str, dict[str, Any]]:
     return subject, weights_sha256(subject), {"split": arguments.split, **subject_config(subject)}
 
 
-def own_subject(arguments: argparse.Namespace, **options: Any) -> Subject:
-    """The subject of `--network`, `--weights` and `--data`; says what was read.
+def open_own_network(arguments: argparse.Namespace) -> tuple[nn.Module, Any, dict[str, Any]]:
+    """What `--network`, `--weights` and `--data` name; says what was read.
 
     Args:
         arguments: Parsed.
-        **options: For the subject.
 
     Returns:
-        The subject.
+        The network, the data, and what a `Subject` takes of what the data say of their classes.
 
     Raises:
-        InputError: Something cannot be found, built or read, or does not fit.
+        InputError: Something is not named, cannot be found, built or read, or does not fit.
     """
+    for option in ("network", "data"):
+        if getattr(arguments, option) is None:
+            raise InputError(
+                f"--{option} is missing: name it, such as mine.py:{'build' if option == 'network' else 'test_set'}"
+            )
     network = build_network(arguments.network)
     if arguments.weights is not None:
         print(load_weights(network, arguments.weights, arguments.strip), flush=True)
     data = build_data(arguments.data, arguments.network)
-    names, counts = class_names_of(data), train_counts_of(data)
-    return Subject(network, data, train_counts=counts, class_names=names, **options)
+    return network, data, {"train_counts": train_counts_of(data), "class_names": class_names_of(data)}
 
 
 def _trained(arguments: argparse.Namespace) -> tuple[Subject, str, dict[str, Any]]:

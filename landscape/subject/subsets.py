@@ -79,24 +79,21 @@ def masked_subsets(masks: Mapping[str, Any], total: int) -> tuple[Tensor, list[S
     Raises:
         InputError: A mask has another size.
     """
-    table = torch.zeros(len(masks), total, dtype=torch.bool)
-    for row, (name, mask) in enumerate(masks.items()):
-        table[row] = _as_mask(name, mask, total)
+    named = {"all": torch.ones(total, dtype=torch.bool)}
+    named |= {name: _as_mask(name, mask, total) for name, mask in masks.items()}
+    table = torch.stack(list(named.values()))
     patterns, strata = torch.unique(table.T, dim=0, return_inverse=True)
     counts = torch.bincount(strata, minlength=len(patterns))
-    every = torch.ones(len(patterns), dtype=torch.bool)
-    columns = {"all": every, **{name: patterns[:, row] for row, name in enumerate(masks)}}
     known = []
-    for name, inside in columns.items():
+    for name, inside in zip(named, patterns.T, strict=True):
         members, count = tuple(torch.nonzero(inside)[:, 0].tolist()), int(counts[inside].sum())
-        known.append(
-            Subset(name, name, "all" if members == tuple(range(len(every))) else "subset", members, count, count)
-        )
+        known.append(Subset(name, name, "all" if name == "all" else "subset", members, count, count))
     return strata, known
 
 
 def _as_mask(name: str, mask: Any, total: int) -> Tensor:
     values = torch.as_tensor(mask).cpu()
+    values = values if values.numel() else values.long()
     if values.dtype == torch.bool and values.shape == (total,):
         return values
     indices = values.dim() == 1 and not values.is_floating_point() and values.dtype != torch.bool
@@ -126,7 +123,8 @@ def choose_subsets(known: Sequence[Subset], names: Sequence[str] | None) -> tupl
         if name not in existing:
             named = [s.name for s in known if s.kind != "class"]
             listed = [*named, f"class:0 to class:{classes - 1}"] if classes else named
-            raise InputError(f"unknown subset {name!r}: choose among {', '.join(listed[:-1])} and {listed[-1]}")
+            choice = f"{', '.join(listed[:-1])} and {listed[-1]}" if listed[1:] else f"{listed[0]} alone"
+            raise InputError(f"unknown subset {name!r}: choose among {choice}")
     wanted = existing if names is None else set(names)
     chosen = tuple(s for s in known if s.name in wanted and s.measured_count > 0)
     if not chosen:

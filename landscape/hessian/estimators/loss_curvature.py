@@ -28,7 +28,7 @@ def loss_roots(subject: Subject, logits: Tensor, labels: Tensor) -> tuple[Tensor
         (n, C, C) float64 with the rows r_k, those of zero length for eigenvalues that are rounding; and (n, C) their
         signs, 1 or −1.
     """
-    shape, logits = logits.shape, logits.flatten(1)
+    shape, logits = logits.shape, logits.reshape(len(logits), -1)
     free, exact = logits.double().requires_grad_(), cast(labels, torch.float64)
     try:
         losses = subject.loss(free.view(shape), exact)

@@ -72,9 +72,9 @@ def _curvature(subject: Subject, batch: Batch, directions: Sequence[Sequence[Ten
         (slope,) = torch.autograd.grad(subject.loss(free, batch.targets).sum(), free, create_graph=True)
         found = []
         for first, second in jets:
-            value = (slope.detach() * second).double().flatten(1).sum(1)
+            value = (slope.detach() * second).double().reshape(len(logits), -1).sum(1)
             if slope.requires_grad:  # else the loss is linear in the logits
                 (curved,) = torch.autograd.grad(slope, free, first, retain_graph=True, materialize_grads=True)
-                value += (curved * first).double().flatten(1).sum(1)
+                value += (curved * first).double().reshape(len(logits), -1).sum(1)
             found.append(value)
     return torch.stack(found)

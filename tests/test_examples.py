@@ -1,0 +1,40 @@
+"""Every example runs as it stands, in a folder of its own, and begins as a gallery shows it."""
+
+import ast
+import re
+import runpy
+import signal
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.py"))
+NUMBERS = re.compile(r"\d")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as ended:
+        assert not ended.code
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    said = capsys.readouterr().out
+    assert "nan" not in said and (NUMBERS.search(said) or path.stem == "refused")
+    if path.stem == "refused":
+        assert "mixes the samples of a batch" in said
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_short_and_has_a_title(path):
+    text = path.read_text(encoding="utf-8")
+    title, blank, paragraph, *_ = (ast.get_docstring(ast.parse(text)) or "").splitlines()
+    assert title.endswith(".") and not blank and paragraph
+    assert len(text.splitlines()) <= 40
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 12
