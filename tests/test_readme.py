@@ -62,7 +62,7 @@ def test_the_tree_in_the_architecture_is_the_tree():
     text = (ROOT / "docs/architecture.md").read_text()
     named = re.findall(r"^\| `([\w/]+)/` \|", text, re.MULTILINE)
     packages = {path.parent.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
-    assert set(named) == {str(path) for path in packages} | {"landscape/report/page", "tests"}
+    assert set(named) == {str(path) for path in packages} | {"landscape/report/page", "tests", "examples"}
     assert len(named) == len(set(named))
 
 
