@@ -35,7 +35,7 @@ NOTE = "reconstruction; class-balanced Brier score"
 
 MEMBERS: dict[str, dict[str, float]] = {
     "logit": {"l2": 2.0, "l1": 1.0},
-    "sample-classifier": {"detached": 0.1, "joint": 0.1},
+    "sample-classifier": {"detached": 1.0, "joint": 0.1},
     "class-mean": {"l2": 2.0},
     "classifier": {"squared": 0.003, "plain": 0.1},
     "logit-norm": {"samples": 0.0001, "mean": 0.01},
@@ -43,9 +43,9 @@ MEMBERS: dict[str, dict[str, float]] = {
 }
 """Each member's norms, the default one first, with their default weight λ.
 
-Those of the squared norms of `logit`, `classifier` and `logit-norm` were searched (docs/defaults.md): larger weights of
-the latter two lower few-shot accuracy. That of `parameters` is the λ = α r of the gradient-norm penalty's authors; the
-others are from a first look, unsearched.
+Those of the squared norms of `logit`, `classifier` and `logit-norm` and of `sample-classifier` with detached features
+were searched (docs/defaults.md): larger weights of `classifier` and `logit-norm` lower few-shot accuracy. That of
+`parameters` is the λ = α r of the gradient-norm penalty's authors; the others are from a first look, unsearched.
 """
 
 NOTES = {
