@@ -22,7 +22,7 @@ from typing import Any, TypeVar, get_type_hints
 SCHEMA = "landscape"
 SCHEMA_VERSION = 2
 
-NUMERICS = 3
+NUMERICS = 4
 """Raised by hand when the meaning or the value of a result changes by more than rounding: unfinished work of another
 number is not continued. Golden values hold it in a test."""
 
@@ -35,6 +35,9 @@ VERDICTS = (NEGATIVE, NONE_FOUND, UNDECIDED)
 
 PYHESSIAN_AGREES = 0.02
 """PyHessian stops when a step changes the eigenvalue by a thousandth; it may be off by ten of these, or a few more."""
+
+WEIGHT_NORM = "weight_norm"
+"""Attribute of a measurement: ‖w‖ of the measured parameters, Euclidean."""
 
 NAT = "nat"
 """The unit of every loss, and of what a loss changes by."""

@@ -109,7 +109,7 @@ def _measure(
     )
     pairs, converged = ExtremalEigenpairs(run.top, run.bottom), run.converged
     del run  # a basis is the largest thing that is held, and others come
-    scaled = scaled_top(hessian, like, options, _generator(seed, "scaled", ""))
+    scaled = scaled_top(hessian, hessians.weight_sizes, options, _generator(seed, "scaled", ""))
     negative, spent = _judge(hessians, subset, pairs, options, converged=converged)
     fresh, gauss_newton, layer_top = FreshSamples(), GaussNewtonSpectrum(), blank.layer_top
     if settings.intervals or subset.measured_count < FEWEST:  # the values of a few samples cost little

@@ -14,6 +14,7 @@ from torch import Tensor
 from landscape.execution.checks import guarded
 from landscape.execution.evaluate import Evaluator
 from landscape.execution.gradient import loss_and_gradient
+from landscape.execution.weight_sizes import weight_sizes
 from landscape.sharpness.result import VALUES, Ascent, Draw, Sharpness, SharpnessSettings
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import Subset
@@ -35,10 +36,11 @@ def measure_sharpness(
     """Measures worst-case and average-case sharpness of every subset.
 
     Worst case: one step of sharpness-aware minimisation (Foret et al., ICLR 2021, eq. 2), several projected steps,
-    and one step of its scale-adjusted form (Kwon et al., "ASAM", ICML 2021, eq. 6, with |w| on every parameter).
-    Average case: Gaussian perturbations of standard deviation ρ|w| a coordinate, each together with its mirror
-    image; every perturbation is shared by all subsets, so that one forward pass serves them all. `adaptive` and
-    `average` do not change when layers of a ReLU network are rescaled without changing its function; `sam` does.
+    and one step of its scale-adjusted form (Kwon et al., "ASAM", ICML 2021, eq. 6, with |w| on every parameter, see
+    `weight_sizes`). Average case: Gaussian perturbations of standard deviation ρ|w| a coordinate, each together with
+    its mirror image; every perturbation is shared by all subsets, so that one forward pass serves them all. `adaptive`
+    and `average` do not change when layers of a ReLU network are rescaled without changing its function, or its head is
+    shifted; `sam` does.
 
     Args:
         subject: What is measured; its weights are as before afterwards.
@@ -57,7 +59,7 @@ def measure_sharpness(
     settings = settings or SharpnessSettings()
     radius = np.asarray(settings.radii, dtype=np.float64)
     evaluator = Evaluator(subject, samples_per_class=settings.samples_per_class, seed=settings.seed)
-    origin = subject.vector()
+    origin, sizes = subject.vector(), weight_sizes(subject)
     base = evaluator.losses_at(origin)
     ascents = {ascent.subset: ascent for ascent in done_ascents}
     for subset in subject.subsets:
@@ -67,14 +69,14 @@ def measure_sharpness(
         if twin is not None:
             ascent = replace(ascents[twin.name], subset=subset.name)
         else:
-            ascent = _ascend(evaluator, subject, subset, origin, radius, settings.steps)
+            ascent = _ascend(evaluator, subject, subset, origin, sizes, radius, settings.steps)
         ascents[subset.name] = ascent
         if on_ascent is not None:
             on_ascent(ascent)
     draws = {draw.number: draw for draw in done_draws}
     for number in range(settings.draws):
         if number not in draws:
-            draws[number] = _perturb(evaluator, origin, base, radius, settings.seed, number)
+            draws[number] = _perturb(evaluator, origin, sizes, base, radius, settings.seed, number)
             if on_draw is not None:
                 on_draw(draws[number])
     every = np.stack([draws[number].loss_increase for number in range(settings.draws)], axis=2)
@@ -96,16 +98,22 @@ def measure_sharpness(
 
 
 def _ascend(
-    evaluator: Evaluator, subject: Subject, subset: Subset, origin: Tensor, radius: np.ndarray, steps: int
+    evaluator: Evaluator,
+    subject: Subject,
+    subset: Subset,
+    origin: Tensor,
+    sizes: Tensor,
+    radius: np.ndarray,
+    steps: int,
 ) -> Ascent:
     base = evaluator.losses_at(origin, subset)
     loss = float(evaluator.mean_and_error(base, subset)[0])
     _, gradient = loss_and_gradient(subject, evaluator.batches(subset, evaluator.chunk), origin)
     norm = float(gradient.double().norm())
-    scaled = origin.abs() * gradient
+    scaled = sizes * gradient
     uphill = gradient / norm if norm > 0 else gradient
     reach = float(scaled.double().norm())
-    adjusted = origin.abs() * scaled / reach if reach > 0 else scaled
+    adjusted = sizes * scaled / reach if reach > 0 else scaled
     found = np.empty((6, len(radius)))  # increases and their standard errors
     start, best = torch.zeros_like(origin), 0.0
 
@@ -145,10 +153,12 @@ def _projected_ascent(
     yield offset, float(evaluator.mean_and_error(evaluator.losses_at(origin + offset, subset), subset)[0])
 
 
-def _perturb(evaluator: Evaluator, origin: Tensor, base: Tensor, radius: np.ndarray, seed: int, number: int) -> Draw:
+def _perturb(
+    evaluator: Evaluator, origin: Tensor, sizes: Tensor, base: Tensor, radius: np.ndarray, seed: int, number: int
+) -> Draw:
     """Increases at ±ρ|w|z of every subset and radius; z depends on the seed and the number alone."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-    step = torch.randn(len(origin), generator=generator, dtype=torch.float64).to(origin) * origin.abs()
+    step = torch.randn(len(origin), generator=generator, dtype=torch.float64).to(origin) * sizes
     found = []
     for rho in radius.tolist():
         up, down = (evaluator.losses_at(torch.add(origin, step, alpha=sign * rho)) for sign in (1, -1))

@@ -139,12 +139,13 @@ def _totals(hessians: HessianFactory, batches: Batches, seed: int | None) -> np.
         roots, signs = roots.transpose(0, 1), signs.T
         if seed is not None:
             roots, signs = _mixed(roots, signs, (seed << 20) + index)
-        squares = _squares(subject, logits, roots)
+        squares = _squares(subject, logits, roots, sizes)
         return torch.stack(
             [square @ (sign * batch.weights.double()) for square, sign in zip(squares, signs, strict=True)], 1
         )
 
     subject = hessians.subject
+    sizes = list(subject.split(hessians.weight_sizes).values())
     shares = torch.stack(list(hessians.workers.map(totals, enumerate(batches)))).sum(0)
     if seed is not None:  # of the positive and the negative part of one mixture
         shares = shares.view(2, 2, MIXTURES).sum(1)
@@ -169,9 +170,9 @@ def _mixed(roots: Tensor, signs: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     return torch.cat(parts), torch.cat([one, -one])
 
 
-def _squares(subject: Subject, logits: Tensor, directions: Tensor) -> Iterator[Tensor]:
+def _squares(subject: Subject, logits: Tensor, directions: Tensor, sizes: list[Tensor]) -> Iterator[Tensor]:
     """(2, n) float64 squared norms of the gradients of each sample's logits along each direction, (k, n, C)."""
-    layers = multiaffine_layers(logits, list(subject.parameters.values()))
+    layers = multiaffine_layers(logits, list(subject.parameters.values()), sizes)
     if layers is None:
         raise _NotAffineError
     edges, norms = [layer.edge for layer in layers], [layer.norms()[0] for layer in layers]

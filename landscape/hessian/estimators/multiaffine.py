@@ -44,7 +44,7 @@ AT_A_TIME = 1 << 20
 
 Norms = Callable[[Tensor], Tensor]
 """The gradient at a layer's outputs, (n, C', …), to two squared norms of each sample's parameter gradient g, (2, n):
-‖g‖² and ‖|w| ∘ g‖² with w the parameters themselves."""
+‖g‖² and ‖|w| ∘ g‖²."""
 Node = Any
 """Of an autograd graph; what it has saved is known by its name only."""
 
@@ -55,8 +55,8 @@ class Layer:
 
     Attributes:
         edge: Where the gradient of its outputs passes.
-        weight: Its weight as the operation takes it, if it is measured.
-        bias: Its bias, (C',), if that is.
+        weight: |w| of its weight, in the shape the operation takes that in, if it is measured.
+        bias: |w| of its bias, (C',), if that is.
     """
 
     edge: GradientEdge
@@ -96,18 +96,21 @@ class _Kind:
     fits: Callable[[Node], bool]
 
 
-def multiaffine_layers(logits: Tensor, measured: Sequence[Tensor]) -> list[Layer] | None:
+def multiaffine_layers(
+    logits: Tensor, measured: Sequence[Tensor], sizes: Sequence[Tensor] | None = None
+) -> list[Layer] | None:
     """The layers that hold the measured parameters.
 
     Args:
         logits: (n, C) of a batch, with their graph; each sample's depend on its own inputs alone.
         measured: Parameters.
+        sizes: |w| of each; by default the parameters as they are.
 
     Returns:
         The layers; None when some logit is not known to be affine in each parameter tensor by itself, or a measured
         parameter sits where its gradients are not known sample by sample.
     """
-    wanted, layers = {id(p) for p in measured}, list[Layer]()
+    wanted, layers = {id(p): size.detach() for p, size in zip(measured, sizes or measured, strict=True)}, list[Layer]()
     leaves, edges, covered = dict[Node, frozenset[int]](), Counter[int | None](), Counter[int | None]()
     consumers, views = Counter[Node](), list[Node]()
     for node in _upwards(logits.grad_fn):
@@ -124,10 +127,10 @@ def multiaffine_layers(logits: Tensor, measured: Sequence[Tensor]) -> list[Layer
                 shape = node._input_metadata[0].shape
                 if shape[0] != len(logits) or not kind.fits(node) or (bias in wanted and not _a_channel(node, kind)):
                     return None
-                covered.update(wanted & {weight, bias})
+                covered.update(wanted.keys() & {weight, bias})
                 views.append(node.next_functions[kind.weight][0])
-                own = _value(node.next_functions[kind.weight][0]) if weight in wanted else None
-                added = _value(node.next_functions[kind.bias][0]) if bias in wanted else None
+                own = _in_place(wanted[weight], node.next_functions[kind.weight][0]) if weight in wanted else None
+                added = None if bias is None else wanted.get(bias)
                 layers.append(Layer(GradientEdge(node, 0), own, added))
         elif node.name() in PRODUCTS:
             moving = [place for place, (f, _) in enumerate(node.next_functions) if f is not None]
@@ -163,11 +166,9 @@ def _parameter(node: Node, edge: int | None) -> int | None:
     return id(below.variable) if below is not None and below.name() == LEAF else None
 
 
-def _value(below: Node) -> Tensor:
-    """A leaf's tensor, transposed if the operation takes it so."""
-    leaf = below.next_functions[0][0] if below.name() == "TBackward0" else below
-    value: Tensor = leaf.variable.detach()
-    return value.t() if leaf is not below else value
+def _in_place(size: Tensor, below: Node) -> Tensor:
+    """Numbers of a leaf, transposed if the operation takes it so."""
+    return size.t() if below.name() == "TBackward0" else size
 
 
 def _a_channel(node: Node, kind: _Kind) -> bool:

@@ -24,23 +24,22 @@ from landscape.subject.subsets import Subset
 
 
 def scaled_top(
-    hessian: HessianOperator, weights: Tensor, options: LanczosOptions, generator: torch.Generator
+    hessian: HessianOperator, sizes: Tensor, options: LanczosOptions, generator: torch.Generator
 ) -> LanczosRun:
     """The largest eigenvalue of diag|w| H diag|w|.
 
     Args:
         hessian: H.
-        weights: w, (P,).
+        sizes: |w|, (P,), see `weight_sizes`.
         options: Tolerance and budget; one eigenvalue is sought.
         generator: Source of the random starts.
 
     Returns:
         The pair and its Krylov space.
     """
-    scale = weights.abs()
-    start = random_normal(len(weights), generator).to(weights)
+    start = random_normal(len(sizes), generator).to(sizes)
     one = replace(options, top=1, bottom=0)
-    return extremal_eigenpairs(lambda v: scale * hessian(scale * v), start, one, generator)
+    return extremal_eigenpairs(lambda v: sizes * hessian(sizes * v), start, one, generator)
 
 
 class ScaledProbes:
@@ -94,9 +93,8 @@ class ScaledProbes:
 
     def _of_rows(self, key: int, rows: slice) -> Tensor:
         if key not in self._known:
-            scale = self._hessians.subject.vector().abs()
-            vectors = torch.stack([scale * self._probe(index) for index in range(self._count)])
-            empty = torch.empty(self._count, 0, dtype=torch.float64, device=scale.device)
+            vectors = torch.stack([self._hessians.weight_sizes * self._probe(index) for index in range(self._count)])
+            empty = torch.empty(self._count, 0, dtype=torch.float64, device=vectors.device)
             some = rows.stop > rows.start
             self._known[key] = per_sample_curvature(self._hessians, rows, vectors) if some else empty
         return self._known[key]

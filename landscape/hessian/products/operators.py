@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from landscape.execution.double import in_double
 from landscape.execution.memory import LARGEST_BASIS
 from landscape.execution.sharing import shareable
 from landscape.execution.thread_pool import ThreadPool
+from landscape.execution.weight_sizes import weight_sizes
 from landscape.hessian.products.bn_fusion import fused
 from landscape.hessian.products.compiled import CompiledHessianOperator, compile_product
 from landscape.hessian.products.hvp import HessianOperator
@@ -69,6 +71,11 @@ class HessianFactory:
             self._forward = fused(subject) or subject.network
         self.workers = ThreadPool(plan.workers if plan.workers == 1 or shareable(subject) else 1)
         self._compiled = compile_product(subject) if plan.compiled else None
+
+    @functools.cached_property
+    def weight_sizes(self) -> Tensor:
+        """|w| of the scale-free measures, (P,)."""
+        return weight_sizes(self.subject)
 
     def of(self, subset: Subset) -> HessianOperator:
         """The Hessian of a subset's loss in the subject's dtype; it keeps graphs until it is dropped."""

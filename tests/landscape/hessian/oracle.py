@@ -94,6 +94,16 @@ def dense(of: Subject, subset: Subset, loss_of: LossFunction | None = None) -> t
     return float(loss.detach()), flat.detach(), hessian.numpy()
 
 
+def sizes(of: Subject, *, centered: bool = True) -> np.ndarray:
+    """|w|, (P,): without the mean row and the mean bias of the last linear layer where no loss depends on them."""
+    last = [module for module in of.network.modules() if isinstance(module, nn.Linear)][-1]
+    values = [
+        parameter - parameter.mean(0) if centered and parameter in set(last.parameters()) else parameter
+        for parameter in of.parameters.values()
+    ]
+    return torch.cat([value.detach().double().abs().flatten() for value in values]).numpy()
+
+
 def _errors(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """p − e_y, (n, C)."""
     return logits.softmax(1) - functional.one_hot(labels, logits.shape[1])
