@@ -162,7 +162,7 @@ def _readings(first: Run, second: Run, split: str, lifted: tuple[bool, bool]) ->
     readings = {}
     for key, told in found.items():
         loss = told[0][0]
-        together = tuple(witness for at, witness in told if _equal(at, loss))
+        together = tuple(witness for at, witness in told if equal_losses(at, loss))
         readings[key] = Flatness(judge(together), together, loss)
     return readings
 
@@ -190,7 +190,7 @@ def _witnesses(analysis: str, before: Measurement, after: Measurement) -> Iterat
         if j is None or not _same_samples(before, i, after, j):
             continue
         losses = [_at(measurement.data, "loss", place) for measurement, place in ((before, i), (after, j))]
-        if not _equal(*losses) or not all(_met(m, place) for m, place in ((before, i), (after, j))):
+        if not equal_losses(*losses):
             continue
         for name in readers[0]:
             if name in readers[1]:
@@ -203,13 +203,9 @@ def _same_samples(before: Measurement, i: int, after: Measurement, j: int) -> bo
     return bool(before.train_count[i] == after.train_count[j] and before.measured_count[i] == after.measured_count[j])
 
 
-def _equal(loss: float, other: float) -> bool:
+def equal_losses(loss: float, other: float) -> bool:
+    """Whether two losses are one as far as curvature is concerned."""
     return bool(loss > 0 and other > 0 and 1 / EQUAL_LOSS < loss / other < EQUAL_LOSS)
-
-
-def _met(measurement: Measurement, place: int) -> bool:
-    """Whether a lifted subset was lifted at all: without a temperature it stands at its own loss."""
-    return "temperature" not in measurement.data or bool(np.isfinite(measurement.data["temperature"][place]))
 
 
 def _at(data: Mapping[str, np.ndarray], key: str, place: int) -> float:

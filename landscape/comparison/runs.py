@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from foundation.errors import InputError
 from landscape.files.landscape_file import Landscape, Measurement, read_landscape
 
@@ -99,10 +101,33 @@ def _file(path: Path) -> Path:
 
 def _open(name: str, path: Path) -> Run:
     history, recipe = _history(path.parent / "metrics.jsonl"), _recipe(path.parent / "config.json")
+    busy = False
     try:
-        return Run(name, read_landscape(path), history, recipe=recipe)
+        landscape = read_landscape(path)
     except InputError:  # one of the unfinished measurements beside it is being written: the finished ones still count
-        return Run(name, read_landscape(path, unfinished=False), history, busy=True, recipe=recipe)
+        landscape, busy = read_landscape(path, unfinished=False), True
+    met = (known for m in landscape.measurements if (known := _matched(m)) is not None)
+    return Run(name, replace(landscape, measurements=tuple(met)), history, busy=busy, recipe=recipe)
+
+
+def _matched(measurement: Measurement) -> Measurement | None:
+    """A measurement at another run's losses without subsets that no temperature brought there; None without any."""
+    if "match_loss" not in measurement.config or "temperature" not in measurement.data:
+        return measurement
+    kept = np.flatnonzero(np.isfinite(measurement.data["temperature"]))
+    if not len(kept):
+        return None
+    data = {
+        key: values[kept] if measurement.dims.get(key, ())[:1] == ("subset",) else values
+        for key, values in measurement.data.items()
+    }
+    subset, label, kind = (
+        tuple(texts[i] for i in kept) for texts in (measurement.subset, measurement.label, measurement.kind)
+    )
+    trained, measured = measurement.train_count[kept], measurement.measured_count[kept]
+    return replace(
+        measurement, data=data, subset=subset, label=label, kind=kind, train_count=trained, measured_count=measured
+    )
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -145,16 +145,18 @@ def _view(name: str, runs: Sequence[Run], index: dict[Key, int]) -> View:
         hessian = run.of("hessian").get(name)
         sharpness = run.of("sharpness").get(name)
         evaluation = _evaluation(run, name, hessian or sharpness)
+        lifted = any("match_loss" in m.config for m in (hessian, sharpness) if m is not None)
         found: dict[str, Column] = {}
         for measurement, read in ((evaluation, _fit), (hessian, read_curvature), (sharpness, _sharpness)):
             if measurement is not None:
                 where = np.array([index[key] for key in keys_of(measurement)], dtype=int)
                 for key, column in {**_counts(measurement), **read(measurement)}.items():
-                    before = None if "match_loss" in measurement.config else found.get(key)
-                    found[key] = _filled(_spread(column, where, len(index)), before)
+                    if not lifted or measurement is not evaluation or key == "accuracy":  # the loss there is another
+                        found[key] = _filled(_spread(column, where, len(index)), found.get(key))
         columns.append(found)
         verdicts.append(_verdicts(hessian, index))
-    matched = any("match_loss" in m.config for run in runs if (m := run.of("hessian").get(name)) is not None)
+    measured = [run.of(analysis).get(name) for run in runs for analysis in ("hessian", "sharpness")]
+    matched = any("match_loss" in m.config for m in measured if m is not None)
     return View(name, tuple(columns), tuple(verdicts), matched)
 
 
@@ -224,6 +226,9 @@ def wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _sharpness(measurement: Measurement) -> dict[str, Column]:
     data, found = measurement.data, dict[str, Column]()
+    if "match_loss" in measurement.config:
+        told = {"loss": "loss", "gradient": "gradient_norm", "temperature": "temperature"}
+        found |= {key: Column(data[name].astype(float)) for key, name in told.items() if name in data}
     for position, radius in enumerate(data.get("radius", ())):
         for kind in _KIND_ORDER:
             if kind not in data:

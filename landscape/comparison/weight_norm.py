@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from landscape.comparison.runs import Run
-
-WEIGHT_NORM = "weight_norm"
-"""Attribute of a measurement: ‖w‖ of the measured parameters."""
+from landscape.schema import WEIGHT_NORM
 
 
 def weight_norm(run: Run) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from landscape.execution.evaluate import evaluate
 from landscape.files.target import Target
 from landscape.files.units import recording
-from landscape.schema import NAT, SHARE
+from landscape.schema import NAT, SHARE, WEIGHT_NORM
 from landscape.subject.subject import Subject
 
 
@@ -25,6 +25,7 @@ def record_evaluation(subject: Subject, target: Target) -> None:
             return
         evaluation = evaluate(subject)
         shape = (len(subject.subsets),)
+        record.note(WEIGHT_NORM, subject.weight_norm())
         record.create("loss", dims=["subset"], shape=shape, unit=NAT, meaning="mean loss")
         record.create("accuracy", dims=["subset"], shape=shape, unit=SHARE, meaning="share classified rightly")
         record.write("loss", slice(None), evaluation.loss)

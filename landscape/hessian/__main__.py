@@ -17,7 +17,6 @@ from landscape.hessian.measure import check
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.record import announcement, record_hessian
 from landscape.hessian.result import HessianResult, HessianSettings
-from landscape.subject.subject import Subject
 
 
 def build_parser() -> Parser:
@@ -126,15 +125,15 @@ def _command(arguments: argparse.Namespace) -> None:
     if recorded is None:
         print(f"hessian/{target.name} is in {target.file} already: nothing to do")
         return
-    print(_table(subject, recorded))
+    print(_table(recorded))
     print(f"written to {target.file} as hessian/{target.name}")
 
 
-def _table(subject: Subject, result: HessianResult) -> str:
+def _table(result: HessianResult) -> str:
     lines = [
         f"{'subset':<12}{'n':>6}{'loss':>10}{'‖∇L‖':>10}{'λ_top':>11}{'λ_bottom':>11}{'trace ± 95 %':>20}  verdict"
     ]
-    for subset, c in zip(subject.subsets, result.curvatures, strict=True):
+    for subset, c in zip(result.subsets, result.curvatures, strict=True):
         half = f" ± {c.trace.half_width:.2g}" if c.trace.half_width else " exactly"
         trace = f"{c.trace.value:.4g}{half}"
         lines.append(

@@ -15,8 +15,9 @@ import torch
 from foundation.errors import InputError
 from foundation.progress import Progress
 from landscape.evaluation.record import record_evaluation
+from landscape.evaluation.record_matched import match_losses
 from landscape.execution.checks import check_finite
-from landscape.files.landscape_file import Landscape, Measurement, read_array, read_landscape
+from landscape.files.landscape_file import Measurement, read_array, read_landscape
 from landscape.files.target import Target
 from landscape.files.units import Recording, recording
 from landscape.hessian.checks import check_symmetry
@@ -26,13 +27,13 @@ from landscape.hessian.estimators.fresh_samples import FEWEST
 from landscape.hessian.estimators.gauss_newton import LARGEST_ROWS
 from landscape.hessian.estimators.lanczos import Eigenpairs, ExtremalEigenpairs
 from landscape.hessian.estimators.layerwise import layers
-from landscape.hessian.matched_loss import measure_matched, temperatures
+from landscape.hessian.matched_loss import measure_matched
 from landscape.hessian.measure import measure_hessian
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.operators import Plan
 from landscape.hessian.record_cross_class import record_check, record_cross_class
 from landscape.hessian.result import CHAIN, HessianResult, HessianSettings, SubsetCurvature
-from landscape.schema import MEASURED, SHARE, Quantity, assemble, quantities
+from landscape.schema import MEASURED, WEIGHT_NORM, Quantity, assemble, quantities
 from landscape.subject.subject import Subject
 
 _RENAMED = {"chains": "slq_vectors", "trace_width": "trace_rtol"}
@@ -73,25 +74,24 @@ def record_hessian(
     check_symmetry(subject)
     say, quiet = say or (lambda _: None), say is None
     config: dict[str, Any] = {"seed": settings.seed}
-    measure, at = measure_hessian, None
+    measure, match = measure_hessian, None
     if match_loss is not None:
-        other, losses = other_losses(match_loss, target.config)
-        config["match_loss"] = other.checkpoint_sha256
-        at = temperatures(subject, losses)
-        measure = partial(measure_matched, at=at)
+        match = match_losses(subject, match_loss, target)
+        config |= match.config
+        subject, measure = match.subject, partial(measure_matched, at=match.temperatures)
+        if match.unmatched:
+            say(match.describe())
     elif warm_start is not None:
         measure = partial(measure_hessian, initial_vectors=load_warm_start(warm_start, target.name, subject))
-    if match_loss is None:
+    if match is None:
         record_evaluation(subject, target)
     asked = extent(settings) | {"checked": checked}
     with recording(target, "hessian", subsets=subject.subsets, config=config, extent=asked) as record:
         if record is None:
             return None
         create_datasets(record, subject, settings)
-        if at is not None:
-            meaning = "of the logits, to match the loss"
-            record.create("temperature", dims=("subset",), shape=(len(at),), unit=SHARE, meaning=meaning)
-            record.write("temperature", slice(None), list(at.values()))
+        if match is not None:
+            match.write(record)
         plan = _plan(record) or choose_plan(subject, memory=memory)
         record.note("plan", asdict(plan))
         done = load_finished(record, subject, settings)
@@ -147,6 +147,7 @@ def columns(settings: HessianSettings) -> tuple[Quantity, ...]:
 def create_datasets(record: Recording, subject: Subject, settings: HessianSettings) -> None:
     """Makes the datasets of a new measurement."""
     sizes, rows = _sizes(subject, settings), len(subject.subsets)
+    record.note(WEIGHT_NORM, subject.weight_norm())
     if settings.layers:
         record.scale("layer", np.array(list(layers(subject)), dtype=object))
     for q in columns(settings):
@@ -202,31 +203,6 @@ def read(
     values = {q.name: _value(q, data[q.name][row], sizes) for q in columns(settings) if q.name in data}
     known = {name: value for name, value in values.items() if np.ndim(value) == 0 or len(value)}
     return assemble(SubsetCurvature, known, subset=subset)
-
-
-def other_losses(path: Path, config: Mapping[str, Any]) -> tuple[Landscape, dict[str, float]]:
-    """The losses of the run to compare with.
-
-    Args:
-        path: Its `landscape.h5`.
-        config: What is measured: the split and which loss.
-
-    Returns:
-        The file, and the same loss of each of its subsets.
-
-    Raises:
-        InputError: The file cannot be read, or that loss was not evaluated on that split.
-    """
-    other, (split, loss) = read_landscape(path), (config["split"], config.get("loss", "evaluation"))
-    for found in other.measurements:
-        same = (found.config.get("split", found.name), found.config.get("loss", "evaluation")) == (split, loss)
-        if found.analysis == "evaluation" and same:
-            losses = np.asarray(found.data["loss"], dtype=float)
-            return other, dict(zip(found.subset, losses.tolist(), strict=True))
-    raise InputError(
-        f"--match-loss {str(path)!r} has no {loss} loss on {split!r}: "
-        f"measure its Hessian there with --loss {loss} first"
-    )
 
 
 def load_warm_start(path: Path, name: str, subject: Subject) -> dict[str, torch.Tensor]:

@@ -42,8 +42,9 @@ def _at_equal_loss(compared: Comparison, other: int) -> list[Markup]:
         why = "nothing was measured" if not held else f"fewer than {FEWEST} of the three witnesses were measured"
         return [
             Markup(
-                "{}: {} at equal loss, so neither network is called flatter. Measure it with "
-                "<code>python -m landscape.hessian --match-loss FILE</code>, FILE the other run’s landscape.h5."
+                "{}: {} at equal loss, so neither network is called flatter. Measure both with "
+                "<code>python -m landscape.hessian --match-loss FILE --name train-matched</code>, and the same of "
+                "<code>landscape.sharpness</code>, FILE the other run’s landscape.h5."
             ).format(mark, why)
         ]
     told = Markup("; ").join(

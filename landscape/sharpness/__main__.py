@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 from foundation.command import Parser, run
 from landscape.files.arguments import add_arguments, open_arguments
 from landscape.sharpness.record import record_sharpness
+from landscape.sharpness.record_matched import record_matched_sharpness
 from landscape.sharpness.result import SharpnessSettings
 
 
@@ -28,6 +30,10 @@ def build_parser() -> Parser:
     add("--steps", type=int, default=default.steps, help="steps of projected ascent at each radius")
     add("--draws", type=int, default=default.draws, help="pairs of random perturbations for the average case")
     add("--seed", type=int, default=default.seed, help="of the random perturbations and of the samples drawn")
+    add(
+        "--match-loss", type=Path, metavar="FILE",
+        help="landscape.h5 of another run: lift each subset's loss to the other's by a temperature (needs --name)",
+    )  # fmt: skip
     add("--samples-per-class", type=int, metavar="N", help="measure at most N samples of each class, with errors")
     return parser
 
@@ -43,7 +49,11 @@ def _command(arguments: argparse.Namespace) -> None:
         samples_per_class=arguments.samples_per_class,
     )  # fmt: skip
     subject, target = open_arguments(arguments)
-    result = record_sharpness(subject, target, settings, say=partial(print, flush=True))
+    say = partial(print, flush=True)
+    if arguments.match_loss:
+        result = record_matched_sharpness(subject, target, settings, arguments.match_loss, say=say)
+    else:
+        result = record_sharpness(subject, target, settings, say=say)
     where = f"{target.file}: sharpness/{target.name}"
     print(f"{where} is there already" if result is None else f"{where}: {result.describe()}")
 

@@ -12,7 +12,7 @@ from landscape.evaluation.record import record_evaluation
 from landscape.execution.checks import check_finite
 from landscape.files.target import Target
 from landscape.files.units import Recording, recording
-from landscape.schema import MEASURED, NON_FINITE, TODO, quantities
+from landscape.schema import MEASURED, NON_FINITE, TODO, WEIGHT_NORM, quantities
 from landscape.sharpness.measure import measure_sharpness
 from landscape.sharpness.result import ASCENTS, VALUES, Ascent, Draw, Sharpness, SharpnessSettings
 from landscape.subject.subject import Subject
@@ -80,6 +80,7 @@ def identity(settings: SharpnessSettings) -> dict[str, dict[str, object]]:
 def create_datasets(record: Recording, subject: Subject, settings: SharpnessSettings) -> None:
     """Makes the datasets of a new measurement."""
     sizes = {"subset": len(subject.subsets), "radius": len(settings.radii), "draw": settings.draws}
+    record.note(WEIGHT_NORM, subject.weight_norm())
     record.scale("radius", np.asarray(settings.radii))
     for q in quantities(Sharpness):
         if q.asked(settings):
@@ -94,9 +95,14 @@ def write(record: Recording, result: Sharpness) -> None:
     for q in quantities(Sharpness):
         if q.asked(result.settings):
             record.write(q.name, slice(None), q.of(result))
-    finite = np.isfinite(np.concatenate([getattr(result, key) for key in (*ASCENTS, "average")], axis=1)).all(1)
-    record.write("status", slice(None), np.where(finite, MEASURED, NON_FINITE))
+    record.write("status", slice(None), status_of(result))
     record.note("finished_draws", result.settings.draws)
+
+
+def status_of(result: Sharpness) -> np.ndarray:
+    """Whether every number of a subset is finite, (S,) status codes."""
+    finite = np.isfinite(np.concatenate([getattr(result, key) for key in (*ASCENTS, "average")], axis=1)).all(1)
+    return np.where(finite, MEASURED, NON_FINITE)
 
 
 def _write_ascent(record: Recording, subject: Subject, settings: SharpnessSettings, ascent: Ascent) -> None:

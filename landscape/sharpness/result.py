@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy as np
 from foundation.errors import InputError
 from landscape.conversion import to_frame, to_xarray
 from landscape.execution.evaluate import check_draw
-from landscape.schema import NAT, quantity
+from landscape.schema import NAT, quantities, quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,6 +147,13 @@ class Sharpness:
 
     def __repr__(self) -> str:
         return f"<Sharpness of {len(self.subset)} subsets: {self.describe()}>"
+
+    @classmethod
+    def stacked(cls, parts: Sequence[Sharpness]) -> Sharpness:
+        """Subsets that were measured apart, with the same settings, as one result."""
+        arrays = {q.name: np.concatenate([q.of(part) for part in parts]) for q in quantities(cls)}
+        names = tuple(name for part in parts for name in part.subset)
+        return cls(names, parts[0].settings, parts[0].radius, **arrays)
 
     def describe(self) -> str:
         """The largest increase within the largest radius, in words."""

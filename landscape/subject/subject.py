@@ -200,6 +200,10 @@ class Subject:
         """A copy of the measured parameters as one flat vector, (P,)."""
         return self._flat.vector()
 
+    def weight_norm(self) -> float:
+        """‖w‖ of the measured parameters, Euclidean, summed in float64."""
+        return float(torch.linalg.vector_norm(self.vector().double()))
+
     @contextlib.contextmanager
     def placed(self, vector: Tensor) -> Iterator[None]:
         """Puts the measured parameters at another point while the block runs, and back afterwards.

@@ -19,7 +19,7 @@ from landscape.execution.checks import check_finite
 from landscape.files.target import Target
 from landscape.files.units import Recording, recording
 from landscape.hessian.record import load_eigenpairs
-from landscape.schema import MEASURED, NON_FINITE, quantities
+from landscape.schema import MEASURED, NON_FINITE, WEIGHT_NORM, quantities
 from landscape.subject.subject import Subject
 from landscape.surface.axes import automatic_span, axes
 from landscape.surface.measure import evaluator_of, measure_surface, require_fresh_statistics
@@ -127,6 +127,7 @@ def identity(
 def create_datasets(record: Recording, subject: Subject, plane: Plane, a: np.ndarray, b: np.ndarray) -> None:
     """Makes the datasets of a new measurement."""
     unit = "filter lengths" if plane.kind == "random" else "distance in weight space"
+    record.note(WEIGHT_NORM, subject.weight_norm())
     record.scale("a", a, unit=unit)
     record.scale("b", b, unit=unit)
     sizes = {"subset": len(subject.subsets), "a": len(a), "b": len(b)}

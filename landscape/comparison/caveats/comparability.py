@@ -9,7 +9,8 @@ import numpy as np
 
 from landscape.comparison.caveats.caveat import Caveat, named
 from landscape.comparison.compare import Comparison
-from landscape.comparison.formatting import figure, quoted, times
+from landscape.comparison.flatness import equal_losses
+from landscape.comparison.formatting import count, figure, quoted, times
 from landscape.comparison.rows import Row
 from landscape.comparison.runs import Run
 from landscape.comparison.table import Table
@@ -60,7 +61,7 @@ def _different_losses(compared: Comparison) -> Iterator[Caveat]:
                 f"{figure(float(view.columns[b]['loss'].value[worst]))}), by more than {LOSS_RATIO:g}× on "
                 f"{len(far)} of {len(rows)} subsets",
                 tuple(far),
-                f"Curvature shrinks with the loss: {_advice(table)}",
+                f"Curvature shrinks with the loss: {_advice(table, a, b)}",
             )
 
 
@@ -77,10 +78,12 @@ def _different_norms(runs: Sequence[Run]) -> Iterator[Caveat]:
             )
 
 
-def _advice(table: Table) -> str:
-    matched = [view.name for view in table.views if view.matched]
-    if matched:
-        return f"the view {quoted(matched[0])} compares them at equal loss."
+def _advice(table: Table, a: int, b: int) -> str:
+    for view in table.views:
+        losses = [view.columns[run]["loss"].value for run in (a, b) if "loss" in view.columns[run]]
+        pairs = [pair for pair in zip(*losses, strict=True) if np.isfinite(pair).all()] if len(losses) == 2 else []
+        if view.matched and pairs and all(equal_losses(*pair) for pair in pairs):
+            return f"the view {quoted(view.name)} compares {count(len(pairs), 'subset')} at equal loss."
     return "compare at equal loss (python -m landscape.hessian --match-loss) before calling one flatter."
 
 

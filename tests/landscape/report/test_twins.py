@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,12 +17,18 @@ from torch import nn
 
 import landscape
 from landscape.comparison.compare import Comparison, compare
-from landscape.comparison.flatness import ADAPTIVE, EQUAL, TOP, UNKNOWN
+from landscape.comparison.flatness import EQUAL, UNKNOWN, WITNESSES
+from landscape.comparison.weight_norm import weight_norm
+from landscape.hessian.record import record_hessian
+from landscape.recording.identity import target_of
 from landscape.report.headline import headline_of
+from landscape.sharpness.record_matched import record_matched_sharpness
 
 COUNTS = (120, 60, 25, 10)
 PROBES = 128
 """Of the scale-free trace: with the eight of the default its interval is wider than what counts as equal."""
+HESSIAN = landscape.HessianSettings(top=1, probes=PROBES, intervals=False)
+SHARPNESS = landscape.SharpnessSettings(radii=(0.1,), draws=2)
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,11 +53,17 @@ def measured(network: nn.Module, folder: Path) -> Path:
     inputs, labels = data()
     subject = landscape.Subject(network, landscape.TensorSamples(inputs, labels), train_counts=COUNTS)
     file = folder / "landscape.h5"
-    landscape.measure(
-        subject, file, hessian=landscape.HessianSettings(top=1, probes=PROBES, intervals=False),
-        sharpness=landscape.SharpnessSettings(radii=(0.1,), draws=2),
-    )  # fmt: skip
+    landscape.measure(subject, file, hessian=HESSIAN, sharpness=SHARPNESS)
     return file
+
+
+def lift(network: nn.Module, file: Path, other: Path) -> None:
+    """Measures a network at the losses of another's file."""
+    inputs, labels = data()
+    subject = landscape.Subject(network, landscape.TensorSamples(inputs, labels), train_counts=COUNTS)
+    target = dataclasses.replace(target_of(subject, file), name="train-matched")
+    record_hessian(subject, target, HESSIAN, match_loss=other)
+    record_matched_sharpness(subject, target, SHARPNESS, other)
 
 
 def layer_rescaled(twin: nn.Sequential) -> None:
@@ -70,6 +84,11 @@ def permuted(twin: nn.Sequential) -> None:
     twin[0].weight.copy_(twin[0].weight[order])
     twin[0].bias.copy_(twin[0].bias[order])
     twin[2].weight.copy_(twin[2].weight[:, order])
+
+
+def head_shifted(twin: nn.Sequential) -> None:
+    twin[4].weight.add_(2 * torch.randn(10, generator=torch.Generator().manual_seed(0)))
+    twin[4].bias.add_(1.5)
 
 
 def sharpened(twin: nn.Sequential) -> None:
@@ -95,17 +114,21 @@ def title(compared: Comparison) -> str:
     return re.sub("<[^>]+>", "", str(headline_of(compared, ()).title)).replace("‑", "-")
 
 
-@pytest.mark.parametrize("change", [layer_rescaled, neuron_rescaled, permuted])
+@pytest.mark.parametrize("change", [layer_rescaled, neuron_rescaled, permuted, head_shifted])
 def test_the_same_function_is_equally_flat(
     original: tuple[nn.Sequential, Path], change: Callable[[nn.Sequential], None], tmp_path: Path
 ) -> None:
     compared = against_twin(original, change, tmp_path)
     assert {flatness.verdict for flatness in compared.flatness[1]} == {EQUAL}
     for flatness in compared.flatness[1]:
-        assert {TOP, ADAPTIVE} <= {witness.name for witness in flatness.witnesses}
+        assert {witness.name for witness in flatness.witnesses} == set(WITNESSES)
     assert title(compared).startswith("At equal loss twin is as flat as original at ")
     raw = [columns["top"].value for columns in compared.table.views[0].columns]
+    norms = [weight_norm(run) for run in compared.runs]
+    torch.testing.assert_close(norms[0], float(nn.utils.parameters_to_vector(original[0].parameters()).detach().norm()))
     if change is not permuted:
+        assert norms[1] != pytest.approx(norms[0], rel=0.05)
+    if change in (layer_rescaled, neuron_rescaled):
         assert np.max(np.abs(np.log(raw[1] / raw[0]))) > np.log(3)  # what raw curvature would have claimed
 
 
@@ -115,6 +138,27 @@ def test_the_same_decisions_at_another_loss_are_not_judged(
     compared = against_twin(original, sharpened, tmp_path)
     assert {flatness.verdict for flatness in compared.flatness[1]} == {UNKNOWN}
     assert "neither is called flatter" in title(compared)
+
+
+def test_the_same_decisions_are_equal_once_both_losses_are(
+    original: tuple[nn.Sequential, Path], tmp_path: Path
+) -> None:
+    """The head × 3 makes small losses smaller and large ones larger: each network is lifted where it is the lower."""
+    network, files = copy.deepcopy(original[0]), [tmp_path / name / "landscape.h5" for name in ("original", "twin")]
+    files[0].parent.mkdir()
+    shutil.copy(original[1], files[0])
+    twin = copy.deepcopy(network)
+    with torch.no_grad():
+        sharpened(twin)
+    measured(twin, files[1].parent)
+    lift(network, files[0], files[1])
+    lift(twin, files[1], files[0])
+    compared = compare(files)
+    assert {flatness.verdict for flatness in compared.flatness[1]} == {EQUAL}
+    for flatness in compared.flatness[1]:
+        assert {witness.name for witness in flatness.witnesses} == set(WITNESSES)
+        assert all(witness.ratio == pytest.approx(1, rel=0.03) for witness in flatness.witnesses)
+    assert title(compared).startswith("At equal loss twin is as flat as original at ")
 
 
 def test_two_seeds_of_one_method_are_two_networks(original: tuple[nn.Sequential, Path], tmp_path: Path) -> None:
