@@ -52,7 +52,16 @@ landscape.grid = (({
     const at = plane ? plane.rows.indexOf(row) : -1;
     const values = at < 0 ? null : QUANTITIES[state.quantity].of(plane, at);
     return values
-      ? { run, row, plane, a: unpack(plane.a), b: unpack(plane.b), values, status: unpack(plane.status) }
+      ? {
+          run,
+          row,
+          plane,
+          a: unpack(plane.a),
+          b: unpack(plane.b),
+          values,
+          status: unpack(plane.status),
+          error: plane.error ? unpack(plane.error[at]) : null,
+        }
       : null;
   }
 
@@ -62,7 +71,7 @@ landscape.grid = (({
       p.length === q.length && p.every((value, i) => Math.abs(value - q[i]) < 1e-6 * (1 + Math.abs(value)));
     if (first.plane.identity !== second.plane.identity) return null;
     if (!same(first.a, second.a) || !same(first.b, second.b)) return null;
-    return { ...second, values: second.values.map((value, i) => value - first.values[i]), status: null };
+    return { ...second, values: second.values.map((value, i) => value - first.values[i]), status: null, error: null };
   }
 
   // Heights follow the logarithm where asked and sensible: plain for losses, signed for what can be negative.

@@ -13,18 +13,26 @@ landscape.surface_traces = (({
   const CAMERA = { eye: { x: 1.22, y: -1.22, z: 0.9 }, center: { x: 0, y: 0, z: -0.12 } };
   let camera = CAMERA;
 
-  function hoverGrid(grid) {
-    const { percent: share } = QUANTITIES[state.quantity];
+  // How a cell came to be, where it was not simply measured; an interpolated loss with the error that the file states.
+  function stateOf({ status, error }, at) {
+    if (!status) return "";
+    const off =
+      error?.[at] > 0 && ["loss", "rise"].includes(state.quantity) ? `, estimated error ${figure(error[at])}` : "";
     const told = {
       [codes.todo]: " (not measured)",
       [codes.nonFinite]: " (not finite)",
       [codes.failed]: " (failed)",
-      [codes.interpolated]: " (interpolated)",
+      [codes.interpolated]: ` (interpolated${off})`,
     };
+    return told[status[at]] ?? "";
+  }
+
+  function hoverGrid(grid) {
+    const { percent: share } = QUANTITIES[state.quantity];
     return Array.from({ length: grid.b.length }, (_, i) =>
       Array.from(grid.a, (_a, j) => {
         const at = i * grid.a.length + j;
-        return `${share ? percent(grid.values[at]) : figure(grid.values[at])}${grid.status ? (told[grid.status[at]] ?? "") : ""}`;
+        return `${share ? percent(grid.values[at]) : figure(grid.values[at])}${stateOf(grid, at)}`;
       }),
     );
   }

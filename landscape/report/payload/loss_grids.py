@@ -15,7 +15,7 @@ from landscape.comparison.rows import Key, Row, keys_of, places_of
 from landscape.comparison.runs import Run
 from landscape.files.landscape_file import Measurement
 
-STORED = ("loss", "accuracy", "loss_se")
+STORED = ("loss", "accuracy", "loss_se", "error")
 
 
 def pack_surfaces(
@@ -31,7 +31,7 @@ def pack_surfaces(
 
     Returns:
         One entry a plane: `a`, `b`, `rows`, a packed grid (b by a) a row for `loss` and, where stored, `accuracy` and
-        `se`; the cells' `status`; the `path` of a trajectory.
+        `se` and `error`; the cells' `status`; the `path` of a trajectory.
     """
     index = places_of(rows)
     return [_plane(run, measurement, index, kept, _networks(run, measurement, known)) for measurement in planes_of(run)]
@@ -61,8 +61,8 @@ def _plane(
         "status": bytes_(data["status"]) if "status" in data else None,
         "path": _path(measurement, networks),
     }
-    for key, name in (("accuracy", "accuracy"), ("se", "loss_se")):
-        if name in data and (key != "se" or np.any(data[name] > 0)):
+    for key, name in (("accuracy", "accuracy"), ("se", "loss_se"), ("error", "error")):
+        if name in data and (key == "accuracy" or np.any(data[name] > 0)):
             packed[key] = [codes(data[name][p]) for p, _ in positions]
     return packed
 

@@ -325,3 +325,12 @@ def test_a_difference_is_offered_only_over_the_same_points(browser: Browser, rep
         drawn = page.plotted("surface", "plot.data.find((trace) => trace.type === 'contour').z")
         np.testing.assert_allclose(drawn, expected, atol=2e-4 * np.abs(expected).max())
         assert "blue is lower" in page.page.locator("#surface .caption").inner_text()
+
+
+def test_an_interpolated_cell_tells_its_stated_error(browser: Browser, report: Path) -> None:
+    with opened(browser, report, address="#row=few") as page:
+        told = page.plotted("surface", "plot.data.find((trace) => trace.type === 'contour').text.flat()")
+        assert sum("(interpolated, estimated error 0.01)" in text for text in told) == 29  # 6 lines with 5, but one
+        page.page.locator("#surface select[data-key=quantity]").select_option("accuracy")
+        told = page.plotted("surface", "plot.data.find((trace) => trace.type === 'contour').text.flat()")
+        assert not any("estimated error" in text for text in told)
