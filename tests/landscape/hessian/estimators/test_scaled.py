@@ -49,7 +49,10 @@ def test_the_interval_holds_the_trace():
     hessians, subset = HessianFactory(of, Plan(16, keep=1000)), of.subsets[0]
     exact = float(np.trace(scaled(of, subset)))
     run = scaled_top(
-        hessians.of(subset), hessians.weight_sizes, LanczosOptions(1, 0, max_products=6), torch.Generator().manual_seed(1)
+        hessians.of(subset),
+        hessians.weight_sizes,
+        LanczosOptions(1, 0, max_products=6),
+        torch.Generator().manual_seed(1),
     )
     found = [ScaledProbes(hessians, seed, 8).trace(subset, run.space) for seed in range(40)]
     assert sum(f.low <= exact <= f.high for f in found) >= 35
