@@ -44,11 +44,10 @@ def weight_sizes(subject: Subject) -> Tensor:
 
 
 def _heads(subject: Subject) -> Iterator[Sequence[str]]:
-    """Measured parameters of each linear layer with as many outputs as there are logits: weight, bias or both."""
+    """Measured parameters of each linear layer with as many outputs as the network has: weight, bias or both."""
     name_of = {id(parameter): name for name, parameter in subject.parameters.items()}
-    width = subject.network(subject.inputs(slice(0, 1))).shape[1]
     for module in subject.network.modules():
-        if isinstance(module, nn.Linear) and module.out_features == width:
+        if isinstance(module, nn.Linear) and module.out_features == subject.outputs:
             names = [name_of[id(p)] for p in (module.weight, module.bias) if id(p) in name_of]
             if names:
                 yield names
@@ -60,7 +59,7 @@ def _unseen(subject: Subject, names: Sequence[str]) -> bool:
     At moved weights too: factors behind the layer may be all alike here, and yet move its logits apart when they move.
     """
     rows, generator = subject.few(SAMPLES), torch.Generator().manual_seed(0)
-    inputs, labels = subject.inputs(rows), subject.labels[rows]
+    inputs, targets = subject.inputs(rows), subject.targets(rows)
     here = subject.vector()
     shift = torch.zeros_like(here)
     weights, parts = subject.split(here), subject.split(shift)
@@ -71,7 +70,9 @@ def _unseen(subject: Subject, names: Sequence[str]) -> bool:
     def losses(vector: Tensor) -> tuple[Tensor, float]:
         with subject.placed(vector):
             logits = subject.network(inputs)
-        return subject.loss(logits, labels), ROUNDINGS * torch.finfo(logits.dtype).eps * (1 + float(logits.abs().max()))
+        return subject.loss(logits, targets), ROUNDINGS * torch.finfo(logits.dtype).eps * (
+            1 + float(logits.abs().max())
+        )
 
     for point in (here, moved(subject)):
         before, _ = losses(point)

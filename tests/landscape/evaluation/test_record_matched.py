@@ -16,9 +16,9 @@ import landscape
 from foundation.errors import InputError
 from landscape.comparison.runs import open_runs
 from landscape.evaluation.record_matched import match_losses
+from landscape.files.identity import target_of
 from landscape.files.landscape_file import read_landscape
 from landscape.files.target import Target
-from landscape.recording.identity import target_of
 from landscape.schema import quantities
 from landscape.sharpness import matched_loss
 from landscape.sharpness.measure import measure_sharpness

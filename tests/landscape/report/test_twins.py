@@ -19,8 +19,8 @@ import landscape
 from landscape.comparison.compare import Comparison, compare
 from landscape.comparison.flatness import EQUAL, UNKNOWN, WITNESSES
 from landscape.comparison.weight_norm import weight_norm
+from landscape.files.identity import target_of
 from landscape.hessian.record import record_hessian
-from landscape.recording.identity import target_of
 from landscape.report.headline import headline_of
 from landscape.sharpness.record_matched import record_matched_sharpness
 
