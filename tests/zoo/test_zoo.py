@@ -44,7 +44,7 @@ DIFFERENCES = {"Hardsigmoid", "squeeze and excitation", "EmbeddingBag mean", "Em
 """PyTorch has no second derivative of these, or a wrong one: their Hessians are differences of gradients."""
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 SAMPLE = random.Random(0).sample(sorted(ZOO), 8)
-MUST = ["aliased modules", "state on self", "weight_norm conv", "TransformerEncoder"]
+MUST = ["aliased modules", "state on self", "weight_norm conv", "MultiheadAttention"]
 
 assert all((layers, modules, sequences)) and len(ZOO) >= 60  # they fill the zoo
 

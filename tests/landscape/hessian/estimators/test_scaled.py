@@ -54,5 +54,5 @@ def test_the_interval_holds_the_trace():
         LanczosOptions(1, 0, max_products=6),
         torch.Generator().manual_seed(1),
     )
-    found = [ScaledProbes(hessians, seed, 8).trace(subset, run.space) for seed in range(40)]
-    assert sum(f.low <= exact <= f.high for f in found) >= 35
+    found = [ScaledProbes(hessians, seed, 8).trace(subset, run.space) for seed in range(20)]
+    assert sum(f.low <= exact <= f.high for f in found) >= 17
