@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from foundation.devices import describe_device
-from foundation.groups import Groups, group_classes
+from foundation.groups import EVEN, Groups, group_classes
 from training.batches.augment import AUGMENTATIONS
 from training.data import DATASETS
 from training.methods.registry import KINDS
@@ -117,12 +117,13 @@ class Preview:
     def lines(self) -> list[str]:
         """The same as lines of text."""
         counts = self.class_counts
-        parts = ", ".join(f"{name} {len(members)}" for name, members in self.groups.named())
         rule = "n > 100, 20 to 100, n < 20" if self.groups.rule == "counts" else "thirds by rank"
+        parts = ", ".join(f"{name} {len(members)}" for name, members in self.groups.named())
+        grouped = "no groups" if self.groups.rule == EVEN else f"classes by count ({rule}): {parts}"
         return [
             f"{self.model} of {self.parameters:,} parameters on {self.device}",
             f"{sum(counts):,} training images of {len(counts)} classes, {max(counts):,} to {min(counts):,} a class; "
-            f"classes by count ({rule}): {parts}",
+            f"{grouped}",
             f"{self.epochs} epochs, {self.steps:,} steps, about {duration(self.steps * self.step_seconds)} of passes "
             "(evaluation and reading come on top)",
         ]

@@ -40,7 +40,8 @@ class ImbSAM(Perturbing):
         few = group_classes(counts).few
         if not few:
             raise InputError(
-                f"imbsam perturbs for classes of fewer than 20 samples, and the rarest has {min(counts)}: use sam"
+                f"imbsam perturbs for few-shot classes, and of {max(counts)} to {min(counts)} samples a class none is: "
+                "use sam"
             )
         tail = torch.zeros(len(counts), dtype=torch.float64)
         tail[list(few)] = 1
