@@ -118,9 +118,12 @@ def test_a_loss_linear_in_its_parameters_has_a_zero_hessian():
 
 def test_a_chosen_plan_stays_within_its_memory():
     of = subject(torch.float32)
-    vectors = LARGEST_BASIS * of.size * 4
-    plan = choose_plan(of, memory=vectors + 10 * choose_plan(of).sample_bytes + 1)
-    assert plan.keep == 10 and plan.fused and plan.sample_seconds > 0
+    vectors, sample = LARGEST_BASIS * of.size * 4, choose_plan(of).sample_bytes
+    plan = choose_plan(of, memory=2 * vectors + 10 * sample)
+    assert plan.basis == LARGEST_BASIS and plan.fused and plan.sample_seconds > 0
+    assert plan.keep == (vectors + 10 * sample) // sample
+    tight = choose_plan(of, memory=vectors)
+    assert tight.basis == LARGEST_BASIS // 2 and tight.keep == vectors // 2 // sample
 
 
 class Residual(nn.Module):
