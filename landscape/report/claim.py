@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from math import log
 
 from markupsafe import Markup
 
@@ -25,7 +25,7 @@ _WORDS = {
     FLATTER: "flatter than {first} at {classes}",
     SHARPER: "sharper than {first} at {classes}",
     EQUAL: "as flat as {first} at {classes}",
-    DISAGREE: "flatter than {first} by one measure and not by another at {classes}",
+    DISAGREE: "neither flatter nor sharper than {first}, for the measures disagree, at {classes}",
     UNCERTAIN: "not told apart from {first} within the errors at {classes}",
 }
 
@@ -72,13 +72,13 @@ def _told(compared: Comparison, flatness: Sequence[Flatness], first: Markup) -> 
     judged = [flatness[i] for i in rows if flatness[i].verdict != UNKNOWN]
     if not judged:
         return None
-    sizes = Counter(found.verdict for found in judged)
-    parts = [
-        Markup(words).format(first=first, classes=_of(sizes[verdict], len(rows), noun))
-        for verdict, words in _WORDS.items()
-        if sizes[verdict]
-    ]
-    return Markup(", ").join(parts) + _size(judged)
+    parts = []
+    for verdict, words in _WORDS.items():
+        alike = [found for found in judged if found.verdict == verdict]
+        if alike:
+            ratios = _ratios(alike) if verdict in (FLATTER, SHARPER) else ""
+            parts.append(Markup(words).format(first=first, classes=_of(len(alike), len(rows), noun)) + ratios)
+    return Markup("; ").join(parts)
 
 
 def leading_rows(compared: Comparison) -> tuple[tuple[int, ...], str]:
@@ -94,12 +94,13 @@ def _of(size: int, total: int, noun: str) -> str:
     return f"{size} of {count(total, noun)}"
 
 
-def _size(judged: Sequence[Flatness]) -> Markup:
-    """The range over classes of the first witness that all of them have."""
+def _ratios(judged: Sequence[Flatness]) -> Markup:
+    """The range over classes of the first witness that all of them have, the clearest last."""
     names = [[witness.name for witness in flatness.witnesses] for flatness in judged]
     shared = next((name for name in names[0] if all(name in others for others in names)), None)
     if shared is None:
         return Markup("")
-    ratios = sorted(w.ratio for flatness in judged for w in flatness.witnesses if w.name == shared)
+    ratios = [w.ratio for flatness in judged for w in flatness.witnesses if w.name == shared]
+    ratios.sort(key=lambda ratio: abs(log(ratio)))
     ends = list(dict.fromkeys(factor(ratio) for ratio in (ratios[0], ratios[-1])))
     return Markup(" ({} {})").format(shared, " to ".join(ends))

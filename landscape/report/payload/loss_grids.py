@@ -30,7 +30,7 @@ def pack_surfaces(
         known: Names of the page's runs by their checkpoint's SHA-256.
 
     Returns:
-        One entry a plane: `a`, `b`, `rows`, a packed grid (b by a) a row for `loss` and, where stored, `accuracy` and
+        One entry a plane: `a`, `b`, `rows`, a packed grid (b by a) a row for `loss` and, where stored, `accuracy`,
         `se` and `error`; the cells' `status`; the `path` of a trajectory.
     """
     index = places_of(rows)

@@ -161,6 +161,18 @@ def test_the_run_of_the_smaller_loss_is_read_where_it_was_lifted(tmp_path: Path)
     assert judged(paths[::-1]).verdict == SHARPER
 
 
+def test_classes_of_several_verdicts_are_told_apart_and_ratios_are_those_of_the_verdict(tmp_path: Path) -> None:
+    """Two measures that agree and one that says the opposite are no verdict, though the first is the clearest."""
+    paths = [write(tmp_path, "a"), write(tmp_path, "b", scaled=0.1)]
+    with h5py.File(paths[1], "r+") as opened:
+        names = list(opened["sharpness/train/label"].asstr()[()])
+        opened["sharpness/train/adaptive"][names.index("elk")] = 2.0
+    assert title(paths) == (
+        "At equal loss b is flatter than a at 1 of 2 few-shot classes (λ₁ of |w|H|w| ÷10); neither flatter nor sharper "
+        "than a, for the measures disagree, at 1 of 2 few-shot classes. Two networks, one seed each."
+    )
+
+
 def test_a_measurement_lifted_to_a_third_network_is_not_taken(tmp_path: Path) -> None:
     lifted = {"to": "c" * 64, "loss": 0.5, "scaled": 0.4}
     paths = [write(tmp_path, "a", loss=0.5), write(tmp_path, "b", loss=0.1, lifted=lifted)]
