@@ -9,6 +9,8 @@ import torch
 
 from foundation.errors import InputError
 
+KINDS = ("cpu", "cuda", "mps", "xpu")
+
 
 def choose_device(name: str = "auto", *, float64: bool = False) -> torch.device:
     """The device to run on: CUDA, then Apple's MPS, then the CPU, unless one is named.
@@ -36,8 +38,10 @@ def choose_device(name: str = "auto", *, float64: bool = False) -> torch.device:
         raise InputError(f"device {name!r} has no float64, in which sums are kept: use --device cpu")
     try:
         device = torch.device(name)
+        if device.type not in KINDS:
+            raise InputError(f"device {name!r} cannot measure or train: use {', '.join(KINDS)} or auto")
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
+    except (RuntimeError, AssertionError, ImportError, AttributeError, NotImplementedError):
         raise InputError(f"device {name!r} is not available here: use --device auto or cpu") from None
     return device
 

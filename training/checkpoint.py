@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from foundation.declared import Count, Declared, Finite, Open, Sha256, Text, validated
 from foundation.errors import InputError
 from foundation.files import replacing
+from foundation.metrics_line import MetricsLine
 
 FORMAT = "landscape-checkpoint"
 VERSION = 1
+WAY_OUT = "copy it again or train it again"
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,59 @@ class Checkpoint:
     metrics: dict[str, Any] = field(repr=False)
     config: dict[str, Any] = field(repr=False)
     provenance: dict[str, Any] = field(repr=False)
+
+
+class Named(Open):
+    """A network or a method and its options, as its registry takes them."""
+
+    name: Text
+    kwargs: dict[Text, Any]
+
+
+class Normalization(Declared):
+    """Per channel, of pixels in [0, 1]."""
+
+    mean: list[Finite]
+    std: list[Annotated[Finite, Field(gt=0)]]
+
+
+class DataRecord(Open):
+    """What finds the same images again."""
+
+    name: Text
+    kwargs: dict[Text, Any]
+    data_dir: Text | None
+    imbalance: Annotated[Finite, Field(ge=1)] | None
+    imbalance_type: Literal["exp", "step"]
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)]
+    validation: Count
+    sizes: dict[Text, Count]
+    class_names: Annotated[list[Text], Field(min_length=1)]
+    class_counts: Annotated[list[Count], Field(min_length=1)]
+    normalisation: Normalization
+    sha256: dict[Literal["train", "validation", "test"], Sha256]
+
+
+class RunSettings(Open):
+    """What measuring the loss that was trained needs to know of the run."""
+
+    batch_size: Annotated[int, Field(ge=1)]
+    accumulate: Annotated[int, Field(ge=1)] = 1
+
+
+class Content(Open):
+    """A checkpoint file; what a later version of the package adds is not looked at."""
+
+    format: Text
+    version: int
+    model: Named
+    data: DataRecord
+    method: Named
+    state_dict: dict[Text, Tensor]
+    epoch: Count
+    metrics: MetricsLine
+    config: RunSettings
+    provenance: dict[Text, Any]
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -75,9 +134,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path} has checkpoint version {content.get('version')}, this package reads {VERSION}: "
             "use the package version that wrote it"
         )
-    missing = [name for name in Checkpoint.__dataclass_fields__ if name not in content]
-    if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}: train it again")
+    validated(Content, content, repr(str(path)), WAY_OUT)
+    check_tensors(content["state_dict"], repr(str(path)))
+    data = content["data"]
+    if len(data["class_names"]) != len(data["class_counts"]):
+        raise InputError(
+            f"{str(path)!r} has {len(data['class_names'])} class_names and {len(data['class_counts'])} class_counts: "
+            f"{WAY_OUT}"
+        )
     return Checkpoint(**{name: content[name] for name in Checkpoint.__dataclass_fields__})
 
 
@@ -93,10 +157,11 @@ def load_body(network: nn.Module, path: Path) -> None:
     """
     content = load_tensors(path, "weights")
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    if not all(isinstance(tensor, Tensor) for tensor in state.values()) or not state:
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()) or not state:
         raise InputError(
             f"weights {str(path)!r} hold no state dict: give a checkpoint or a file of torch.save(state_dict)"
         )
+    check_tensors(state, repr(str(path)))
     body = {name.removeprefix("body."): tensor for name, tensor in state.items() if not name.startswith("classifier.")}
     try:
         network.body.load_state_dict(body)  # type: ignore[union-attr]
@@ -128,6 +193,7 @@ def load_tensors(path: Path, kind: str) -> Any:
     """
     if not path.is_file():
         raise InputError(f"{kind} {str(path)!r} does not exist: name a file that training.run wrote")
+    _check_archive(path, kind)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a foreign file torch says more than the one sentence below
@@ -139,3 +205,38 @@ def load_tensors(path: Path, kind: str) -> Any:
                 "when opened; only open files that training.run wrote"
             ) from None
         raise InputError(f"{kind} {str(path)!r} is corrupt or no such file: copy it again or train it again") from None
+
+
+def check_tensors(state: Mapping[str, Tensor], place: str) -> None:
+    """Refuses tensors that are no plain arrays of real numbers with all their bytes.
+
+    Args:
+        state: Tensors by name.
+        place: The file, for the sentence.
+
+    Raises:
+        InputError: One is sparse, complex, quantized, on no device, or larger than what is stored of it.
+    """
+    for name, tensor in state.items():
+        said = f"{place} has {name!r} as"
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
+            kind = f"{tensor.layout}, {tensor.dtype}, {tensor.device}".replace("torch.", "")
+            raise InputError(f"{said} {kind}, expected is a dense tensor of real numbers: {WAY_OUT}")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise InputError(f"{said} {tensor.numel()} numbers of which fewer are stored: {WAY_OUT}")
+
+
+def _check_archive(path: Path, kind: str) -> None:
+    """Reads the checksums of a torch file, which torch itself does not: a flipped bit would be another weight."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return  # of a version of torch before these archives, or no such file
+        with zipfile.ZipFile(path) as archive:
+            listed = archive.infolist()
+            if any(item.compress_type for item in listed) or sum(i.file_size for i in listed) > path.stat().st_size:
+                raise InputError(f"{kind} {str(path)!r} is packed otherwise than torch does: {WAY_OUT}")
+            damaged = archive.testzip()
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OverflowError):
+        damaged = "its list of parts"
+    if damaged is not None:
+        raise InputError(f"{kind} {str(path)!r} is damaged in {damaged[:80]!r}: {WAY_OUT}")

@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, Strict
+
+from foundation.declared import Finite, Seed, Text, check_fields
 from foundation.errors import InputError, one_of
 from training.schedules import SCHEDULES
 
 OPTIMIZERS = ("sgd", "adamw")
 DECAYS = ("all", "weights")
 PRECISIONS = ("float32", "bfloat16", "float64")
+
+Place = Annotated[Path, Strict(False)]
+Options = dict[Text, Any]
+Some = Annotated[int, Field(ge=1, lt=1 << 31)]
+Many = Annotated[int, Field(ge=0, lt=1 << 31)]
+Rate = Annotated[Finite, Field(ge=0, le=1e37)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,51 +70,45 @@ class Config:
         snapshots: How many checkpoints along the way to keep, evenly spaced.
     """
 
-    out: Path
-    data: str = "fashion-mini"
-    data_kwargs: dict[str, Any] = field(default_factory=dict)
-    data_dir: Path | None = None
-    imbalance: float | None = 100.0
-    imbalance_type: str = "exp"
-    data_seed: int = 0
-    validation: int | None = None
-    model: str = "cnn"
-    model_kwargs: dict[str, Any] = field(default_factory=dict)
-    weights: Path | None = None
-    method: str = "ce"
-    method_kwargs: dict[str, Any] = field(default_factory=dict)
-    epochs: int = 30
-    batch_size: int = 64
-    optimizer: str | None = None
-    lr: float | None = None
-    weight_decay: float | None = None
-    decay: str | None = None
-    clip: float | None = None
-    warmup: float | None = None
-    momentum: float = 0.9
+    out: Place
+    data: Text = "fashion-mini"
+    data_kwargs: Options = field(default_factory=dict)
+    data_dir: Place | None = None
+    imbalance: Annotated[Finite, Field(ge=1)] | None = 100.0
+    imbalance_type: Literal["exp", "step"] = "exp"
+    data_seed: Seed = 0
+    validation: Many | None = None
+    model: Text = "cnn"
+    model_kwargs: Options = field(default_factory=dict)
+    weights: Place | None = None
+    method: Text = "ce"
+    method_kwargs: Options = field(default_factory=dict)
+    epochs: Some = 30
+    batch_size: Some = 64
+    optimizer: Text | None = None
+    lr: Rate | None = None
+    weight_decay: Rate | None = None
+    decay: Text | None = None
+    clip: Rate | None = None
+    warmup: Rate | None = None
+    momentum: Annotated[Finite, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
-    head_lr: float = 1.0
-    schedule: str = "cosine"
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "float32"
+    head_lr: Rate = 1.0
+    schedule: Text = "cosine"
+    seed: Seed = 0
+    device: Text = "auto"
+    precision: Text = "float32"
     channels_last: bool = True
     compile: bool = False
-    augment: str | None = None
-    accumulate: int = 1
-    ema: float = 0.0
-    workers: int = 4
-    evaluate_every: int = 10
-    snapshots: int = 10
+    augment: Text | None = None
+    accumulate: Some = 1
+    ema: Annotated[Finite, Field(ge=0)] = 0.0
+    workers: Annotated[int, Field(ge=0, le=1024)] = 4
+    evaluate_every: Some = 10
+    snapshots: Many = 10
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "evaluate_every", "accumulate"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name.replace('_', '-')} {getattr(self, name)} is below 1: give at least 1")
-        for name in ("lr", "momentum", "warmup", "snapshots", "weight_decay", "ema", "workers", "clip", "head_lr"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:  # NaN too
-                raise InputError(f"{name.replace('_', '-')} {value:g} is below 0: give 0 or more")
+        check_fields(self)
         if self.ema >= 1:
             raise InputError(f"ema {self.ema:g} would never move: give a decay below 1, such as 0.999")
         for kind, value, known in (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,7 +196,7 @@ def conclude(
         `last` and, where something was held out, `best`: `epoch`, `loss` and `accuracy` each.
     """
     writes = rank() == 0
-    summary = from_rank_zero(json.loads(folder.summary.read_text()) if writes and folder.summary.is_file() else None)
+    summary = from_rank_zero(folder.read_summary() if writes else None)
     if summary is None:
         summary = {"last": {"epoch": rows[-1]["epoch"], **rows[-1]["test"]}}
         best = from_rank_zero(load_checkpoint(folder.best) if writes and folder.best.is_file() else None)

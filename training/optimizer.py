@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from foundation.errors import InputError
+from training.checkpoint import check_tensors
 from training.config import Config
 from training.models.registry import training_defaults
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
+MOMENTS = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")
 TABLES = ("class_token", "cls_token", "pos_embedding", "pos_embed", "relative_position_bias_table")
 
 
@@ -80,6 +83,36 @@ def build_optimizer(config: Config, network: nn.Module, *, fused: bool) -> Optim
     if settings.optimizer == "adamw":
         return AdamW(described, settings.lr, fused=fused)
     return SGD(described, settings.lr, momentum=config.momentum, nesterov=config.nesterov, fused=fused)
+
+
+def restore_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+    """Gives an optimizer the moments in a file; its settings are those of the run, whatever the file says of them.
+
+    Args:
+        optimizer: Freshly built for the run.
+        saved: Its former `state_dict`, not yet believed.
+
+    Raises:
+        InputError: The moments are not those of its parameters.
+    """
+    own, moments, groups = optimizer.state_dict(), saved.get("state"), saved.get("param_groups")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if not isinstance(moments, dict) or not isinstance(groups, list):
+        raise InputError("resume.pt holds no state of an optimizer: name another --out")
+    numbers = [group.get("params") if isinstance(group, dict) else None for group in groups]
+    if numbers != [group["params"] for group in own["param_groups"]]:
+        raise InputError("resume.pt holds the optimizer of other parameters: name another --out")
+    for index, parts in moments.items():
+        if type(index) is not int or not 0 <= index < len(parameters) or not isinstance(parts, dict):
+            raise InputError("resume.pt holds moments of other parameters: name another --out")
+        for name, part in parts.items():
+            expected = torch.Size() if name == "step" else parameters[index].shape
+            fits = isinstance(part, Tensor) and part.shape == expected and bool(torch.isfinite(part).all())
+            if name not in MOMENTS or not (fits or (part is None and name == "momentum_buffer")):
+                raise InputError(f"resume.pt holds no {name} that fits parameter {index}: name another --out")
+            if isinstance(part, Tensor):
+                check_tensors({name: part}, f"resume.pt, parameter {index}")
+    optimizer.load_state_dict({"state": moments, "param_groups": own["param_groups"]})
 
 
 def warming_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from foundation.declared import check_settings
 from foundation.errors import InputError, one_of
 from training.config import Config
 
@@ -37,16 +38,16 @@ def load_recipe(name: str) -> dict[str, Any]:
         raise one_of("recipe", name, recipe_names())
     protocol = path.with_name(f"{PROTOCOL}.yaml")
     settings = {**(_read(protocol) if protocol.is_file() else {}), **_read(path)}
-    unknown = [key for key in settings if key not in Config.__dataclass_fields__]
-    if unknown:
-        raise InputError(f"{path} sets {unknown[0]!r}, which is no setting: see python -m training.run --help")
+    natural = ("imbalance", "natural")  # as the set is: no number
+    known = {key: value for key, value in settings.items() if value is not None and (key, value) != natural}
+    check_settings(Config, known, f"recipe {str(path)!r}", "see python -m training.run --help")
     return settings
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"recipe {path} cannot be read ({' '.join(str(error).split())})") from None
     if not isinstance(settings, dict):
         raise InputError(f"recipe {path} is no list of 'setting: value' lines")

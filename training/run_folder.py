@@ -15,10 +15,48 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+from torch import Tensor
+
+from foundation.declared import Count, Declared, Finite, Open, Text, check_settings, read_json, validated
 from foundation.errors import InputError
 from foundation.files import locked, require_writable_folder, write_json, write_text
-from training.checkpoint import Checkpoint, load_tensors, save_checkpoint, save_tensors
+from foundation.metrics_line import Epoch, Scores, read_lines
+from training.checkpoint import Checkpoint, check_tensors, load_tensors, save_checkpoint, save_tensors
 from training.config import Config, first_difference
+
+AGAIN = "name another --out, or delete the folder and train again"
+OTHER = "name another --out"
+
+
+class State(Declared):
+    """What a trainer continues from."""
+
+    network: dict[Text, Tensor]
+    optimizer: dict[Text, Any]
+    average: dict[Text, Tensor] = Field(default_factory=dict)
+    class_shares: Tensor | None = None
+
+
+class Resume(Declared):
+    """A `resume.pt`."""
+
+    epoch: Epoch
+    best: Finite
+    state: State
+
+
+class Result(Scores):
+    """Of the test split."""
+
+    epoch: Count
+
+
+class Summary(Open):
+    """A `summary.json`."""
+
+    last: Result
+    best: Result | None = None
 
 
 class RunFolder:
@@ -55,7 +93,14 @@ class RunFolder:
         with locked(
             self.path / ".lock", f"another process is training in {self.path}: wait for it or name another --out"
         ):
-            yield load_tensors(self._resume, "resume file") if self._resume.is_file() else None
+            yield self._saved() if self._resume.is_file() else None
+
+    def _saved(self) -> dict[str, Any]:
+        saved: dict[str, Any] = load_tensors(self._resume, "resume file")
+        validated(Resume, saved, repr(str(self._resume)), AGAIN)
+        state = saved["state"]
+        check_tensors({**state["network"], **state.get("average", {})}, repr(str(self._resume)))
+        return saved
 
     def check(self, config: Config) -> None:
         """Refuses a folder that holds another run: one of which an epoch was saved.
@@ -81,10 +126,30 @@ class RunFolder:
 
         Returns:
             The lines that stay.
+
+        Raises:
+            InputError: Those of earlier epochs are not there, or one is not as declared.
         """
-        lines = self.metrics.read_text(encoding="utf-8").splitlines()[:epoch] if self.metrics.is_file() else []
-        write_text(self.metrics, "".join(line + "\n" for line in lines))
-        return [json.loads(line) for line in lines]
+        rows = read_lines(self.metrics, AGAIN)[:epoch]
+        if [row["epoch"] for row in rows] != list(range(1, epoch + 1)):
+            raise InputError(f"{str(self.metrics)!r} does not hold the lines of epochs 1 to {epoch}: {AGAIN}")
+        write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+        return rows
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """What `summary.json` says; None where there is none.
+
+        Returns:
+            `last` and, where something was held out, `best`.
+
+        Raises:
+            InputError: It is not as declared.
+        """
+        if not self.summary.is_file():
+            return None
+        read_json(self.summary, Summary, "delete it, and the same command writes it again")
+        found: dict[str, Any] = json.loads(self.summary.read_bytes())
+        return found
 
     def record(
         self, row: dict[str, Any], checkpoint: Checkpoint, resume: dict[str, Any], *, best: bool, snapshot: bool
@@ -124,15 +189,11 @@ def read_config(path: Path) -> dict[str, Any]:
         What its `config.json` says.
 
     Raises:
-        InputError: There is none, or it is not JSON.
+        InputError: There is none, or it is not as `Config` declares.
     """
     file = path / "config.json"
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} holds no run to resume: leave --resume out to start one") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read ({error}): name another --out") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{file} is no configuration of a run: name another --out")
+    if not file.exists():
+        raise InputError(f"{path} holds no run to resume: leave --resume out to start one")
+    values: dict[str, Any] = read_json(file, dict[str, Any], OTHER)
+    check_settings(Config, {key: value for key, value in values.items() if value is not None}, repr(str(file)), OTHER)
     return values

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from foundation.errors import LandscapeError
+from foundation.errors import InputError, LandscapeError
 from training.batches.loaders import Batch, open_loaders
 from training.batches.mixing import Mixer
 from training.batches.samplers import epoch_order
@@ -30,7 +30,7 @@ from training.methods.phases import Phase, plan_phases
 from training.models import Network, build_model
 from training.models.registry import size_options
 from training.models.tuning import tune
-from training.optimizer import build_optimizer, optimization, resolved, warming_average
+from training.optimizer import build_optimizer, optimization, resolved, restore_optimizer, warming_average
 from training.schedules import learning_rate_factor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
@@ -319,16 +319,27 @@ class Trainer:
         Args:
             state: What it returned.
             epoch: How many epochs were done by then.
+
+        Raises:
+            InputError: It is of another network or of more epochs.
         """
+        if epoch > self.epochs:
+            raise InputError(f"resume.pt is of epoch {epoch}, the run has {self.epochs}: name another --out")
         for phase in self.phases[1:]:
             if phase.start < epoch:
                 self.enter(phase)
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None and "average" in state:
-            self.average.load_state_dict(state["average"])
+        try:
+            self.network.load_state_dict(state["network"])
+            if self.average is not None and "average" in state:
+                self.average.load_state_dict(state["average"])
+        except RuntimeError:
+            raise InputError("resume.pt holds the weights of another network: name another --out") from None
+        restore_optimizer(self.optimizer, state["optimizer"])
         if self.running_shares is not None:
-            self.running_shares.values = state["class_shares"]
+            shares = state.get("class_shares")
+            if shares is None or shares.shape != (len(self.data.class_names),):
+                raise InputError("resume.pt holds no class_shares of this run's classes: name another --out")
+            self.running_shares.values = shares
 
     def autocast(self) -> torch.autocast:
         """Mixed precision when the configuration asks for bfloat16."""

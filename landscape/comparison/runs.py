@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from foundation.errors import InputError
+from foundation.metrics_line import read_lines
 from landscape.files.landscape_file import Landscape, Measurement, read_landscape
 
 
@@ -77,7 +78,7 @@ _OF_A_SEED = ("seed", "out", "device", "workers", "data_dir")
 def _recipe(path: Path) -> Mapping[str, Any] | None:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return {key: told[key] for key in told if key not in _OF_A_SEED} if isinstance(told, dict) else None
 
@@ -100,8 +101,8 @@ def _file(path: Path) -> Path:
 
 
 def _open(name: str, path: Path) -> Run:
-    history, recipe = _history(path.parent / "metrics.jsonl"), _recipe(path.parent / "config.json")
-    busy = False
+    history = tuple(read_lines(path.parent / "metrics.jsonl", "move it away, or train again"))
+    recipe, busy = _recipe(path.parent / "config.json"), False
     try:
         landscape = read_landscape(path)
     except InputError:  # one of the unfinished measurements beside it is being written: the finished ones still count
@@ -147,19 +148,3 @@ def _parts(path: Path) -> tuple[str, ...]:
     if path.stem == "landscape" and len(parts) > 1:
         parts.pop()
     return tuple(parts)
-
-
-def _history(path: Path) -> tuple[dict[str, Any], ...]:
-    if not path.exists():
-        return ()
-    return tuple(_lines(path.read_text(encoding="utf-8", errors="replace").splitlines()))
-
-
-def _lines(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:  # a line cut off by a kill: the curve simply ends there
-            continue
-        if isinstance(entry, dict):
-            yield entry

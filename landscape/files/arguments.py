@@ -171,8 +171,8 @@ def _trained(arguments: argparse.Namespace) -> tuple[Subject, str, dict[str, Any
     opened = open_checkpoint(
         arguments.ckpt,
         split=arguments.split,
-        subsets=_listed(arguments.subsets),
-        params=_listed(arguments.params),
+        subsets=_listed(arguments.subsets, "--subsets"),
+        params=_listed(arguments.params, "--params"),
         loss=arguments.loss,
         batch_norm=arguments.batch_norm,
         dtype=arguments.dtype,
@@ -182,5 +182,10 @@ def _trained(arguments: argparse.Namespace) -> tuple[Subject, str, dict[str, Any
     return opened.subject, opened.sha256, dict(opened.config)
 
 
-def _listed(text: str | None) -> list[str] | None:
-    return [part.strip() for part in text.split(",") if part.strip()] if text else None
+def _listed(text: str | None, option: str) -> list[str] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise InputError(f"{option} {text!r} names nothing: leave it out for all")
+    return parts

@@ -74,6 +74,7 @@ def open_checkpoint(
     Raises:
         InputError: The file is missing, corrupt or unsafe, or a name is unknown.
     """
+    before = _state_of(path)
     checkpoint = _load(path)
     from training.data import open_split
     from training.methods.per_sample import sample_losses
@@ -129,7 +130,10 @@ def open_checkpoint(
         "groups": {**{name: list(members) for name, members in subject.groups.named()}, "rule": subject.groups.rule},
         **trained_loss,
     }
-    return Opened(path, sha256_of(path), checkpoint, subject, config)
+    sha256 = sha256_of(path)
+    if _state_of(path) != before:
+        raise InputError(f"{str(path)!r} was replaced while it was opened: wait for its training to end")
+    return Opened(path, sha256, checkpoint, subject, config)
 
 
 def weights(path: Path, subject: Subject) -> Tensor:
@@ -151,6 +155,15 @@ def weights(path: Path, subject: Subject) -> Tensor:
             raise InputError(f"{str(path)!r} holds another network than --ckpt ({name} differs): give one of its kind")
     flat = torch.cat([state[name].reshape(-1) for name in subject.parameters])
     return flat.to(device=subject.device, dtype=subject.dtype)
+
+
+def _state_of(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is replaced or written; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _load(path: Path) -> Checkpoint:

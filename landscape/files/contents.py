@@ -104,8 +104,9 @@ class Contents:
         make_scale(group, "subset", np.array(self.table["subset"], dtype=object))
         for column in TABLE[1:]:
             values = self.table[column]
-            dtype = h5py.string_dtype() if isinstance(values[0], str) else "i8"
-            attach(group.create_dataset(column, data=values, dtype=dtype), ("subset",))
+            dtype = np.dtype(h5py.string_dtype() if isinstance(values[0], str) else "i8")
+            made = group.create_dataset(column, data=values, dtype=dtype, **packing((len(values),), dtype))
+            attach(made, ("subset",))
         for dim, (coordinates, unit) in self.scales.items():
             make_scale(group, dim, coordinates)
             group[dim].attrs["units"] = unit
@@ -115,7 +116,7 @@ class Contents:
             text = dataset.values.dtype.kind == "O"
             made = group.create_dataset(
                 name, data=dataset.values, dtype=h5py.string_dtype() if text else dataset.values.dtype,
-                fillvalue=dataset.fill, **packing(dataset.values.nbytes),
+                fillvalue=dataset.fill, **packing(dataset.values.shape, dataset.values.dtype),
             )  # fmt: skip
             made.attrs.update({"units": dataset.unit, "long_name": dataset.meaning})
             attach(made, dataset.dims)

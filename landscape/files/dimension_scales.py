@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ _COMPRESS_ABOVE = 1 << 16  # bytes; below it the chunk index costs more than gzi
 def make_scale(group: h5py.Group, dim: str, values: np.ndarray) -> None:
     """Makes the dimension scale `dim` (a path for a nested group) with its coordinates, (n,)."""
     dtype = h5py.string_dtype() if values.dtype.kind in "OU" else values.dtype
-    dataset = group.create_dataset(dim, data=values, dtype=dtype)
+    dataset = group.create_dataset(dim, data=values, dtype=dtype, **packing(values.shape, np.dtype(dtype)))
     dataset.attrs["dims"] = json.dumps([dim.rsplit("/", 1)[-1]])
     dataset.make_scale(dim.rsplit("/", 1)[-1])
 
@@ -30,9 +31,17 @@ def attach(dataset: h5py.Dataset, dims: Sequence[str]) -> None:
         dataset.dims[axis].attach_scale(dataset.parent[dim])
 
 
-def packing(size: int) -> dict[str, Any]:
-    """How a dataset of so many bytes is stored."""
-    return {"compression": "gzip", "shuffle": True} if size > _COMPRESS_ABOVE else {}
+def packing(shape: Sequence[int], dtype: np.dtype[Any]) -> dict[str, Any]:
+    """How a dataset of numbers is stored: with Fletcher-32 checksums, large ones compressed; texts as they are.
+
+    A checksum needs chunks, which neither a single number nor an empty array has; of texts only references would be
+    summed up.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.kind == "O" or size == 0 or not len(shape):
+        return {}
+    packed = {"compression": "gzip", "shuffle": True} if size > _COMPRESS_ABOVE else {"chunks": tuple(shape)}
+    return {"fletcher32": True, **packed}
 
 
 def copy_group(source: h5py.Group, target: h5py.Group) -> None:
@@ -43,7 +52,7 @@ def copy_group(source: h5py.Group, target: h5py.Group) -> None:
             copy_group(item, target.create_group(key))
             continue
         made = target.create_dataset(
-            key, data=item[()], dtype=item.dtype, fillvalue=item.fillvalue, **packing(item.size * item.dtype.itemsize)
+            key, data=item[()], dtype=item.dtype, fillvalue=item.fillvalue, **packing(item.shape, item.dtype)
         )
         made.attrs.update({k: v for k, v in item.attrs.items() if k not in _SCALE_ATTRIBUTES})
         if item.is_scale:

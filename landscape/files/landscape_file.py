@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from foundation.declared import shown
 from foundation.errors import InputError
 from landscape.files.contents import LARGE
+from landscape.files.measurement_model import WAY_OUT, check_attributes, check_dataset, check_root, check_values
+from landscape.files.safe_read import attributes_of, dims_of, items, naming, read, walk
 from landscape.files.unit_folder import Head, UnitFolder, partial_path
-from landscape.schema import SCHEMA, SCHEMA_VERSION
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,13 @@ def read_landscape(path: Path, *, unfinished: bool = True) -> Landscape:
         InputError: The file is missing, no HDF5, no landscape file or of a later schema.
     """
     path = Path(path)
+    for last in (False, False, True):
+        with contextlib.suppress(FileNotFoundError):  # a folder went while it was read: the file holds it now
+            return _read_landscape(path, unfinished=unfinished and not last)
+    raise InputError(f"{str(path)!r} is gone: it was there a moment ago")
+
+
+def _read_landscape(path: Path, *, unfinished: bool) -> Landscape:
     beside = f"{glob.escape(path.stem)}.*.partial"
     folders = [UnitFolder(p) for p in sorted(path.parent.glob(beside))] if unfinished else []
     begun = [(folder, heads[-1]) for folder in folders if (heads := folder.heads())]
@@ -99,21 +107,25 @@ def read_landscape(path: Path, *, unfinished: bool = True) -> Landscape:
     old = sorted(path.parent.glob(f"{beside}.h5")) if unfinished else []
     if not path.exists() and not begun and not old:
         raise InputError(f"{str(path)!r} does not exist: measure a checkpoint first (python -m landscape.hessian)")
+    # Before the file: what is finished meanwhile is in the file then, and its folder is gone.
+    known = [(folder, head, read_unfinished(folder, head)) for folder, head in begun]
     measurements: list[Measurement] = []
     root: tuple[str, Mapping[str, Any]] | None = None
     for source in [*([path] if path.exists() else []), *old]:
-        with open_file(source) as file:
-            root = root or (file.attrs["checkpoint_sha256"], json.loads(file.attrs["provenance"]))
-            if file.attrs["checkpoint_sha256"] != root[0]:
+        place = repr(str(source))
+        with open_file(source) as file, naming(place):
+            said = attributes_of(file, place)
+            root = root or (said["checkpoint_sha256"], said["provenance"])
+            if said["checkpoint_sha256"] != root[0]:
                 continue  # left behind by an earlier checkpoint of the same folder
-            for analysis in file:
-                for name in file[analysis]:
-                    group = file[analysis][name]
-                    measurements.append(read_measurement(group, analysis, name, complete=source == path))
-    for folder, head in begun:
+            for analysis, name, group in groups_of(file, place):
+                measurements.append(read_measurement(group, analysis, name, complete=source == path, place=place))
+    for folder, head, measurement in known:
+        if not folder.path.exists():
+            raise FileNotFoundError(folder.path)
         root = root or (head.checkpoint_sha256, head.provenance)
         if head.checkpoint_sha256 == root[0]:
-            measurements.append(read_unfinished(folder, head))
+            measurements.append(measurement)
     assert root is not None
     return Landscape(path, root[0], root[1], tuple(measurements))
 
@@ -133,10 +145,14 @@ def read_array(path: Path, key: str) -> np.ndarray:
     """
     if not path.exists():
         raise InputError(f"{str(path)!r} does not exist: measure a checkpoint first (python -m landscape.hessian)")
-    with open_file(path) as file:
-        if key not in file:
-            raise InputError(f"{str(path)!r} has no {key!r}: measure it first")
-        return np.asarray(file[key][()])
+    place = repr(str(path))
+    with open_file(path) as file, naming(place):
+        analysis, name, inside = [*key.split("/", 2), "", ""][:3]
+        group = next((g for *at, g in groups_of(file, place) if at == [analysis, name]), None)
+        found = {} if group is None else walk(group, place)
+        if inside not in found:
+            raise InputError(f"{place} has no {key!r}: measure it first")
+        return read(found[inside], place)
 
 
 def open_file(path: Path) -> h5py.File:
@@ -151,34 +167,74 @@ def open_file(path: Path) -> h5py.File:
     Raises:
         InputError: It is no HDF5, no landscape file, of a later schema or being written.
     """
+    place = repr(str(path))
+    if not path.is_file():
+        raise InputError(f"{place} is no ordinary file: give a landscape.h5 made by this package")
     try:
         file = h5py.File(path, "r")
     except BlockingIOError:
-        raise InputError(f"{str(path)!r} is being written by another process: wait for it") from None
+        raise InputError(f"{place} is being written by another process: wait for it") from None
+    except PermissionError:
+        raise InputError(f"{place} may not be read: ask its owner") from None
     except OSError:
-        raise InputError(f"{str(path)!r} is damaged or no HDF5 file: delete it and measure again") from None
-    if file.attrs.get("schema") != SCHEMA:
+        raise InputError(f"{place} is damaged or no HDF5 file: {WAY_OUT}") from None
+    try:
+        with naming(place):
+            check_root(attributes_of(file, place), place)
+    except BaseException:
         file.close()
-        raise InputError(f"{str(path)!r} is no landscape file: give a landscape.h5 made by this package")
-    if file.attrs["schema_version"] > SCHEMA_VERSION:
-        version = file.attrs["schema_version"]
-        file.close()
-        raise InputError(f"{str(path)!r} has schema version {version}: update this package to read it")
+        raise
     return file
 
 
-def read_measurement(group: h5py.Group, analysis: str, name: str, *, complete: bool) -> Measurement:
-    """One measurement's group without its large vectors."""
+def groups_of(file: h5py.File, place: str) -> Iterator[tuple[str, str, h5py.Group]]:
+    """Every measurement's analysis, name and group; of a later version's analyses too.
+
+    Args:
+        file: The open file.
+        place: The file, for the sentence.
+
+    Yields:
+        Analysis, name, group.
+
+    Raises:
+        InputError: Something else lies where groups should be, or a link to elsewhere.
+    """
+    for analysis, inner in items(file, place).items():
+        if not isinstance(inner, h5py.Group):
+            raise InputError(f"{place} has a data set as {shown(analysis)}, expected is a group: {WAY_OUT}")
+        for name, group in items(inner, place).items():
+            if not isinstance(group, h5py.Group):
+                raise InputError(f"{place} has a data set as {shown(group.name)}, expected is a group: {WAY_OUT}")
+            yield analysis, name, group
+
+
+def read_measurement(group: h5py.Group, analysis: str, name: str, *, complete: bool, place: str) -> Measurement:
+    """One measurement's group without its large vectors.
+
+    Args:
+        group: The group.
+        analysis: Its analysis.
+        name: Its name.
+        complete: Whether it is finished.
+        place: The file, for sentences.
+
+    Returns:
+        The measurement.
+
+    Raises:
+        InputError: Something in it is not as its model declares.
+    """
+    place = f"{place} in {analysis}/{name}"
+    attributes = attributes_of(group, place)
+    check_attributes(attributes, place)
     data: dict[str, np.ndarray] = {}
     dims: dict[str, tuple[str, ...]] = {}
-
-    def visit(path: str, item: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(item, h5py.Dataset) and path.split("/")[0] not in LARGE:
-            data[path] = np.asarray(item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()])
-            dims[path] = tuple(json.loads(item.attrs.get("dims", "[]")))
-
-    group.visititems(visit)
-    attributes = {key: plain(value) for key, value in group.attrs.items()}
+    for path, item in walk(group, place, without=LARGE).items():
+        dims[path] = dims_of(item, place)
+        data[path] = read(item, place)
+        check_dataset(analysis, path, dims[path], str if data[path].dtype.kind == "O" else data[path].dtype, place)
+    check_values(data, dims, place)
     config, extent, provenance = (attributes.pop(key) for key in ("config", "extent", "provenance"))
     texts = {key: tuple(str(text) for text in data.pop(key)) for key in ("subset", "label", "kind")}
     return Measurement(
@@ -213,13 +269,4 @@ def read_unfinished(folder: UnitFolder, head: Head) -> Measurement:
     with h5py.File(f"{folder.path.name}.h5", "w", driver="core", backing_store=False) as memory:
         group = memory.create_group(head.analysis).create_group(head.name)
         folder.contents(head).build(group, head.attributes, large=False)
-        return read_measurement(group, head.analysis, head.name, complete=False)
-
-
-def plain(value: Any) -> Any:
-    """An attribute as a Python value: JSON objects and lists are parsed."""
-    if isinstance(value, str):
-        with contextlib.suppress(json.JSONDecodeError):
-            return json.loads(value) if value[:1] in "[{" else value
-        return value
-    return value.item() if isinstance(value, np.generic) else value
+        return read_measurement(group, head.analysis, head.name, complete=False, place=repr(str(folder.path)))

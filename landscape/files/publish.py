@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from foundation.errors import InputError, LandscapeError
 from foundation.files import locked, replacing
 from landscape.files.contents import Contents
 from landscape.files.dimension_scales import copy_group
-from landscape.files.landscape_file import open_file
+from landscape.files.landscape_file import groups_of, open_file
 from landscape.schema import SCHEMA_VERSION
 
 IN_MEMORY = 1 << 30
@@ -78,13 +78,14 @@ def _fill(
     if file.exists():
         with open_file(file) as old:
             made.attrs.update({**old.attrs, "schema_version": SCHEMA_VERSION})
-            for name, group in _groups(old):
-                if name != key:
+            for analysis, name, group in groups_of(old, repr(str(file))):
+                if f"{analysis}/{name}" != key:
                     try:
-                        copy_group(group, made.create_group(name))
-                    except OSError:
+                        copy_group(group, made.create_group(f"{analysis}/{name}"))
+                    except (OSError, KeyError, ValueError, TypeError, RuntimeError):
                         raise InputError(
-                            f"{name} in {str(file)!r} is damaged: move the file away, then the same command makes one"
+                            f"{analysis}/{name} in {str(file)!r} is damaged: move the file away, then the same command "
+                            "makes one"
                         ) from None
     contents.build(made.create_group(key), attributes)
 
@@ -95,15 +96,10 @@ def _compare(temporary: Path, file: Path, key: str, contents: Contents) -> None:
         wrong = [name for name, d in contents.datasets.items() if not _equal(_values(made[key][name]), d.values)]
         if file.exists():
             with open_file(file) as old:
-                wrong += [name for name, group in _groups(old) if name != key and not _same(group, made[name])]
+                others = {f"{a}/{n}": group for a, n, group in groups_of(old, repr(str(file))) if f"{a}/{n}" != key}
+                wrong += [name for name, group in others.items() if not _same(group, made[name])]
     if wrong:
         raise OSError(5, f"{wrong[0]} reads back otherwise")
-
-
-def _groups(file: h5py.File) -> Iterator[tuple[str, h5py.Group]]:
-    for analysis in file:
-        for name in file[analysis]:
-            yield f"{analysis}/{name}", file[analysis][name]
 
 
 def _same(one: h5py.Group, two: h5py.Group) -> bool:
@@ -118,7 +114,10 @@ def _same(one: h5py.Group, two: h5py.Group) -> bool:
 
 def _values(dataset: h5py.Dataset) -> np.ndarray:
     text = h5py.check_string_dtype(dataset.dtype)
-    return np.asarray(dataset.asstr()[()] if text is not None and text.length is None else dataset[()])
+    try:
+        return np.asarray(dataset.asstr()[()] if text is not None and text.length is None else dataset[()])
+    except OSError:  # its checksum
+        raise OSError(5, f"{dataset.name} reads back otherwise") from None
 
 
 def _equal(one: np.ndarray, two: np.ndarray) -> bool:

@@ -159,7 +159,9 @@ class UnitFolder:
                 if about["identity"] != head.identity:
                     raise ValueError("another's")
                 steps = [(method, [_decoded(argument, arrays) for argument in said]) for method, said in about["steps"]]
-        except (OSError, ValueError):
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise InputError(
                 f"{str(path)!r} is damaged: delete it, and the same command measures that part again"
             ) from None

@@ -20,6 +20,7 @@ from foundation.files import locked
 from landscape.files.contents import TABLE
 from landscape.files.landscape_file import Measurement, open_file, read_landscape, read_measurement, read_unfinished
 from landscape.files.publish import publish
+from landscape.files.safe_read import naming
 from landscape.files.target import Target
 from landscape.files.unit_folder import Head, Step, UnitFolder, fingerprint, partial_path
 from landscape.schema import NUMERICS, SCHEMA, SCHEMA_VERSION
@@ -148,7 +149,8 @@ def recording(
     )  # fmt: skip
     folder = UnitFolder(partial_path(file, analysis, target.name))
     busy = f"another process is measuring {key} of {str(file)!r}: wait for it or choose another --name"
-    with locked(folder.path.with_suffix(".lock"), busy):
+    # An evaluation takes moments, and every analysis begins with it: whoever comes second waits and finds it there.
+    with locked(folder.path.with_suffix(".lock"), busy, wait=analysis == "evaluation"):
         previous, old = _in_file(target, head), folder.path.with_suffix(".partial.h5")
         if previous is not None and _holds(previous, head):
             folder.remove()  # left by a kill between the last two steps
@@ -226,8 +228,9 @@ def _of_version_1(target: Target, head: Head, path: Path) -> Measurement | None:
     """What an unfinished file of the first schema version holds, which was one growing HDF5 file."""
     if not path.exists():
         return None
-    with open_file(path) as opened:
-        found = read_measurement(opened[f"{head.analysis}/{head.name}"], head.analysis, head.name, complete=False)
+    with open_file(path) as opened, naming(repr(str(path))):
+        group = opened[f"{head.analysis}/{head.name}"]
+        found = read_measurement(group, head.analysis, head.name, complete=False, place=repr(str(path)))
         same = opened.attrs["checkpoint_sha256"] == head.checkpoint_sha256
     if same and fingerprint(found.config) == fingerprint(head.config):
         return found

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from foundation.declared import check_fields
 from foundation.errors import InputError
 from landscape.execution.checks import guarded
 from landscape.execution.second_order import math_attention
@@ -46,6 +47,7 @@ def check(settings: HessianSettings) -> None:
         raise InputError(f"--trace-rtol {settings.trace_rtol:g} is no share: give a number such as 0.05, or 0")
     if not 0 < settings.tol < 1:
         raise InputError(f"--tol {settings.tol:g} is no relative residual: give a number such as 1e-3")
+    check_fields(settings)
 
 
 @guarded

@@ -7,10 +7,11 @@ variables of xarray follow from the dataclasses below and from those of the esti
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from foundation.errors import one_of
 from landscape.conversion import to_frame, to_xarray, unknown
@@ -54,13 +55,13 @@ class HessianSettings:
         seed: Of all random vectors.
     """
 
-    top: int = 5
-    bottom: int = 1
+    top: Annotated[int, Field(ge=1, le=1000)] = 5
+    bottom: Annotated[int, Field(ge=1, le=1000)] = 1
     tol: float = 1e-3
-    probes: int = 8
+    probes: Annotated[int, Field(ge=2, le=10_000)] = 8
     trace_rtol: float = 0.0
-    slq_vectors: int = 3
-    max_products: int = 300
+    slq_vectors: Annotated[int, Field(ge=2, le=1000)] = 3
+    max_products: Annotated[int, Field(ge=1, le=1_000_000)] = 300
     intervals: bool = True
     gauss_newton: bool = False
     layers: bool = False

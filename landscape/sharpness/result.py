@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from pydantic import Field
 
+from foundation.declared import Seed, check_fields
 from foundation.errors import InputError
 from landscape.conversion import to_frame, to_xarray
 from landscape.execution.evaluate import check_draw
@@ -37,10 +39,10 @@ class SharpnessSettings:
         InputError: A number is out of range.
     """
 
-    radii: tuple[float, ...] = (0.05, 0.1, 0.2)
-    steps: int = 5
-    draws: int = 8
-    seed: int = 0
+    radii: tuple[Annotated[float, Field(ge=1e-6, le=1e4)], ...] = (0.05, 0.1, 0.2)
+    steps: Annotated[int, Field(ge=1, le=10_000)] = 5
+    draws: Annotated[int, Field(ge=2, le=10_000)] = 8
+    seed: Seed = 0
     samples_per_class: int | None = None
 
     def __post_init__(self) -> None:
@@ -54,6 +56,7 @@ class SharpnessSettings:
         if self.draws < 2:
             raise InputError(f"--draws {self.draws} gives no standard error: give 2 or more")
         check_draw(self.samples_per_class)
+        check_fields(self)
 
 
 @dataclass(frozen=True)

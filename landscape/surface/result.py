@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from pydantic import Field
 
+from foundation.declared import Seed, check_fields
 from foundation.errors import InputError, one_of
 from landscape.conversion import to_frame, to_xarray
 from landscape.execution.evaluate import check_draw
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 VALUES = ("loss", "accuracy", "loss_se")
 """What is known of a cell, (S,) each."""
+Points = Annotated[int, Field(ge=1, le=2001)]
+"""Cells along an axis; 2,001 squared are 32 MB a subset and quantity."""
+Span = Annotated[float, Field(gt=0, le=1e6)]
 PRECISIONS = ("full", "bfloat16")
 
 
@@ -41,12 +46,12 @@ class SurfaceSettings:
         InputError: A number is out of range.
     """
 
-    points: int | tuple[int, int] = (51, 51)
-    span: float | Sequence[float] | None = None
+    points: Points | tuple[Points, Points] = (51, 51)
+    span: Span | Sequence[Span] | None = None
     tolerance: float | None = 0.01
     samples_per_class: int | None = None
     precision: str = "full"
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         if self.tolerance is not None and not 0.0 < self.tolerance < 1.0:
@@ -54,6 +59,7 @@ class SurfaceSettings:
         if self.precision not in PRECISIONS:
             raise one_of("precision", self.precision, PRECISIONS)
         check_draw(self.samples_per_class)
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,18 @@ from training.checkpoint import FORMAT, VERSION, Checkpoint, load_checkpoint, lo
 def checkpoint(**changes):
     fields = {
         "model": {"name": "cnn", "kwargs": {"classes": 3}},
-        "data": {"name": "digits", "class_counts": [3, 2, 1]},
+        "data": {
+            "name": "digits", "kwargs": {}, "data_dir": None, "imbalance": 3.0, "imbalance_type": "exp", "seed": 0,
+            "validation": 0, "sizes": {"train": 6}, "class_names": ["a", "b", "c"], "class_counts": [3, 2, 1],
+            "normalisation": {"mean": [0.5], "std": [0.5]}, "sha256": {"train": "0" * 64},
+        },
         "method": {"name": "ce", "kwargs": {}, "note": ""},
         "state_dict": {"w": torch.arange(3.0), "n": torch.tensor(7)},
         "epoch": 2,
-        "metrics": {"objective": 0.5, "classes": [0.1, None]},
-        "config": {"lr": 0.1},
+        "metrics": {"epoch": 2, "objective": 0.5, "test": {"loss": {"classes": [0.1, None]}}},
+        "config": {"lr": 0.1, "batch_size": 64},
         "provenance": {"seed": 0, "git_dirty": None},
-    }
+    }  # fmt: skip
     return Checkpoint(**{**fields, **changes})
 
 
@@ -94,7 +98,7 @@ def test_a_bare_pickle_is_refused(tmp_path, capsys):
         ({"state_dict": {}}, "is no checkpoint of training.run"),
         ([1, 2], "is no checkpoint of training.run"),
         ({"format": FORMAT, "version": 99}, "version 99, this package reads 1"),
-        ({"format": FORMAT, "version": VERSION, "model": {}}, "lacks data, method"),
+        ({"format": FORMAT, "version": VERSION, "model": {}}, "lacks model.name, model.kwargs, data, method"),
     ],
 )
 def test_other_files_are_refused(tmp_path, content, said):

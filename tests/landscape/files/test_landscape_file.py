@@ -43,8 +43,8 @@ def test_what_is_written_is_read(tmp_path):
     file = tmp_path / "landscape.h5"
     with opened(file) as record:
         fill(record)
-        record.scale("grid", np.linspace(0, 1, 5), unit="1")
-        record.create("density", dims=("subset", "grid"), shape=(3, 5))
+        record.scale("point", np.linspace(0, 1, 5), unit="1")
+        record.create("density", dims=("subset", "point"), shape=(3, 5))
         record.create("vectors/top", dims=("subset", "parameter"), shape=(3, 7), dtype="f4")
         record.note("products", 12)
         record.note("notes", ["a", "b"])
@@ -78,11 +78,11 @@ def test_merging_keeps_other_measurements_and_their_scales(tmp_path):
     for name in ("train", "test", "again"):
         with opened(file, name=name, config={"split": name}) as record:
             fill(record)
-            record.create("wide", dims=("subset", "grid"), shape=(3, 9000), fill=3.0)
+            record.create("wide", dims=("subset", "point"), shape=(3, 9000), fill=3.0)
             record.finish()
     for name in ("train", "test", "again"):
         with xarray.open_dataset(file, group=f"hessian/{name}", engine="h5netcdf") as group:
-            assert group["wide"].dims == ("subset", "grid") and float(group["wide"].mean()) == 3.0
+            assert group["wide"].dims == ("subset", "point") and float(group["wide"].mean()) == 3.0
             assert list(group["subset"].values) == [s.name for s in SUBSETS]
     assert file.stat().st_size < 3 * 9000 * 8  # large datasets are packed
 

@@ -1,0 +1,201 @@
+"""Reads HDF5 that others made: no link is followed, no size is believed, no foreign filter is loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+
+from foundation.declared import DEEPEST, shown
+from foundation.errors import InputError, LandscapeError
+from landscape.files.measurement_model import WAY_OUT
+
+MOST_ITEMS = 2000  # groups and data sets of a measurement
+MOST_BYTES = 2 << 30  # of one data set in memory
+MOST_TEXT = 64 << 20
+_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+_BEST_RATIO = 1100  # deflate cannot do better
+_SLACK = 1 << 20  # bytes that need not be there: chunks that were never written
+
+_HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError,
+                MemoryError, RecursionError)  # fmt: skip
+"""What h5py raises of damaged files."""
+
+
+@contextlib.contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Whatever HDF5 says of a damaged file is said in one sentence.
+
+    Args:
+        place: The file, for the sentence.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: It could not be read.
+    """
+    try:
+        yield
+    except LandscapeError:
+        raise
+    except _HDF5_ERRORS as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{place} is damaged or no HDF5 file ({reason}): {WAY_OUT}") from None
+
+
+def items(group: h5py.Group, place: str) -> dict[str, h5py.Group | h5py.Dataset]:
+    """What a group holds itself.
+
+    Args:
+        group: The group.
+        place: The file, for the sentence.
+
+    Returns:
+        Groups and data sets by name.
+
+    Raises:
+        InputError: It holds too much, or a link to elsewhere.
+    """
+    if len(group) > MOST_ITEMS:
+        raise InputError(f"{place} holds {len(group)} items in {group.name}: {WAY_OUT}")
+    found = {}
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise InputError(f"{place} has a link to elsewhere as {shown(name)} in {group.name}: {WAY_OUT}")
+        item = group[name]
+        if not isinstance(item, h5py.Group | h5py.Dataset):
+            raise InputError(f"{place} has something else than a data set as {shown(name)} in {group.name}: {WAY_OUT}")
+        found[name] = item
+    return found
+
+
+def walk(group: h5py.Group, place: str, *, without: tuple[str, ...] = ()) -> dict[str, h5py.Dataset]:
+    """Every data set below a group by its path, without some nested groups.
+
+    Args:
+        group: The group.
+        place: The file, for the sentence.
+        without: Names of nested groups to leave out.
+
+    Returns:
+        The data sets.
+
+    Raises:
+        InputError: It holds too much, nests too deep, or links to elsewhere.
+    """
+    found: dict[str, h5py.Dataset] = {}
+
+    def visit(here: h5py.Group, at: tuple[str, ...]) -> None:
+        if len(at) > DEEPEST or len(found) > MOST_ITEMS:
+            raise InputError(f"{place} holds too much in {here.name[:60]}: {WAY_OUT}")
+        for name, item in items(here, place).items():
+            if isinstance(item, h5py.Dataset):
+                found["/".join((*at, name))] = item
+            elif at or name not in without:
+                visit(item, (*at, name))
+
+    visit(group, ())
+    return found
+
+
+def read(dataset: h5py.Dataset, place: str) -> np.ndarray:
+    """A data set's values, texts as Python strings.
+
+    Args:
+        dataset: The data set.
+        place: The file, for the sentence.
+
+    Returns:
+        The array.
+
+    Raises:
+        InputError: Its bytes are damaged, it is of a kind that no measurement has, or larger than its bytes allow.
+    """
+    name, dtype = dataset.name, dataset.dtype
+    text = h5py.check_string_dtype(dtype)
+    if dataset.shape is None or (text is None and dtype.kind not in "fiub"):
+        raise InputError(f"{place} has {name} of kind {shown(str(dtype))}, expected are numbers or texts: {WAY_OUT}")
+    if dataset.external or dataset.is_virtual:
+        raise InputError(f"{place} has {name} stored in another file: {WAY_OUT}")
+    properties = dataset.id.get_create_plist()
+    if not {properties.get_filter(k)[0] for k in range(properties.get_nfilters())} <= _FILTERS:
+        raise InputError(f"{place} has {name} packed by a filter that this package does not use: {WAY_OUT}")
+    size, stored = dataset.size * dtype.itemsize, dataset.id.get_storage_size()
+    if size > (MOST_TEXT if text else MOST_BYTES) or size > max(stored * _BEST_RATIO, _SLACK):
+        raise InputError(f"{place} has {name} of {size:.3g} bytes, of which {stored} are there: {WAY_OUT}")
+    try:
+        if text is None:
+            return np.asarray(dataset[()])
+        values = dataset.asstr()[()] if text.length is None else np.char.decode(dataset[()], "utf-8")
+        return np.asarray(values, dtype=object)
+    except (*_HDF5_ERRORS, UnicodeError):
+        raise InputError(f"{place} has damaged bytes in {name}: {WAY_OUT}") from None
+
+
+def dims_of(dataset: h5py.Dataset, place: str) -> tuple[str, ...]:
+    """The names of a data set's dimensions, each of which has a scale of its length beside it.
+
+    Args:
+        dataset: The data set.
+        place: The file, for the sentence.
+
+    Returns:
+        The names.
+
+    Raises:
+        InputError: Names and shape do not agree with the scales.
+    """
+    told = plain(dataset.attrs.get("dims", "[]"), place)
+    if dataset.shape is None:
+        raise InputError(f"{place} has {dataset.name} without values: {WAY_OUT}")
+    if not (isinstance(told, list) and all(isinstance(dim, str) for dim in told) and len(told) == len(dataset.shape)):
+        raise InputError(f"{place} has {dataset.name} of shape {dataset.shape} over {shown(told)}: {WAY_OUT}")
+    for dim, length in zip(told, dataset.shape, strict=True):
+        scale = dataset.parent.get(dim) if isinstance(dataset.parent.get(dim, getlink=True), h5py.HardLink) else None
+        if not isinstance(scale, h5py.Dataset) or scale.shape != (length,) or not scale.is_scale:
+            expected = scale.shape if isinstance(scale, h5py.Dataset) else "no scale"
+            raise InputError(
+                f"{place} has {dataset.name} of length {length} along {shown(dim)}, which has {expected}: {WAY_OUT}"
+            )
+    return tuple(told)
+
+
+def attributes_of(item: h5py.Group | h5py.File, place: str) -> dict[str, Any]:
+    """The attributes of a group as Python values; JSON objects and lists are parsed.
+
+    Args:
+        item: The group.
+        place: The file, for the sentence.
+
+    Returns:
+        The values by name.
+
+    Raises:
+        InputError: One is no number and no text.
+    """
+    if len(item.attrs) > MOST_ITEMS:
+        raise InputError(f"{place} has {len(item.attrs)} attributes in {item.name}: {WAY_OUT}")
+    return {name: plain(item.attrs[name], f"{place} ({shown(name)})") for name in item.attrs}
+
+
+def plain(value: Any, place: str) -> Any:
+    """An attribute as a Python value: a number, a text, or what a text says in JSON."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str):
+        if value[:1] not in ("[", "{"):
+            return value
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+        except RecursionError:
+            raise InputError(f"{place} nests too deep: {WAY_OUT}") from None
+    if isinstance(value, int | float):
+        return value
+    raise InputError(f"{place} is {shown(str(type(value).__name__))}, expected is a number or a text: {WAY_OUT}")
