@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all gpu lint lint-page bench figures clean
+.PHONY: demo test test-all gpu lint lint-page bench faults figures clean
 
 demo: .venv/.installed
 	$(BIN)/python -m analyses.quickstart
@@ -31,6 +31,10 @@ lint: .venv/.test-installed lint-page
 lint-page:
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund && npm run --silent lint; \
 	else echo "npm is not installed: the page's scripts were not linted"; fi
+
+# Every way to spoil every kind of file; the table of docs/reliability.md.
+faults: .venv/.test-installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.campaign --table docs/reliability.md
 
 bench: .venv/.bench-installed
 	$(BIN)/python -m benchmarks.training

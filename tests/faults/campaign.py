@@ -1,4 +1,4 @@
-"""Runs tries and counts deviations: python -m tests.faults.campaign [--share 0.1] [--only TEXT] [--table FILE]."""
+"""Runs tries and counts deviations: python -m tests.faults.campaign [--most N] [--only TEXT] [--table FILE]."""
 
 import argparse
 import random
@@ -14,6 +14,8 @@ from tests.faults.faults import same_content
 from tests.faults.judge import deviation, tree
 from tests.faults.kinds import KINDS, PAGE, Kind
 from tests.faults.server import Server
+
+BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,21 @@ def tries(server: Server, made: Path, kind: Kind, *, most: int, seed: int = 0) -
         yield Try(kind.name, fault, why)
 
 
+def table(rows: Sequence[tuple[str, int, int]]) -> str:
+    """The rows of docs/reliability.md: kind, tries, deviations, and their sums."""
+    lines = ["| kind | tries | deviations |", "|---|---:|---:|", *(f"| {k} | {n:,} | {d:,} |" for k, n, d in rows)]
+    return "\n".join([*lines, f"| all | {sum(n for _, n, _ in rows):,} | {sum(d for *_, d in rows):,} |"])
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the campaign and says what deviated."""
+    """Runs the campaign, says what deviated, and writes the table where it is asked to."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--most", type=int, default=10**6)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--world", type=Path)
+    parser.add_argument("--most", type=int, default=10**6, help="tries of a kind")
+    parser.add_argument("--only", default="", help="kinds whose name holds this")
+    parser.add_argument("--world", type=Path, help="folder to keep the spoiled files in")
+    parser.add_argument("--table", type=Path, help="document whose table is replaced")
     arguments = parser.parse_args(argv)
-    server = Server()
+    server, rows = Server(), list[tuple[str, int, int]]()
     with tempfile.TemporaryDirectory() as there:
         made = Path(arguments.world or there) / "world"
         if not made.exists():
@@ -64,11 +73,15 @@ def main(argv: Sequence[str] | None = None) -> None:
                 continue
             done = list(tries(server, made, kind, most=arguments.most))
             wrong = [one for one in done if one.why]
+            rows.append((kind.name, len(done), len(wrong)))
             print(f"{kind.name}: {len(done)} tries, {len(wrong)} deviations", flush=True)
             for why, count in Counter(one.why for one in wrong).most_common(12):
                 first = next(one.fault for one in wrong if one.why == why)
                 print(f"    {count:4d} × {why}   [{first}]", flush=True)
     server.close()
+    if arguments.table is not None:
+        head, _, rest = arguments.table.read_text().partition(BEGIN)
+        arguments.table.write_text(f"{head}{BEGIN}\n{table(rows)}\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":

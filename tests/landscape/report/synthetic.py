@@ -176,8 +176,8 @@ def _hessian(
     verdict = np.where(bottom < -0.05 * top, "negative", np.where(bottom < -0.02 * top, "none-found", "undecided"))
     put(record, "top", top[:, None] * ranks, ("subset", "rank"))
     put(record, "top_residual", 5e-4 * top[:, None] * ranks, ("subset", "rank"))
-    put(record, "bottom", bottom[:, None], ("subset", "bottom_rank"))
-    put(record, "bottom_residual", 5e-4 * np.abs(bottom)[:, None], ("subset", "bottom_rank"))
+    put(record, "bottom", bottom[:, None], ("subset", "rank_bottom"))
+    put(record, "bottom_residual", 5e-4 * np.abs(bottom)[:, None], ("subset", "rank_bottom"))
     put(record, "trace", 6 * top, ("subset",))
     put(record, "trace_se", 0.3 * top, ("subset",))
     put(record, "top_scaled", 0.1 * top, ("subset",))
@@ -197,8 +197,8 @@ def _hessian(
     bulk = np.exp(-0.5 * (share / 0.012) ** 2) * 30
     peaks = sum(0.02 / (1 + i) * np.exp(-0.5 * ((share - r) / 0.01) ** 2) for i, r in enumerate(ranks))
     tail = 0.05 * np.exp(-np.abs(share) / 0.08)
-    put(record, "density_grid", top[:, None] * share, ("subset", "grid"))
-    put(record, "density", (bulk + peaks + tail) / top[:, None], ("subset", "grid"))
+    put(record, "density_grid", top[:, None] * share, ("subset", "point"))
+    put(record, "density", (bulk + peaks + tail) / top[:, None], ("subset", "point"))
 
 
 LAYERS = ("conv1", "conv2", "head")
@@ -210,10 +210,11 @@ def _deep(record: Recording, rng: np.random.Generator, top: np.ndarray, subsets:
     enough = measured >= 20
     bottom = record.read("bottom")
     held = np.where(enough, 0.7 * top, np.nan)
-    put(record, "top_held_out", np.stack([held, 0.5 * held], 1), ("subset", "held_rank"))
-    put(record, "top_held_out_se", np.stack([0.1 * held, 0.1 * held], 1), ("subset", "held_rank"))
-    put(record, "bottom_held_out", np.where(enough[:, None], 0.5 * bottom, np.nan), ("subset", "bottom_rank"))
-    put(record, "bottom_held_out_se", np.where(enough[:, None], 0.2 * -bottom, np.nan), ("subset", "bottom_rank"))
+    absent = [np.full(len(held), np.nan)] * (record.read("top").shape[1] - 2)
+    put(record, "top_held_out", np.stack([held, 0.5 * held, *absent], 1), ("subset", "rank"))
+    put(record, "top_held_out_se", np.stack([0.1 * held, 0.1 * held, *absent], 1), ("subset", "rank"))
+    put(record, "bottom_held_out", np.where(enough[:, None], 0.5 * bottom, np.nan), ("subset", "rank_bottom"))
+    put(record, "bottom_held_out_se", np.where(enough[:, None], 0.2 * -bottom, np.nan), ("subset", "rank_bottom"))
     single = np.where(np.arange(20) < measured[:, None], rng.exponential(size=(len(top), 20)), np.nan)
     single[enough] = np.nan
     single /= np.where(enough, 1.0, np.nanmean(np.where(enough[:, None], 1.0, single), axis=1))[:, None]
@@ -229,10 +230,10 @@ def _deep(record: Recording, rng: np.random.Generator, top: np.ndarray, subsets:
     put(record, "negative_share", np.linspace(0.05, 0.3, len(top)), ("subset",))
     put(record, "negative_share_se", np.full(len(top), 0.04), ("subset",))
     small = np.where(measured < 100, 1.0, np.nan)
-    put(record, "gauss_newton_top", (small * top)[:, None] * [0.95, 0.5], ("subset", "gauss_rank"))
+    put(record, "gauss_newton_top", (small * top)[:, None] * [0.95, 0.5], ("subset", "mode"))
     put(record, "gauss_newton_trace", 5 * small * top, ("subset",))
     put(record, "gauss_newton_rest", 0.3 * small * top, ("subset",))
-    put(record, "density_se", 0.4 * record.read("density"), ("subset", "grid"))
+    put(record, "density_se", 0.4 * record.read("density"), ("subset", "point"))
     overlap = rng.uniform(0, 1, (len(top),) * 2)
     put(record, "overlap", (overlap + overlap.T) / 2, ("direction", "subset"))
     share = rng.normal(0.1, 0.1, (2, len(top)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,10 @@ from landscape.report.write import write_report
 from tests.landscape.report.synthetic import open_recording, put, subsets_of
 
 COUNTS, NAMES = (300, 60, 12, 8), ("dog", "cat", "owl", "elk")
-SHAS = {name: f"{name:x<64}" for name in ("a", "b", *(f"{method}{seed}" for method in "ab" for seed in range(6)))}
+SHAS = {
+    name: hashlib.sha256(name.encode()).hexdigest()
+    for name in ("a", "b", *(f"{method}{seed}" for method in "ab" for seed in range(6)))
+}
 
 
 def witness(ratio: float, error: float = 0.0) -> Witness:
