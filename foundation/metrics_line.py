@@ -11,15 +11,21 @@ from pydantic import Field
 from foundation.declared import MOST_JSON, Finite, Open, Text, validated
 from foundation.errors import InputError
 
-Means = dict[Text, float | list[float | None] | None]
 Epoch = Annotated[int, Field(ge=1, lt=1 << 31)]
 
 
-class Scores(Open):
-    """Of one split: by subset, `classes` in label order; None of a class without samples."""
+class Means(Open):
+    """By subset: a number each, `classes` in label order with None for a class without samples."""
 
-    loss: Means = Field(default_factory=dict)
-    accuracy: Means = Field(default_factory=dict)
+    __pydantic_extra__: dict[str, float] = Field(init=False)
+    classes: list[float | None] = Field(default_factory=list)
+
+
+class Scores(Open):
+    """Of one split."""
+
+    loss: Means = Field(default_factory=Means)
+    accuracy: Means = Field(default_factory=Means)
 
 
 class MetricsLine(Open):

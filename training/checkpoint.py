@@ -191,8 +191,12 @@ def load_tensors(path: Path, kind: str) -> Any:
     Raises:
         InputError: The file is missing, corrupt, or holds more than tensors and plain types.
     """
-    if not path.is_file():
-        raise InputError(f"{kind} {str(path)!r} does not exist: name a file that training.run wrote")
+    try:
+        there = path.is_file()
+    except OSError:  # such as a name that is too long
+        there = False
+    if not there:
+        raise InputError(f"{kind} {str(path)[:200]!r} does not exist: name a file that training.run wrote")
     _check_archive(path, kind)
     try:
         with warnings.catch_warnings():

@@ -106,17 +106,31 @@ def cuts(path: Path, count: int = 60) -> Iterator[Fault]:
 
 
 def flips(path: Path, count: int = 150) -> Iterator[Fault]:
-    """One bit flipped, at seeded places."""
-    size, random = path.stat().st_size, np.random.default_rng(0)
+    """One bit flipped, at seeded places of the file."""
+    return _flips(np.random.default_rng(0).integers(path.stat().st_size, size=count))
 
+
+def flipped_numbers(path: Path, count: int = 400) -> Iterator[Fault]:
+    """One bit flipped, at seeded places of what is stored of numbers."""
+    places: list[np.ndarray] = []
+    with h5py.File(path) as file:
+        for place in _items(file):
+            item = file[place]
+            if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu" and item.chunks:
+                for k in range(item.id.get_num_chunks()):
+                    chunk = item.id.get_chunk_info(k)
+                    places.append(np.arange(chunk.byte_offset, chunk.byte_offset + chunk.size))
+    return _flips(np.random.default_rng(1).choice(np.concatenate(places), size=count, replace=False))
+
+
+def _flips(places: np.ndarray) -> Iterator[Fault]:
     def flip(to: Path, at: int, bit: int) -> None:
         content = bytearray(to.read_bytes())
         content[at] ^= 1 << bit
         to.write_bytes(content)
 
-    for at, bit in zip(
-        random.integers(size, size=count).tolist(), random.integers(8, size=count).tolist(), strict=True
-    ):
+    bits = np.random.default_rng(2).integers(8, size=len(places))
+    for at, bit in zip(places.tolist(), bits.tolist(), strict=True):
         yield f"bit {bit} of byte {at} flipped", lambda to, at=at, bit=bit: flip(to, at, bit)
 
 

@@ -36,6 +36,8 @@ def deviation(ended: Ended, before: dict[str, str], after: dict[str, str], *, na
         return f"killed by signal {-ended.code}"
     if "Traceback" in ended.err:
         return f"traceback: {last}"
+    if ended.code == 1 and "error: training diverged" in ended.err and ended.err.count("\n") == 1:
+        return None  # a number in range that is no good: the truth, in one sentence
     if ended.code not in (0, 2):
         return f"exit code {ended.code}: {last}"
     if ended.code == 0:

@@ -238,9 +238,9 @@ def _deep(record: Recording, rng: np.random.Generator, top: np.ndarray, subsets:
     put(record, "overlap", (overlap + overlap.T) / 2, ("direction", "subset"))
     share = rng.normal(0.1, 0.1, (2, len(top)))
     classes = np.array([s.kind == "class" for s in subsets])
-    put(
-        record, "share", np.where(classes, share / share[:, classes].sum(1, keepdims=True), np.nan), ("rank2", "subset")
-    )
+    share = np.where(classes, share / share[:, classes].sum(1, keepdims=True), np.nan)
+    further = np.full((record.read("top").shape[1] - 2, len(top)), np.nan)
+    put(record, "share", np.vstack([share, further]), ("rank", "subset"))
     record.scale("layer", np.array(LAYERS, dtype=object))
     put(record, "layer_top", top[:, None] * [0.2, 0.5, 0.8], ("subset", "layer"))
     check = np.full(len(top), np.nan)

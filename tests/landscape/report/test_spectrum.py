@@ -13,6 +13,7 @@ from playwright.sync_api import Browser
 from landscape.comparison.compare import compare
 from landscape.comparison.spectrum import SpectralMeasure, spectra_of
 from landscape.figures.spectra import _steps
+from landscape.files.dimension_scales import make_scale
 from landscape.report import write_report
 from tests.landscape.report.browser import opened
 from tests.landscape.report.synthetic import write_run
@@ -25,6 +26,7 @@ def with_nodes(file: Path) -> Path:
     with h5py.File(file, "r+") as opened:
         group = opened["hessian/train"]
         size = len(group["top"])
+        make_scale(group, "node", np.arange(len(NODES) + 1))
         for name, values in (("nodes", NODES), ("weights", WEIGHTS)):
             group[name] = np.tile(np.r_[values, np.nan], (size, 1))
             group[name].attrs["dims"] = '["subset", "node"]'
