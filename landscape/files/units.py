@@ -18,14 +18,14 @@ import numpy as np
 from foundation.errors import InputError
 from foundation.files import locked
 from landscape.files.contents import TABLE
-from landscape.files.landscape_file import Measurement, open_file, read_landscape, read_measurement, read_unfinished
+from landscape.files.landscape_file import Measurement, read_landscape, read_unfinished
 from landscape.files.publish import publish
-from landscape.files.safe_read import naming
 from landscape.files.target import Target
 from landscape.files.unit_folder import Head, Step, UnitFolder, fingerprint, partial_path
 from landscape.schema import NUMERICS, SCHEMA, SCHEMA_VERSION
 from landscape.subject.subsets import Subset
 
+_OTHER_NUMERICS = "a measurement of other numerics than this version's"
 _AGAIN = "choose another --name, or give --overwrite to replace it"
 
 
@@ -158,8 +158,8 @@ def recording(
             return
         if previous is not None and previous.attributes.get("numerics", 1) != NUMERICS:
             previous = None
-        begun = _begun(target, head, folder) or _of_version_1(target, head, old)
-        previous = previous or begun
+        _refuse_version_1(target, old)
+        previous = previous or _begun(target, head, folder)
         resumed = head.identity in [known.identity for known in folder.heads()]
         folder.begin(head)
         record = Recording(folder, head, resumed=resumed, previous=previous)
@@ -216,27 +216,18 @@ def _begun(target: Target, head: Head, folder: UnitFolder) -> Measurement | None
         same = begun.checkpoint_sha256 == head.checkpoint_sha256 and begun.numerics == head.numerics
         if not same or fingerprint(begun.config) != fingerprint(head.config):
             if not target.overwrite:
-                said = "a measurement of other numerics than this version's"
-                said = said if begun.numerics != head.numerics else _difference(begun.config, head.config)
+                other = begun.numerics != head.numerics
+                said = _OTHER_NUMERICS if other else _difference(begun.config, head.config)
                 raise InputError(f"{str(folder.path)!r} is unfinished with {said}: {_AGAIN}")
             folder.remove([begun])
     others = [begun for begun in folder.heads() if begun.identity != head.identity]
     return read_unfinished(folder, others[-1]) if others else None
 
 
-def _of_version_1(target: Target, head: Head, path: Path) -> Measurement | None:
-    """What an unfinished file of the first schema version holds, which was one growing HDF5 file."""
-    if not path.exists():
-        return None
-    with open_file(path) as opened, naming(repr(str(path))):
-        group = opened[f"{head.analysis}/{head.name}"]
-        found = read_measurement(group, head.analysis, head.name, complete=False, place=repr(str(path)))
-        same = opened.attrs["checkpoint_sha256"] == head.checkpoint_sha256
-    if same and fingerprint(found.config) == fingerprint(head.config):
-        return found
-    if not target.overwrite:
-        raise InputError(f"{str(path)!r} is unfinished with {_difference(found.config, head.config)}: {_AGAIN}")
-    return None
+def _refuse_version_1(target: Target, path: Path) -> None:
+    """An unfinished file of the first schema version, one growing HDF5 file, is of numerics that are no more."""
+    if path.exists() and not target.overwrite:
+        raise InputError(f"{str(path)!r} is unfinished with {_OTHER_NUMERICS}: {_AGAIN}")
 
 
 def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
