@@ -111,9 +111,8 @@ def check_fields(given: object) -> None:
         try:
             adapter.validate_python(value)
         except ValidationError as error:
-            where, found, expected = _first(error)
-            at = f" ({where.removesuffix(' = ')} {shown(found)})" if where else ""
-            raise InputError(f"--{name.replace('_', '-')} {shown(value)}{at} cannot be: give {expected}") from None
+            _, found, expected = _first(error, deepest=True)  # of a list, the one value that cannot be
+            raise InputError(f"--{name.replace('_', '-')} {shown(found)} cannot be: give {expected}") from None
 
 
 def check_settings(kind: Any, values: Mapping[str, Any], place: str, way_out: str) -> None:
@@ -171,9 +170,10 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _first(error: ValidationError) -> tuple[str, Any, str]:
+def _first(error: ValidationError, *, deepest: bool = False) -> tuple[str, Any, str]:
     """Where the first mistake lies (empty, or ending in ` = `), what is there, and what was expected."""
-    found = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    found = max(errors, key=lambda e: len(e["loc"])) if deepest else errors[0]
     where = ".".join(str(part) for part in found["loc"] if not str(part).startswith(("function-", "constrained-")))
     context = found.get("ctx", {})
     expected = {

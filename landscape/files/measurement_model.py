@@ -14,7 +14,7 @@ from landscape.files.contents import TABLE
 from landscape.schema import INTERPOLATED, SCHEMA, SCHEMA_VERSION, VERDICTS
 
 WAY_OUT = "delete the file and measure again"
-KINDS = ("all", "balanced", "group", "class")
+KINDS = ("all", "balanced", "group", "class", "subset")
 
 FLOATS: dict[str, dict[tuple[str, ...], str]] = {
     "evaluation": {("subset",): "loss accuracy"},

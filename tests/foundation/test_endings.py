@@ -11,6 +11,8 @@ from tests.conftest import ROOT
 
 BEGIN = """
 import os, signal, sys, weakref
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores them
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from pathlib import Path
 from foundation import endings
 from foundation.command import Parser, run

@@ -31,7 +31,7 @@ REFUSED = {
     "drifting buffer": "changes its own state",
     "batch mixing": "another loss alone",
     "BatchNorm without statistics": "more than 1 value",
-    "squeeze": "so that forward gives",
+    "squeeze": "give forward, a function of network and inputs",
     "tuple": "returns a tuple",
     "fewer logits than classes": "out of bounds",
     "custom Function with another derivative": "not",
