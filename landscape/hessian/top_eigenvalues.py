@@ -91,9 +91,8 @@ def top_eigenvalues(
     if not 0 < tol < 1:
         raise InputError(f"tol {tol:g} is no relative residual: give a number such as 1e-3")
     check_symmetry(subject)
-    hessians, options = HessianFactory(subject, plan or choose_plan(subject)), LanczosOptions(
-        k, 0, tol=tol, max_products=max_products, second_start=k > 1
-    )  # fmt: skip
+    hessians = HessianFactory(subject, plan or choose_plan(subject))
+    options = LanczosOptions(k, 0, tol=tol, max_products=max_products, capacity=hessians.plan.basis, second_start=k > 1)
     rows: dict[str, tuple[np.ndarray, np.ndarray, bool, int]] = {}
     with math_attention(), hessians.workers.alone(subject.size):
         for subset in subject.subsets:

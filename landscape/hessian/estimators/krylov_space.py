@@ -234,6 +234,10 @@ class KrylovSpace:
             self._entries[[one, other], : self.applied] = self._entries[[other, one], : self.applied]
 
     def _append(self, vector: Tensor) -> None:
+        if self.total == len(self._basis):  # vectors of several starts wait: none may be lost, their couplings count
+            more = min(8, self.size - self.total)
+            self._basis = torch.cat([self._basis, self._basis.new_empty(more, self.size)])
+            self._entries = np.pad(self._entries, (0, more))
         self._basis[self.total] = vector
         self._entries[self.total, : self.applied] = 0.0
         self.total += 1

@@ -27,6 +27,8 @@ BOTTOM_ZERO = 30
 """Beside this many thresholds it counts as zero: at tol 1e-3 a residual of 0.3 of the threshold is enough."""
 ROOM = 4
 """Vectors that a basis holds beside twice the pairs asked for, at least, so that it can grow after a restart."""
+SEARCHING = 50
+"""Vectors of room that a second start is given, where there is as much."""
 HIDDEN = 30
 """A second start may hold this many times less of a hidden eigenvector than 1/√P; the chance of that is 3 %."""
 
@@ -162,8 +164,9 @@ def extremal_eigenpairs(matvec: Matvec, start: Tensor, goal: LanczosOptions, gen
     alive = _grow(space, goal)
     certain, space.first_chain = alive and not goal.second_start, space.applied
     while not certain and space.products < goal.max_products:
-        if space.total > 3 * goal.capacity // 4 and space.size > goal.capacity:
-            _compress(space, space.ritz(), goal)
+        crowded = max(goal.capacity // 2, min(3 * goal.capacity // 4, goal.capacity - SEARCHING))
+        if space.total > crowded and space.size > goal.capacity:
+            _compress(space, space.ritz(), goal, goal.capacity // 4)
         beyond = _search(space, space.ritz(), goal)
         full = space.total == space.size
         if beyond is None and not full:
@@ -208,13 +211,14 @@ def _search(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions) -> bool | None
         return True
     known = (1, ritz.values[::-1], limits[0]), (-1, -ritz.values, limits[1])
     ends = [(sign, values[len(limit) - 1], limit[-1]) for sign, values, limit in known if len(limit)]
-    steps = 0
+    steps, whole_chain = 0, True
     while space.products < goal.max_products:
         if space.total >= goal.capacity and space.size > goal.capacity:
             _compress_chain(space, first, waiting)
+            whole_chain = False
         alive, steps = space.step(latest=True), steps + 1
         chain = space.ritz(first, waiting)
-        states = [_beyond(chain, steps, sign, value, limit, space.size) for sign, value, limit in ends]
+        states = [_beyond(chain, steps if whole_chain else None, *end, space.size) for end in ends]
         if any(states):
             return True
         if not alive or None not in states:
@@ -229,7 +233,7 @@ def _search(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions) -> bool | None
                for sign, values, limit in known if len(limit))  # fmt: skip
 
 
-def _beyond(chain: Ritz, steps: int, sign: int, value: float, limit: float, size: int) -> bool | None:
+def _beyond(chain: Ritz, steps: int | None, sign: int, value: float, limit: float, size: int) -> bool | None:
     """Whether the largest of ±H in a complement lies above a value; None while that is open.
 
     It does when a Ritz value does, which is never above the largest eigenvalue. It does not when an eigenvalue at
@@ -237,13 +241,16 @@ def _beyond(chain: Ritz, steps: int, sign: int, value: float, limit: float, size
     of it, with φ the angle of start and eigenvector, tan φ ≤ 30 √P but for a chance of 3 %, and (γ − 1) / 2 its
     distance from the rest of the spectrum as a share of that (Kaniel, Paige and Saad: Parlett, §12.4). Where the rest
     reaches up to the value, it does not when the largest pair has converged and one above it by the rest's width
-    would have shown.
+    would have shown. Of a chain that was compressed (`steps` None) such bounds are not known: it does not when the
+    largest pair has converged.
     """
     last = -1 if sign > 0 else 0
     highest, coupling = sign * chain.values[last], chain.coupling[last]
     edge, lowest = highest + coupling, sign * chain.values[-1 - last] - chain.coupling[-1 - last]
     if highest > value + limit:
         return True
+    if steps is None:
+        return False if coupling <= limit else None
     apart = (value - edge) / (edge - lowest) if edge > lowest else 1e300
     growth = np.arccosh(1 + 2 * max(apart, 1.0 if coupling <= limit else 0.0))
     return False if (steps - 1) * growth >= np.log(2 * HIDDEN * size**0.5) else None
@@ -252,12 +259,12 @@ def _beyond(chain: Ritz, steps: int, sign: int, value: float, limit: float, size
 def _make_room(space: KrylovSpace, goal: LanczosOptions) -> None:
     """Compresses a basis that is full and does not span the whole space."""
     if space.total >= goal.capacity and space.size > goal.capacity:
-        _compress(space, space.ritz(), goal)
+        _compress(space, space.ritz(), goal, goal.capacity // 2)
 
 
-def _compress(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions) -> None:
-    """Thick restart: keeps the outer Ritz vectors, as many as fill half the capacity."""
-    spare = max(0, min(goal.capacity // 2, space.applied) - goal.top - goal.bottom)
+def _compress(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions, most: int) -> None:
+    """Thick restart: keeps the outer Ritz vectors, the pairs sought and others up to `most`."""
+    spare = max(0, min(most, space.applied) - goal.top - goal.bottom)
     upper = goal.top + (spare // 2 if goal.bottom else spare) if goal.top else 0
     lower = min(goal.top + goal.bottom + spare, space.applied) - upper
     space.compress(ritz.coefficients[:, np.r_[0:lower, space.applied - upper : space.applied]])

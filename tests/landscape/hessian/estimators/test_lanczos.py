@@ -196,6 +196,16 @@ def test_a_small_basis_finds_every_copy_too(name):
         assert ends.converged and ends.space.total <= 24
 
 
+@pytest.mark.parametrize("name", [*SPECTRA, *DEGENERATE])
+def test_the_smallest_basis_of_all_says_nothing_false(name):
+    spectrum = {**SPECTRA, **DEGENERATE}[name]
+    for seed in range(3):
+        ends = solve(matrix(spectrum, seed=seed), seed=seed, top=1, tol=1e-3, capacity=8, max_products=600)
+        if ends.converged:
+            check(ends, spectrum, 1e-4)
+    assert ends.converged == (name != "cluster")  # eight vectors do not part 5 from 5 − 1e-4, and say so
+
+
 def test_more_pairs_than_the_basis_should_hold_take_what_they_need():
     spectrum = [*np.linspace(2, 3, 20), *BULK]
     ends = solve(matrix(spectrum), top=20, capacity=12, max_products=2000)
