@@ -203,7 +203,7 @@ def test_the_smallest_basis_of_all_says_nothing_false(name):
         ends = solve(matrix(spectrum, seed=seed), seed=seed, top=1, tol=1e-3, capacity=8, max_products=600)
         if ends.converged:
             check(ends, spectrum, 1e-4)
-    assert ends.converged == (name != "cluster")  # eight vectors do not part 5 from 5 − 1e-4, and say so
+    assert ends.converged == (name not in ("cluster", "condition 1e8"))  # too hard for eight vectors, which say so
 
 
 def test_more_pairs_than_the_basis_should_hold_take_what_they_need():
