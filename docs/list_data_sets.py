@@ -10,6 +10,7 @@ from pathlib import Path
 from foundation.files import write_text
 from landscape.hessian.measure_cross_class import CrossClass
 from landscape.hessian.result import SubsetCurvature
+from landscape.recording.track import Track
 from landscape.schema import Quantity, quantities
 from landscape.sharpness.result import Sharpness
 from landscape.surface.result import Surface
@@ -29,6 +30,7 @@ GROUPS = {
     "/hessian/NAME, across classes (`--cross-class`)": ((), CrossClass),
     "/sharpness/NAME": ((), Sharpness),
     "/surface/NAME": ((), Surface),
+    "/track/NAME": ((), Track),
 }
 
 

@@ -22,9 +22,14 @@ if TYPE_CHECKING:
     from landscape.hessian.result import HessianSettings as HessianSettings
     from landscape.hessian.top_eigenvalues import top_eigenvalues as top_eigenvalues
     from landscape.notebook import open as open
+    from landscape.recording.callbacks import lightning_callback as lightning_callback
+    from landscape.recording.callbacks import transformers_callback as transformers_callback
     from landscape.recording.check import check as check
     from landscape.recording.measure import measure as measure
     from landscape.recording.save import save as save
+    from landscape.recording.track import Track as Track
+    from landscape.recording.track import read_track as read_track
+    from landscape.recording.tracker import Tracker as Tracker
     from landscape.report import write_report as write_report
     from landscape.sharpness.measure import measure_sharpness as measure_sharpness
     from landscape.sharpness.result import SharpnessSettings as SharpnessSettings
@@ -55,10 +60,13 @@ _HOMES = {
     "Subject": "landscape.subject.subject",
     "SurfaceSettings": "landscape.surface.result",
     "TensorSamples": "landscape.subject.samples",
+    "Track": "landscape.recording.track",
+    "Tracker": "landscape.recording.tracker",
     "check": "landscape.recording.check",
     "checkpoints_plane": "landscape.surface.plane_kinds",
     "eigen_plane": "landscape.surface.plane_kinds",
     "gradient_plane": "landscape.surface.plane_kinds",
+    "lightning_callback": "landscape.recording.callbacks",
     "measure": "landscape.recording.measure",
     "measure_cross_class": "landscape.hessian.measure_cross_class",
     "measure_hessian": "landscape.hessian.measure",
@@ -69,8 +77,10 @@ _HOMES = {
     "pca_plane": "landscape.surface.plane_kinds",
     "random_plane": "landscape.surface.plane",
     "read_landscape": "landscape.files.landscape_file",
+    "read_track": "landscape.recording.track",
     "save": "landscape.recording.save",
     "top_eigenvalues": "landscape.hessian.top_eigenvalues",
+    "transformers_callback": "landscape.recording.callbacks",
     "write_figures": "landscape.figures",
     "write_report": "landscape.report",
 }

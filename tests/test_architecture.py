@@ -44,6 +44,7 @@ PYTHON = [path for package in (*PACKAGES, "tests", "docs") for path in sorted((R
 # What does not hold yet, and why. Each line must still be needed; the aim is none.
 EXCEPTIONS: dict[str, str] = {
     "training.search → analyses.search": "the former command, for one release",
+    "training.run → landscape.recording.training_run": "the plug-in that --track means when it names none",
 }
 
 

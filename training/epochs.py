@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from foundation.devices import choose_device
 from foundation.files import write_json
@@ -18,11 +19,16 @@ from training import console
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.config import Config
 from training.data import DataSet, open_data
+from training.data.dataset import Split
 from training.distributed import from_rank_zero, process_group, raise_on_all_ranks, rank, rank_zero_first
 from training.methods.method import build_method
 from training.optimizer import resolved
 from training.run_folder import RunFolder
 from training.trainer import Trainer
+
+MakeTracker = Callable[[Path, Split, Sequence[str], Sequence[int]], Callable[[nn.Module, int], None]]
+"""Of a run's folder, its training images, the classes' names and counts: what is called with the network after each
+epoch."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def show(config: Config, *, say: Callable[[str], None]) -> None:
             say(line)
 
 
-def train(config: Config, *, say: Callable[[str], None] = lambda line: None) -> Run:
+def train(config: Config, *, say: Callable[[str], None] = lambda line: None, track: MakeTracker | None = None) -> Run:
     """Trains one network, or continues where an interrupted run of the same configuration stopped.
 
     A run that is already complete is returned as it is.
@@ -75,6 +81,7 @@ def train(config: Config, *, say: Callable[[str], None] = lambda line: None) -> 
     Args:
         config: What to train.
         say: Called with a line of text an epoch.
+        track: Makes what looks at the network after each epoch, on rank 0 alone.
 
     Returns:
         The run.
@@ -99,7 +106,8 @@ def train(config: Config, *, say: Callable[[str], None] = lambda line: None) -> 
         with torch.random.fork_rng([device] if device.type == "cuda" else []), contextlib.ExitStack() as claim:
             trainer = Trainer(config, data, method, device)
             saved = raise_on_all_ranks(lambda: claim.enter_context(folder.claimed(config)) if rank() == 0 else None)
-            rows = run_epochs(trainer, folder, from_rank_zero(saved), say)
+            look = track and rank() == 0 and track(config.out, data.train, data.class_names, data.class_counts)
+            rows = run_epochs(trainer, folder, from_rank_zero(saved), say, look or None)
             summary = conclude(trainer, folder, rows, say)
     return Run(
         folder=folder.path,
@@ -126,7 +134,11 @@ def open_configured(config: Config) -> DataSet:
 
 
 def run_epochs(
-    trainer: Trainer, folder: RunFolder, saved: dict[str, Any] | None, say: Callable[[str], None]
+    trainer: Trainer,
+    folder: RunFolder,
+    saved: dict[str, Any] | None,
+    say: Callable[[str], None],
+    look: Callable[[nn.Module, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Trains from what was saved to the last epoch; rank 0 writes each epoch.
 
@@ -135,6 +147,7 @@ def run_epochs(
         folder: Where to write.
         saved: The content of `resume.pt`, or None.
         say: Called with a line of text an epoch.
+        look: Called with the network as it is evaluated and the epochs done.
 
     Returns:
         The lines of `metrics.jsonl`.
@@ -172,6 +185,8 @@ def run_epochs(
                 snapshot = is_snapshot(epoch + 1, trainer.epochs, config.snapshots)
                 folder.record(row, checkpoint, resume, best=is_best, snapshot=snapshot)
                 say(console.epoch_line(row))
+            if look is not None:
+                look(trainer.network if trainer.average is None else trainer.average.module, epoch + 1)
             progress.advance(note=f"objective {row['objective']:.3f}")
     return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -16,10 +17,13 @@ from foundation.errors import InputError
 from training.config import DECAYS, OPTIMIZERS, PRECISIONS, Config
 from training.console import listing
 from training.data.longtail import IMBALANCE_TYPES
-from training.epochs import show, train
+from training.epochs import MakeTracker, show, train
 from training.recipe import load_recipe
 from training.run_folder import read_config
 from training.schedules import SCHEDULES
+
+TRACKER = "landscape.recording.training_run:track"
+"""A plug-in by name, loaded where it is asked for."""
 
 
 class TrainingParser(Parser):
@@ -144,12 +148,29 @@ def build_parser() -> TrainingParser:
     add("--workers", type=int, default=Config.workers, help="processes that read image files")
     add("--evaluate-every", type=int, default=Config.evaluate_every, help="epochs between test evaluations")
     add("--snapshots", type=int, default=Config.snapshots, help="checkpoints along the way")
+    add(
+        "--track", nargs="?", const=TRACKER, default=unset, metavar="MODULE:NAME",
+        help="measure along the way, into track.h5 of the run folder, for a tenth of the time at most",
+    )  # fmt: skip
     return parser
 
 
 def _main(arguments: argparse.Namespace) -> None:
     settings = {name: value for name, value in vars(arguments).items() if name in Config.__dataclass_fields__}
-    (show if "dry_run" in arguments else train)(Config(**settings), say=say)
+    if "dry_run" in arguments:
+        show(Config(**settings), say=say)
+    else:
+        train(Config(**settings), say=say, track=_tracker(arguments.track) if "track" in arguments else None)
+
+
+def _tracker(spec: str) -> MakeTracker:
+    """What `--track` names: a plug-in, for training knows nobody who measures."""
+    module, _, name = spec.partition(":")
+    try:
+        made: MakeTracker = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"--track {spec!r} cannot be loaded ({error}): give MODULE:NAME of what tracks") from None
+    return made
 
 
 def say(line: str) -> None:

@@ -43,12 +43,18 @@ FLOATS: dict[str, dict[tuple[str, ...], str]] = {
         ("subset",): "kept_tolerance barrier precision_error",
         ("subset", "axis"): "curvature_autodiff curvature_drawn",
     },
+    "track": {
+        ("point",): "epoch seconds",
+        ("point", "subset"): "loss accuracy gradient_norm top top_residual sam",
+        ("point", "direction", "subset"): "cosine",
+    },
 }
 """Data sets of real numbers by analysis and dimensions."""
 WHOLE: dict[str, dict[tuple[str, ...], str]] = {
     "hessian": {("subset",): "top_scaled_converged converged status products"},
     "sharpness": {("subset",): "status"},
     "surface": {("b", "a"): "status"},
+    "track": {("point",): "step", ("point", "subset", "part"): "status"},
 }
 """Data sets of whole numbers."""
 TEXTS: dict[str, dict[tuple[str, ...], str]] = {"hessian": {("subset",): "verdict"}}

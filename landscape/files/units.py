@@ -145,7 +145,7 @@ def recording(
     file, key = target.file, f"{analysis}/{target.name}"
     head = Head(
         analysis, target.name, target.checkpoint_sha256, {**target.config, **(config or {})}, dict(extent or {}),
-        NUMERICS, _table(subsets), target.provenance,
+        NUMERICS, table_of(subsets), target.provenance,
     )  # fmt: skip
     folder = UnitFolder(partial_path(file, analysis, target.name))
     busy = f"another process is measuring {key} of {str(file)!r}: wait for it or choose another --name"
@@ -177,7 +177,8 @@ def recording(
             old.unlink(missing_ok=True)
 
 
-def _table(subsets: Sequence[Subset]) -> dict[str, list[str | int]]:
+def table_of(subsets: Sequence[Subset]) -> dict[str, list[str | int]]:
+    """What a measurement says of its subsets, by column: see `TABLE`."""
     columns = {"subset": "name", **{column: column for column in TABLE[1:]}}
     values = {column: [getattr(subset, key) for subset in subsets] for column, key in columns.items()}
     return {column: [v if isinstance(v, str) else int(v) for v in listed] for column, listed in values.items()}

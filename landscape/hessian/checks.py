@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -51,6 +52,8 @@ def check_symmetry(subject: Subject) -> None:
         with math_attention(), PlainOperations():
             loss = subject.loss(subject.network(inputs), labels).mean()
         gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
+        if _cut(gradients):
+            raise RuntimeError("a custom backward pass that is differentiable once only")
         sides = []
         for left, right in ((u, v), (v, u)):
             inner = sum((g * p).sum() for g, p in zip(gradients, subject.split(right).values(), strict=True))
@@ -75,6 +78,24 @@ def check_symmetry(subject: Subject) -> None:
             "custom backward on the way): measure the parameters behind it alone (params), or take it out"
         )
     done.append(subject.loss)
+
+
+def _cut(gradients: Sequence[Tensor]) -> bool:
+    """Whether a gradient's graph ends in a backward pass marked `once_differentiable`.
+
+    `torch.autograd.grad` goes around the error that such a node raises: all behind it counts as constant, in silence.
+    """
+    waiting: list[Any] = [gradient.grad_fn for gradient in gradients]
+    seen = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() == "torch::autograd::Error":
+            return True
+        waiting += [following for following, _ in node.next_functions]
+    return False
 
 
 def _derives(subject: Subject, double: Double) -> bool:

@@ -13,6 +13,7 @@
   table: { buildTable },
   theme: { applyTheme, setPrinting, systemDark },
   toolbar: { buildToolbar },
+  track: { buildTrack },
   verdict_strip: { buildStrip },
 }) => {
   readAddress();
@@ -27,6 +28,7 @@
   buildMatrix();
   buildLine();
   buildCurves();
+  buildTrack();
   spreadLonePanels();
 
   document.body.addEventListener("click", (event) => {

@@ -22,6 +22,7 @@ landscape.state = (({ page_data: { page }, subsets: { classes, groups, measureOf
     list: classes.length > 60 ? "groups" : "all",
     find: "",
     curve: "accuracy",
+    track: "top",
     matrix: "cross",
     matrixRun: "0",
     line: "",

@@ -20,6 +20,7 @@ from landscape.report.payload.loss_grids import pack_lines, pack_surfaces
 from landscape.report.payload.matrices import pack_matrices
 from landscape.report.payload.samples import pack_samples
 from landscape.report.payload.spectrum import pack_spectra
+from landscape.report.payload.track import pack_tracks
 from landscape.schema import VERDICTS
 
 
@@ -60,6 +61,7 @@ def page_data(compared: Comparison, kept: frozenset[int]) -> dict[str, Any]:
         "surfaces": [pack_surfaces(run, rows, kept, known) for run in runs],
         "lines": [pack_lines(run, rows, kept, known) for run in runs],
         "curves": pack_curves(runs, rows),
+        "tracks": pack_tracks(runs, rows),
         "palette": {"sequential": sequential(), "light": diverging(dark=False), "dark": diverging(dark=True)},
     }  # fmt: skip
 

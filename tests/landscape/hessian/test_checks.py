@@ -39,3 +39,28 @@ class Sawtooth(nn.Module):
 def test_a_network_of_many_kinks_is_no_wrong_gradient():
     torch.manual_seed(0)
     check_symmetry(Subject(Sawtooth(), samples(), train_counts=[9, 4, 2, 1]))
+
+
+class Once(torch.autograd.Function):
+    """Its double backward is an error that `torch.autograd.grad` goes around: what is behind counted as constant."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return 2 * gradient
+
+
+class Doubled(nn.Linear):
+    def forward(self, inputs):
+        return Once.apply(super().forward(inputs.flatten(1)))
+
+
+def test_a_backward_pass_that_is_differentiable_once_is_refused():
+    with pytest.raises(
+        LandscapeError, match=r"no second derivative here \(a custom backward pass that is differentiable"
+    ):
+        check_symmetry(Subject(Doubled(36, 4), samples(), train_counts=[9, 4, 2, 1]))
