@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape.hessian.estimators.density import Density, spectral_density
-from landscape.hessian.estimators.exact_trace import exact_trace
+from landscape.hessian.estimators.exact_trace import SampleTraces
 from landscape.hessian.estimators.krylov_space import Matvec
 from landscape.hessian.estimators.lanczos import LanczosOptions, LanczosRun, extremal_eigenpairs
 from landscape.hessian.estimators.random_vectors import random_signs
@@ -135,7 +135,7 @@ class Contest:
         ends = extremal_eigenpairs(
             hessian, random_signs(self.subject.size, generator), LanczosOptions(5, 1, tol=3e-2), generator
         )
-        traces = exact_trace(self.hessians, of.subset, seed=1, half_width=WIDTH)
+        traces = SampleTraces(self.hessians, seed=1, half_width=WIDTH).of(of.subset)
         assert traces is not None
         probes = torch.stack([probe(self.subject.size, 1, i) for i in range(2)])
         density = _density(hessian, ends, probes, hessian.block(probes), CHAIN)

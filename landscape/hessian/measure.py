@@ -13,7 +13,7 @@ from foundation.errors import InputError
 from landscape.execution.checks import guarded
 from landscape.execution.second_order import math_attention
 from landscape.hessian.checks import check_symmetry
-from landscape.hessian.estimators.exact_trace import backward_passes
+from landscape.hessian.estimators.exact_trace import SampleTraces, backward_passes
 from landscape.hessian.estimators.lanczos import smallest_basis
 from landscape.hessian.estimators.layerwise import layers
 from landscape.hessian.estimators.scaled import ScaledProbes
@@ -93,6 +93,7 @@ def measure_hessian(
     same = {s.name: (subject.twin(s) or s).name for s in subject.subsets}
     first = {same[name]: curvature for name, curvature in measured.items() if name in same}
     pool, scaled = _SharedProbes(subject, settings), ScaledProbes(hessians, settings.seed, asked.probes)
+    traces = SampleTraces(hessians, seed=settings.seed, half_width=settings.trace_rtol)
     with math_attention(), hessians.workers.alone(subject.size):
         for subset in work_order(subject):
             twin = first.get(same[subset.name])
@@ -106,6 +107,7 @@ def measure_hessian(
                     hessian,
                     settings,
                     probe_products=products,
+                    sample_traces=traces,
                     scaled_probes=scaled,
                     initial_vectors=initial,
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.hessian.estimators.density import Density, spectral_density
-from landscape.hessian.estimators.exact_trace import exact_trace
+from landscape.hessian.estimators.exact_trace import SampleTraces
 from landscape.hessian.estimators.fresh_samples import FEWEST, FreshSamples, fresh_sample_curvature
 from landscape.hessian.estimators.gauss_newton import (
     GaussNewtonSpectrum,
@@ -29,6 +28,7 @@ from landscape.hessian.estimators.lanczos import (
     warm_start,
 )
 from landscape.hessian.estimators.layerwise import layer_tops, layers
+from landscape.hessian.estimators.random_vectors import seed_of
 from landscape.hessian.estimators.scaled import ScaledProbes, scaled_top
 from landscape.hessian.estimators.trace import Trace, estimate_trace, probe
 from landscape.hessian.products.hvp import HessianOperator
@@ -56,6 +56,7 @@ def measure_subset(
     settings: HessianSettings,
     *,
     probe_products: Sequence[Tensor] | None = None,
+    sample_traces: SampleTraces | None = None,
     scaled_probes: ScaledProbes | None = None,
     initial_vectors: Tensor | None = None,
 ) -> SubsetCurvature:
@@ -67,6 +68,7 @@ def measure_subset(
         hessian: Its Hessian.
         settings: How much to measure.
         probe_products: H times the seed's probes, where they are known already.
+        sample_traces: Where exact traces come from, shared with other subsets; its own by default.
         scaled_probes: Probes of the scale-free trace that other subsets share; its own by default.
         initial_vectors: (w, P) vectors that may lie close to its top eigenvectors; they save products and decide
             nothing, for trace and density rest on probes that are independent of them.
@@ -76,8 +78,9 @@ def measure_subset(
     """
     blank = SubsetCurvature(subset.name, hessian.value, float(hessian.gradient.norm()))
     try:
+        traces = sample_traces or SampleTraces(hessians, seed=settings.seed, half_width=settings.trace_rtol)
         probes = scaled_probes or ScaledProbes(hessians, settings.seed, settings.probes)
-        measured = _measure(hessians, subset, hessian, settings, blank, probe_products, probes, initial_vectors)
+        measured = _measure(hessians, subset, hessian, settings, blank, probe_products, traces, probes, initial_vectors)
     except FloatingPointError:
         return replace(blank, products=hessian.products)
     return replace(measured, products=measured.products + hessian.products)
@@ -90,6 +93,7 @@ def _measure(
     settings: HessianSettings,
     blank: SubsetCurvature,
     probe_products: Sequence[Tensor] | None,
+    sample_traces: SampleTraces,
     scaled_probes: ScaledProbes,
     initial_vectors: Tensor | None,
 ) -> SubsetCurvature:
@@ -102,7 +106,7 @@ def _measure(
     )  # fmt: skip
     initial = like.new_empty(0, subject.size) if initial_vectors is None else initial_vectors.to(like)
     run = extremal_eigenpairs(hessian, warm_start(initial, generator), options, generator)
-    exact = exact_trace(hessians, subset, seed=_seed(seed, "trace", subset.name), half_width=settings.trace_rtol)
+    exact = sample_traces.of(subset)
     cold = initial_vectors is None and not run.space.compressed
     trace, frobenius, rank, density = _sums(
         hessian, run.space, settings, like, probe_products, exact.plain if exact else None, include_own_chain=cold
@@ -113,9 +117,9 @@ def _measure(
     negative, spent = _judge(hessians, subset, pairs, options, converged=converged)
     fresh, gauss_newton, layer_top = FreshSamples(), GaussNewtonSpectrum(), blank.layer_top
     if settings.intervals or subset.measured_count < FEWEST:  # the values of a few samples cost little
-        fresh, more = fresh_sample_curvature(hessians, subset, pairs, seed=_seed(seed, "halves", subset.name))
+        fresh, more = fresh_sample_curvature(hessians, subset, pairs, seed=seed_of(seed, "halves", subset.name))
         spent += more
-    remainder_seed = _seed(seed, "rest", subset.name)
+    remainder_seed = seed_of(seed, "rest", subset.name)
     if is_small(subject, subset):
         gauss_newton = gauss_newton_spectrum(hessians, subset, hessian, remainder_seed)
     elif settings.gauss_newton:
@@ -126,7 +130,7 @@ def _measure(
     if settings.layers:
         blocks = list(layers(subject).values())
         layer_top = layer_tops(
-            subject, hessian, blocks, capacity=options.capacity, seed=_seed(seed, "layers", subset.name)
+            subject, hessian, blocks, capacity=options.capacity, seed=seed_of(seed, "layers", subset.name)
         )
     limits = np.concatenate(options.limits(pairs.top.values, pairs.bottom.values, negative.threshold))
     met = bool((np.r_[pairs.top.residuals, pairs.bottom.residuals] <= limits).all())
@@ -224,11 +228,5 @@ def _form(hessian: HessianOperator, vector: Tensor) -> float:
     return float(vector @ product / (vector @ vector))
 
 
-def _seed(seed: int, role: str, name: str) -> int:
-    """Random numbers of one purpose: independent of those of any other, and of the order of the work."""
-    digest = hashlib.sha256(f"{seed}/{role}/{name}".encode()).digest()
-    return int.from_bytes(digest[:5], "big")  # a probe takes 20 bits more, of 64
-
-
 def _generator(seed: int, role: str, name: str) -> torch.Generator:
-    return torch.Generator().manual_seed(_seed(seed, role, name))
+    return torch.Generator().manual_seed(seed_of(seed, role, name))

@@ -9,7 +9,8 @@ parameter's, give tr diag|w| H diag|w|, which rests on the diagonal of H alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from landscape.hessian.estimators.loss_curvature import NEGLIGIBLE, loss_roots
 from landscape.hessian.estimators.multiaffine import Layer, multiaffine_layers
-from landscape.hessian.estimators.random_vectors import random_signs
+from landscape.hessian.estimators.random_vectors import random_signs, seed_of
 from landscape.hessian.estimators.trace import Trace
 from landscape.hessian.products.hvp import out_of_memory
 from landscape.hessian.products.operators import Batches, HessianFactory
@@ -54,54 +55,99 @@ class ExactTraces:
     scaled: Trace
 
 
-def exact_trace(hessians: HessianFactory, subset: Subset, *, seed: int, half_width: float) -> ExactTraces | None:
-    """The trace of a subset's Hessian and of its scale-free form, exact up to 33 classes.
+class SampleTraces:
+    """Exact traces of subsets from values of their samples; each class's samples are passed once for all subsets.
 
     Args:
         hessians: The subject and who computes its samples.
-        subset: The subset.
-        seed: Of the mixtures where there are more classes.
+        seed: Of the mixtures where there are more than 33 classes.
         half_width: All gradients take part if mixtures leave a 95 % half-width beyond this share of tr H; not if 0.
-
-    Returns:
-        The traces; None where they take probes, for the network is not known to be affine in each of its parameter
-        tensors, or has too many classes, or memory does not reach for one sample.
     """
-    subject = hessians.subject
-    layers = _layers(subject)
-    if layers is None:
+
+    def __init__(self, hessians: HessianFactory, *, seed: int, half_width: float) -> None:
+        self._hessians, self._seed, self._half_width = hessians, seed, half_width
+        self._known: dict[tuple[int, bool], Tensor] = {}
+        subject = hessians.subject
+        self._layers = _layers(subject)
+        held = sum(layer.norms()[1] for layer in self._layers or ()) * torch.finfo(subject.dtype).bits // 8
+        most = HELD_BYTES if subject.device.type == "cpu" else ACCELERATOR_HELD_BYTES
+        self._chunk = max(1, min(most * FEW[-1] // max(held, 1), hessians.plan.chunk))
+
+    def of(self, subset: Subset) -> ExactTraces | None:
+        """The trace of a subset's Hessian and of its scale-free form, exact up to 33 classes.
+
+        Args:
+            subset: The subset.
+
+        Returns:
+            The traces; None where they take probes, for the network is not known to be affine in each of its
+            parameter tensors, or has too many classes, or memory does not reach for one sample.
+        """
+        while self._layers is not None and self._chunk:
+            try:
+                return self._of(subset)
+            except _NotAffineError:
+                return None
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+            self._chunk //= 2  # only here, where the error no longer holds the tensors of the frames it came through
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
         return None
-    held = sum(layer.norms()[1] for layer in layers) * torch.finfo(subject.dtype).bits // 8
-    most = HELD_BYTES if subject.device.type == "cpu" else ACCELERATOR_HELD_BYTES
-    room = most * FEW[-1] // max(held, 1)
-    chunk = max(1, min(room, hessians.plan.chunk))
-    while chunk:
-        try:
-            return _exact_trace(hessians, subset, chunk, seed, half_width)
-        except _NotAffineError:
-            return None
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-        chunk //= 2  # only here, where the error no longer holds the tensors of the frames it came through
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-    return None
 
+    def _of(self, subset: Subset) -> ExactTraces:
+        weights = self._hessians.subject.weights(subset).double()
+        if self._hessians.subject.outputs > MIXTURES + 1:
+            totals = (self._values(subset, mixed=True) @ weights).cpu().numpy()
+            spread = totals.std(1, ddof=1) / np.sqrt(MIXTURES)
+            found = ExactTraces(
+                *(Trace.of(float(t.mean()), float(e), MIXTURES) for t, e in zip(totals, spread, strict=True))
+            )
+            if not self._half_width or found.plain.half_width <= self._half_width * abs(found.plain.value):
+                return found
+        plain, scaled = (self._values(subset, mixed=False) @ weights)[:, 0].tolist()
+        return ExactTraces(Trace.of(plain), Trace.of(scaled))
 
-def _exact_trace(hessians: HessianFactory, subset: Subset, chunk: int, seed: int, half_width: float) -> ExactTraces:
-    subject = hessians.subject
-    weights, plan = subject.weights(subset).to(subject.dtype), replace(hessians.plan, chunk=chunk)
-    batches = Batches(subject, subject.rows(subset), weights, plan)
-    if subject.outputs > MIXTURES + 1:
-        totals = _totals(hessians, batches, seed)
-        spread = totals.std(1, ddof=1) / np.sqrt(MIXTURES)
-        found = ExactTraces(
-            *(Trace.of(float(t.mean()), float(e), MIXTURES) for t, e in zip(totals, spread, strict=True))
-        )
-        if not half_width or found.plain.half_width <= half_width * abs(found.plain.value):
-            return found
-    return ExactTraces(*(Trace.of(float(total)) for total in _totals(hessians, batches, None).sum(1)))
+    def _values(self, subset: Subset, *, mixed: bool) -> Tensor:
+        """(2, k, n) what each sample adds to both traces, of which k are equally good."""
+        subject, rows = self._hessians.subject, self._hessians.subject.rows(subset)
+        if not subject.by_class:  # samples of several subsets: nothing is shared
+            return self._passed(rows, mixed=mixed)
+        labels, sizes = torch.unique_consecutive(subject.labels[rows], return_counts=True)
+        present, begin = list(zip(labels.tolist(), sizes.tolist(), strict=True)), rows.start
+        for known, run in itertools.groupby(present, lambda part: (part[0], mixed) in self._known):
+            members = list(run)
+            end = begin + sum(size for _, size in members)
+            if not known:
+                values = self._passed(slice(begin, end), mixed=mixed)
+                parts = torch.split(values, [size for _, size in members], 2)
+                self._known.update({(label, mixed): part for (label, _), part in zip(members, parts, strict=True)})
+            begin = end
+        return torch.cat([self._known[label, mixed] for label, _ in present], 2)
+
+    def _passed(self, rows: slice, *, mixed: bool) -> Tensor:
+        """(2, k, n) float64 values Σ_k s_ik ‖J_iᵀr_ik‖² of some rows, plain and scaled, or those of random mixtures."""
+        hessians, subject = self._hessians, self._hessians.subject
+        sizes = list(subject.split(hessians.weight_sizes).values())
+        places, seed = subject.places(rows).tolist(), seed_of(self._seed, "trace", "") << 24
+
+        def values(item: tuple[list[int], Batch]) -> Tensor:
+            own, batch = item
+            logits = subject.network(batch.inputs)
+            roots, signs = loss_roots(subject, logits.detach(), batch.targets)
+            roots, signs = roots.transpose(0, 1), signs.T
+            if not mixed:
+                pairs = zip(_squares(subject, logits, roots, sizes), signs, strict=True)
+                return torch.stack([square * sign for square, sign in pairs]).sum(0)[:, None]
+            roots, signs = _mixed(roots, signs, [seed + place for place in own])
+            pairs = zip(_squares(subject, logits, roots, sizes), signs, strict=True)
+            halves = torch.stack([square * sign for square, sign in pairs], 1)
+            return halves.view(2, 2, MIXTURES, -1).sum(1)  # of the positive and the negative part of one mixture
+
+        ones = torch.ones(len(places), dtype=subject.dtype, device=subject.device)
+        batches = Batches(subject, rows, ones, replace(hessians.plan, chunk=self._chunk))
+        return torch.cat(list(hessians.workers.map(values, _numbered(batches, places))), 2)
 
 
 def backward_passes(subject: Subject) -> int:
@@ -129,42 +175,28 @@ def _layers(subject: Subject) -> list[Layer] | None:
     return None if bool(mixed) or len(found[0]) != len(found[1]) else found[-1]
 
 
-def _totals(hessians: HessianFactory, batches: Batches, seed: int | None) -> np.ndarray:
-    """(2, k) Σ_i a_i ‖J_iᵀr_ik‖², plain and scaled, of every row r_ik of R_i or of random mixtures of them."""
-
-    def totals(item: tuple[int, Batch]) -> Tensor:
-        index, batch = item
-        logits = subject.network(batch.inputs)
-        roots, signs = loss_roots(subject, logits.detach(), batch.targets)
-        roots, signs = roots.transpose(0, 1), signs.T
-        if seed is not None:
-            roots, signs = _mixed(roots, signs, (seed << 20) + index)
-        squares = _squares(subject, logits, roots, sizes)
-        return torch.stack(
-            [square @ (sign * batch.weights.double()) for square, sign in zip(squares, signs, strict=True)], 1
-        )
-
-    subject = hessians.subject
-    sizes = list(subject.split(hessians.weight_sizes).values())
-    shares = torch.stack(list(hessians.workers.map(totals, enumerate(batches)))).sum(0)
-    if seed is not None:  # of the positive and the negative part of one mixture
-        shares = shares.view(2, 2, MIXTURES).sum(1)
-    return np.asarray(shares.cpu())
+def _numbered(batches: Iterable[Batch], places: list[int]) -> Iterator[tuple[list[int], Batch]]:
+    """Each batch with the places of its samples."""
+    begin = 0
+    for batch in batches:
+        yield places[begin : begin + len(batch.weights)], batch
+        begin += len(batch.weights)
 
 
-def _mixed(roots: Tensor, signs: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+def _mixed(roots: Tensor, signs: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Random mixtures of the rows of positive sign and, behind them, of those of negative sign.
 
     Args:
         roots: (C, n, C) rows.
         signs: (C, n) their signs.
-        seed: Of the mixtures.
+        seeds: Of each sample's mixtures, so that they do not depend on what it is passed with.
 
     Returns:
         (2 · MIXTURES, n, C) and their signs (2 · MIXTURES, n).
     """
-    drawn = random_signs(MIXTURES * signs.numel(), torch.Generator().manual_seed(seed)).to(roots)
-    drawn = drawn.view(MIXTURES, *signs.shape)
+    generator, count = torch.Generator(), len(signs)
+    columns = [random_signs(MIXTURES * count, generator.manual_seed(seed)).view(MIXTURES, count) for seed in seeds]
+    drawn = torch.stack(columns, 2).to(roots)
     parts = [torch.einsum("kcn,cnz->knz", drawn * (signs == sign), roots) for sign in (1, -1)]
     one = torch.ones_like(drawn[:, 0])
     return torch.cat(parts), torch.cat([one, -one])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
-from landscape.hessian.estimators.exact_trace import MIXTURES, exact_trace
+from landscape.hessian.estimators.exact_trace import MIXTURES, SampleTraces
 from landscape.hessian.estimators.gauss_newton import gauss_newton_spectrum
 from landscape.hessian.estimators.multiaffine import multiaffine_layers
 from landscape.hessian.products.operators import HessianFactory, Plan
@@ -29,7 +30,7 @@ HEAD = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
 
 
 def traces(of, name="all", *, half_width=0.0, seed=0, plan=PLAN):
-    return exact_trace(HessianFactory(of, plan), named(of, name), seed=seed, half_width=half_width)
+    return SampleTraces(HessianFactory(of, plan), seed=seed, half_width=half_width).of(named(of, name))
 
 
 def trace(of, name="all", **how):
@@ -193,6 +194,22 @@ def test_it_refuses_where_it_would_be_wrong(build):
     assert gauss_newton_spectrum(hessians, subset, hessians.of(subset), 0).trace != pytest.approx(
         np.trace(dense(of, subset)[2]), rel=1e-3
     )
+
+
+@pytest.mark.parametrize("classes", [5, MIXTURES + 3])
+def test_mixtures_of_classes_take_no_further_pass(classes):
+    net = made(nn.Flatten(), nn.Linear(36, 4), nn.ReLU(), nn.Linear(4, classes))
+    counts = (3,) * (classes - 1) + (0,)
+    of = subject(net=net, samples=samples(counts), train_counts=counts)
+    source = SampleTraces(HessianFactory(of, PLAN), seed=0, half_width=0.0)
+    parts = {s.classes[0]: source.of(s) for s in of.subsets if s.kind == "class" and s.measured_count}
+    with mock.patch.object(nn.Module, "__call__", side_effect=AssertionError("the network ran again")):
+        for subset in (s for s in of.subsets if s.kind != "class"):
+            shares = {c: float(of.weights(subset)[of.labels[of.rows(subset)] == c].sum()) for c in subset.classes}
+            found = source.of(subset)
+            for kind in ("plain", "scaled"):
+                expected = sum(shares.get(c, 0.0) * getattr(parts[c], kind).value for c in parts)
+                assert getattr(found, kind).value == pytest.approx(expected, rel=1e-9)
 
 
 def test_it_refuses_what_it_does_not_know():
