@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.execution.thread_pool import ThreadPool
 from landscape.execution.traced import HOOKS
@@ -50,13 +51,32 @@ def _hooked(network: nn.Module) -> bool:
 
 
 def _stays(subject: Subject) -> bool:
-    """Whether a forward pass leaves every module as it was, what it refers to and what its containers hold."""
-    inputs = subject.inputs(subject.few(2))
-    kept = list(_state(subject.network))
-    with torch.enable_grad():
+    """Whether every module is as it was at each operation of a forward pass and after it.
+
+    What it refers to and what its containers hold is compared: a list that is filled and emptied again on the way is
+    no other afterwards, yet two threads find each other's activations in it.
+    """
+    inputs, watch = subject.inputs(subject.few(2)), _Watch(subject.network)
+    with torch.enable_grad(), watch:
         subject.network(inputs)
-    now = list(_state(subject.network))
-    return len(kept) == len(now) and all(a == b for (a, _), (b, _) in zip(kept, now, strict=True))
+    return watch.unchanged()
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Looks at a network's state before every operation."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._network, self._kept, self._same = network, list(_state(network)), True
+
+    def unchanged(self) -> bool:
+        """Whether its state is what it was at first, and has been at every operation."""
+        self._same = self._same and [a for a, _ in self._kept] == [a for a, _ in _state(self._network)]
+        return self._same
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.unchanged()
+        return func(*args, **kwargs or {})
 
 
 def _state(network: nn.Module) -> Iterator[tuple[tuple[Any, ...], Any]]:

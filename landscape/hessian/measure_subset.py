@@ -17,6 +17,7 @@ from landscape.hessian.estimators.gauss_newton import (
     GaussNewtonSpectrum,
     gauss_newton_ends,
     gauss_newton_spectrum,
+    is_convex,
     is_small,
 )
 from landscape.hessian.estimators.krylov_space import KrylovSpace
@@ -102,7 +103,7 @@ def _measure(
     generator = _generator(seed, "start", subset.name)
     options = LanczosOptions(
         settings.top, settings.bottom, tol=settings.tol, threshold=ZERO_SHARE, max_products=settings.max_products,
-        capacity=hessians.plan.basis,
+        capacity=hessians.plan.basis, semidefinite=is_convex(hessians, subset),
     )  # fmt: skip
     initial = like.new_empty(0, subject.size) if initial_vectors is None else initial_vectors.to(like)
     run = extremal_eigenpairs(hessian, warm_start(initial, generator), options, generator)
@@ -133,7 +134,8 @@ def _measure(
             subject, hessian, blocks, capacity=options.capacity, seed=seed_of(seed, "layers", subset.name)
         )
     limits = np.concatenate(options.limits(pairs.top.values, pairs.bottom.values, negative.threshold))
-    met = bool((np.r_[pairs.top.residuals, pairs.bottom.residuals] <= limits).all())
+    bounds = np.r_[pairs.top.residuals, options.bounds(pairs.bottom.values, pairs.bottom.residuals)]
+    met = bool((bounds <= limits).all())
     return replace(
         blank,
         top=_kept(pairs.top, settings),
@@ -208,11 +210,12 @@ def _judge(
         threshold = max(FLOOR_FACTOR * floor, threshold)
     lowest, verdict = pairs.bottom.outermost, UNDECIDED
     limit = options.limits(pairs.top.values, pairs.bottom.values, threshold)[1][0]
+    found = options.bounds(pairs.bottom.values, pairs.bottom.residuals)[0]
     if subset.measured_count <= COMPARED:
         lowest = min(lowest, accurate) if lowest >= -threshold else accurate
     if lowest < -threshold:
         verdict = NEGATIVE
-    elif pairs.bottom.outermost >= -threshold and converged and pairs.bottom.residuals[0] <= limit:
+    elif pairs.bottom.outermost >= -threshold and converged and found <= limit:
         verdict = NONE_FOUND
     return NegativeCurvature(verdict, floor, threshold), measured.products + (0 if exact is None else exact.products)
 

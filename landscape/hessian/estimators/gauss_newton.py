@@ -5,6 +5,7 @@ S_i = ∇²_z ℓ_i (Schraudolph, Neural Computation 2002; Sagun et al., 2017). 
 eigenvalues that are not zero, and they follow from the Gram matrix AAᵀ where G = Aᵀ diag(±1) A. For cross-entropy
 S_i = diag(p) − ppᵀ has rank C − 1 and no negative eigenvalue, so that G is positive semi-definite whatever H is and
 says nothing about negative curvature. A loss that is not convex in the logits gives G negative eigenvalues of its own.
+Where the logits are affine in all measured parameters together, as in those of a last linear layer, H is G.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape.conversion import unknown
+from landscape.hessian.estimators.exact_trace import LARGEST_CLASSES
 from landscape.hessian.estimators.krylov_space import Matvec
 from landscape.hessian.estimators.lanczos import LanczosOptions, extremal_eigenpairs
 from landscape.hessian.estimators.loss_curvature import loss_roots
+from landscape.hessian.estimators.multiaffine import affine_together
 from landscape.hessian.estimators.random_vectors import random_normal
 from landscape.hessian.estimators.trace import estimate_trace
 from landscape.hessian.products.hvp import HessianOperator
@@ -79,6 +82,34 @@ def _moved(outputs: Tensor, parameters: Sequence[Tensor], vector: Sequence[Tenso
     along = torch.stack([(row * v).sum() for row, v in zip(rows, vector, strict=True)]).sum()
     (moved,) = torch.autograd.grad(along, u, retain_graph=True)
     return moved
+
+
+def is_convex(hessians: HessianFactory, subset: Subset) -> bool:
+    """Whether the Hessian of a subset is known to have no negative eigenvalue, at the price of one forward pass.
+
+    H is G where the logits are affine in all measured parameters together, whatever comes before these, and G ⪰ 0 if
+    every sample's S_i is: read off every batch's graph and every sample's loss.
+
+    Args:
+        hessians: The subject and who computes its samples.
+        subset: The subset.
+
+    Returns:
+        False also where nothing is known: more than 128 classes, or an operation whose derivative is not known.
+    """
+    subject = hessians.subject
+    parameters = list(subject.parameters.values())
+
+    def convex(batch: Batch) -> bool:
+        logits = subject.network(batch.inputs)
+        if not affine_together(logits, parameters):
+            return False
+        return not bool((loss_roots(subject, logits.detach(), batch.targets)[1] < 0).any())
+
+    if subject.outputs > LARGEST_CLASSES:
+        return False
+    with torch.enable_grad():
+        return all(map(convex, hessians.batches(subject.rows(subset), subject.weights(subset).to(subject.dtype))))
 
 
 @dataclass(frozen=True)

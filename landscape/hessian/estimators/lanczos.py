@@ -102,6 +102,8 @@ class LanczosOptions:
             are kept.
         second_start: Let a second random start look for copies and for what the first was blind to; after a breakdown
             this happens by itself.
+        semidefinite: The matrix is known to have no negative eigenvalue, so that a smallest Ritz value θ is within θ
+            of an eigenvalue whatever its residual.
     """
 
     top: int
@@ -111,6 +113,7 @@ class LanczosOptions:
     max_products: int = 300
     capacity: int = LARGEST_BASIS
     second_start: bool = True
+    semidefinite: bool = False
 
     def limits(self, top: Array, bottom: Array, zero: float) -> tuple[Array, Array]:
         """Residuals at which pairs have converged.
@@ -136,7 +139,12 @@ class LanczosOptions:
         if len(ritz.values) < min(self.top + self.bottom, size):  # one value must not stand for both ends
             return False
         top, bottom = self.limits_of(ritz)
-        return bool((ritz.coupling[::-1][: self.top] <= top).all() and (ritz.coupling[: self.bottom] <= bottom).all())
+        lowest = self.bounds(ritz.values[: self.bottom], ritz.coupling[: self.bottom])
+        return bool((ritz.coupling[::-1][: self.top] <= top).all() and (lowest <= bottom).all())
+
+    def bounds(self, bottom: Array, residuals: Array) -> Array:
+        """(k',) how far the smallest Ritz values (k',) may be from eigenvalues: their residuals, or less."""
+        return np.minimum(residuals, np.abs(bottom)) if self.semidefinite else residuals
 
 
 def extremal_eigenpairs(matvec: Matvec, start: Tensor, goal: LanczosOptions, generator: torch.Generator) -> LanczosRun:
@@ -209,7 +217,9 @@ def _search(space: KrylovSpace, ritz: Ritz, goal: LanczosOptions) -> bool | None
         return None
     if len(ritz.values) < goal.top + goal.bottom:
         return True
-    known = (1, ritz.values[::-1], limits[0]), (-1, -ritz.values, limits[1])
+    known = [(1, ritz.values[::-1], limits[0]), (-1, -ritz.values, limits[1])]
+    if goal.semidefinite and bool((np.abs(ritz.values[: goal.bottom]) <= limits[1]).all()):
+        del known[1]  # nothing lies below
     ends = [(sign, values[len(limit) - 1], limit[-1]) for sign, values, limit in known if len(limit)]
     steps, whole_chain = 0, True
     while space.products < goal.max_products:

@@ -144,6 +144,34 @@ def multiaffine_layers(
     return layers if alone and all(covered[p] == edges[p] <= 1 for p in wanted) else None
 
 
+def affine_together(logits: Tensor, measured: Sequence[Tensor]) -> bool:
+    """Whether logits are known to be affine in all measured parameters together.
+
+    What comes before the measured parameters may be any function of other ones.
+
+    Args:
+        logits: Of a batch, with their graph.
+        measured: Parameters.
+
+    Returns:
+        False where an operation is not known, or multiplies two things that move.
+    """
+    wanted, moving = {id(p) for p in measured}, dict[Node, bool]()
+    for node in _upwards(logits.grad_fn):
+        below = [place for place, (f, _) in enumerate(node.next_functions) if f is not None and moving[f]]
+        kind = KINDS.get(node.name())
+        moving[node] = bool(below) or (node.name() == LEAF and id(node.variable) in wanted)
+        if kind is not None:
+            known = not {kind.inputs, kind.weight} <= set(below) and not getattr(node, "_saved_training", False)
+        elif node.name() in PRODUCTS:
+            known = len(below) < 2 and not (node.name() == "DivBackward0" and below == [1])
+        else:
+            known = node.name() in LINEAR
+        if below and not known:
+            return False
+    return True
+
+
 def _upwards(root: Node) -> Iterator[Node]:
     """Every node of a graph, after those that it rests on."""
     done, waiting = set[Node](), [root]

@@ -24,6 +24,13 @@ class Keeps(nn.Module):
             self.kept.append(y)
         elif self.how == "module":
             self.body[0].seen = y
+        elif self.how == "list emptied again":
+            self.kept.append(y)
+            y = self.kept[-1].tanh() + self.kept.pop()
+        elif self.how == "attribute put back":
+            self.count, before = y, self.count
+            y = self.count.tanh()
+            self.count = before
         return y
 
 
@@ -35,7 +42,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("how", ["attribute", "counter", "list", "module"])
+@pytest.mark.parametrize("how", ["attribute", "counter", "list", "module", "list emptied again", "attribute put back"])
 def test_state_on_a_module_sends_the_network_to_one_thread(how, two_threads):
     assert thread_pool(subject(Keeps(how))).count == 1
     assert thread_pool(subject(Keeps("nothing"))).count == 2
