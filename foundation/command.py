@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from foundation import endings
 from foundation.errors import InputError, LandscapeError, LostProcessError
@@ -23,6 +24,11 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         told = "(default" in (action.help or "")
         if told or action.default is None or action.default is False or action.default == "":
             return action.help
+        if action.default is True:
+            return f"{action.help} (default: yes)"
+        if isinstance(action.default, tuple):  # as it is given on the command line
+            values = ",".join(map(str, action.default))
+            return f"{action.help} (default: {values})" if values else action.help
         return super()._get_help_string(action)
 
 
@@ -44,9 +50,30 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parses; an option that nobody knows is answered with the one that looks most like it."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            options = [
+                name for action in self._actions if action.help != argparse.SUPPRESS for name in action.option_strings
+            ]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{_near(unknown[0].partition('=')[0], options)}")
+        return parsed
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(
+                action, f"unknown {value!r}{_near(str(value), known)}: choose {' or '.join(known)}"
+            )
+
     def error(self, message: str) -> NoReturn:
         """Ends the command as every other bad input does: one sentence, exit code 2."""
         self.exit(InputError.exit_code, f"error: {message} (see {self.prog} --help)\n")
+
+
+def _near(value: str, known: Sequence[str]) -> str:
+    return "".join(f" (did you mean {name}?)" for name in get_close_matches(value, known, n=1))
 
 
 def _spelled(module: str) -> str:

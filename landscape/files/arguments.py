@@ -22,13 +22,27 @@ from landscape.subject.subject import Subject
 from landscape.subject.subsets import left_out
 
 
+def checkpoint_path(text: str) -> Path:
+    """A checkpoint's file, which a run folder stands for too."""
+    return Path(text) / "checkpoint.pt" if Path(text).is_dir() else Path(text)
+
+
+def result_path(text: str) -> Path:
+    """A landscape file, which a run folder stands for too."""
+    return Path(text) / "landscape.h5" if Path(text).is_dir() else Path(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that every measuring command shares."""
     what = parser.add_argument_group("what is measured")
-    what.add_argument("--ckpt", type=Path, metavar="FILE", help="a checkpoint.pt made by training.run")
+    what.add_argument(
+        "--ckpt", type=checkpoint_path, metavar="FILE", help="a checkpoint.pt made by training.run, or its run folder"
+    )
     add_network_arguments(what)
     what.add_argument("--split", default="train", choices=SPLITS, help="the samples to measure on")
-    what.add_argument("--subsets", metavar="A,B", help="such as all,few,class:3 (default: every class and group)")
+    what.add_argument(
+        "--subsets", metavar="A,B", help="by name or label: all,few,class:3,Shirt (default: every class and group)"
+    )
     what.add_argument("--params", metavar="A,B", help="globs of parameter names, such as 'layer3.*' (default: all)")
     what.add_argument(
         "--loss", default="evaluation", choices=("evaluation", "trained"), help="plain cross-entropy, or as trained"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import NoReturn
 
 from foundation.command import Parser, run
 from foundation.errors import InputError
 from landscape.execution.memory import parse_bytes
-from landscape.files.arguments import add_arguments, open_arguments
+from landscape.files.arguments import add_arguments, open_arguments, result_path
 from landscape.hessian.checks import check_symmetry
 from landscape.hessian.measure import check
 from landscape.hessian.products.autotune import choose_plan
@@ -29,8 +28,9 @@ def build_parser() -> Parser:
     add_arguments(parser)
     default = HessianSettings()
     parser.add_argument(
-        "--match-loss", type=Path, metavar="FILE",
-        help="landscape.h5 of another run: lift each subset's loss to the other's by a temperature (needs --name)",
+        "--match-loss", type=result_path, metavar="FILE",
+        help="landscape.h5 of another run, or its folder: lift each subset's loss to the other's by a temperature "
+        "(needs --name)",
     )  # fmt: skip
     much = parser.add_argument_group("how much")
     much.add_argument("--top", type=int, default=default.top, help="largest eigenvalues of each subset")
@@ -44,7 +44,8 @@ def build_parser() -> Parser:
     )
     much.add_argument(
         "--trace-rtol", type=float, default=default.trace_rtol,
-        help="work on until the 95 %% half-width of a trace that is not exact is below this share of it, such as 0.05",
+        help="work on until the 95 %% half-width of a trace that is not exact is below this share of it, such as 0.05 "
+        "(default: the probes alone)",
     )  # fmt: skip
     much.add_argument(
         "--slq-vectors",
@@ -68,7 +69,7 @@ def build_parser() -> Parser:
         "--cross-class", action="store_true", help="also keep eigenvectors and measure every class along every other's"
     )
     much.add_argument(
-        "--warm-start", type=Path, metavar="FILE",
+        "--warm-start", type=result_path, metavar="FILE",
         help="landscape.h5 of a neighboring checkpoint, measured with --cross-class: start from its eigenvectors",
     )  # fmt: skip
     much.add_argument(
@@ -87,7 +88,7 @@ def build_parser() -> Parser:
     hidden("--chains", dest="slq_vectors", type=int)
     hidden("--trace-width", dest="trace_rtol", type=float)
     hidden("--cross", dest="cross_class", action="store_true")
-    hidden("--warm", dest="warm_start", type=Path)
+    hidden("--warm", dest="warm_start", type=result_path)
     return parser
 
 

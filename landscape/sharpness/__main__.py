@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import NoReturn
 
 from foundation.command import Parser, run
-from landscape.files.arguments import add_arguments, open_arguments
+from landscape.files.arguments import add_arguments, open_arguments, result_path
 from landscape.sharpness.record import record_sharpness
 from landscape.sharpness.record_matched import record_matched_sharpness
 from landscape.sharpness.result import SharpnessSettings
@@ -31,8 +30,9 @@ def build_parser() -> Parser:
     add("--draws", type=int, default=default.draws, help="pairs of random perturbations for the average case")
     add("--seed", type=int, default=default.seed, help="of the random perturbations and of the samples drawn")
     add(
-        "--match-loss", type=Path, metavar="FILE",
-        help="landscape.h5 of another run: lift each subset's loss to the other's by a temperature (needs --name)",
+        "--match-loss", type=result_path, metavar="FILE",
+        help="landscape.h5 of another run, or its folder: lift each subset's loss to the other's by a temperature "
+        "(needs --name)",
     )  # fmt: skip
     add("--samples-per-class", type=int, metavar="N", help="measure at most N samples of each class, with errors")
     return parser

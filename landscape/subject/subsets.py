@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -110,26 +111,36 @@ def choose_subsets(known: Sequence[Subset], names: Sequence[str] | None) -> tupl
 
     Args:
         known: Every subset.
-        names: Such as `["all", "few", "class:3"]`; None for all.
+        names: By name or, whatever the case, by label, such as `["all", "few", "class:3", "Shirt"]`; None for all.
 
     Returns:
         The subsets.
 
     Raises:
-        InputError: A name is unknown, or none has a sample.
+        InputError: A name is unknown or is the label of several, or none has a sample.
     """
-    classes, existing = sum(s.kind == "class" for s in known), {s.name for s in known}
-    for name in names or ():
-        if name not in existing:
-            named = [s.name for s in known if s.kind != "class"]
-            listed = [*named, f"class:0 to class:{classes - 1}"] if classes else named
-            choice = f"{', '.join(listed[:-1])} and {listed[-1]}" if listed[1:] else f"{listed[0]} alone"
-            raise InputError(f"unknown subset {name!r}: choose among {choice}")
-    wanted = existing if names is None else set(names)
+    wanted = {s.name for s in known} if names is None else {_named(known, name) for name in names}
     chosen = tuple(s for s in known if s.name in wanted and s.measured_count > 0)
     if not chosen:
         raise InputError(f"no sample belongs to {', '.join(names or ())}: choose other subsets or another split")
     return chosen
+
+
+def _named(known: Sequence[Subset], wanted: str) -> str:
+    """The name of the subset that is called so, or labeled so."""
+    if any(s.name == wanted for s in known):
+        return wanted
+    labeled = [s.name for s in known if s.label.casefold() == wanted.casefold()]
+    if len(labeled) == 1:
+        return labeled[0]
+    if labeled:
+        raise InputError(f"{wanted!r} labels {len(labeled)} subsets: say {' or '.join(labeled[:3])}")
+    near = get_close_matches(wanted, sorted({s.name for s in known} | {s.label for s in known}), n=1)
+    meant = "".join(f" (did you mean {name}?)" for name in near)
+    classes, named = sum(s.kind == "class" for s in known), [s.name for s in known if s.kind != "class"]
+    listed = [*named, f"class:0 to class:{classes - 1}"] if classes else named
+    choice = f"{', '.join(listed[:-1])} and {listed[-1]}" if listed[1:] else f"{listed[0]} alone"
+    raise InputError(f"unknown subset {wanted!r}{meant}: choose among {choice}")
 
 
 def find_twins(samples: SortedSamples, subsets: Sequence[Subset]) -> dict[str, Subset]:

@@ -11,7 +11,7 @@ from typing import NoReturn, TypeVar
 
 from foundation.command import Parser, run
 from foundation.errors import InputError
-from landscape.files.arguments import add_arguments, open_arguments, other_weights
+from landscape.files.arguments import add_arguments, checkpoint_path, open_arguments, other_weights
 from landscape.surface.plane_kinds import PLANES, SEVERAL
 from landscape.surface.record import named, record_surface
 from landscape.surface.result import PRECISIONS, SurfaceSettings
@@ -33,14 +33,24 @@ def build_parser() -> Parser:
     plane.add_argument(
         "--of", metavar="A[,B]", help="subset of an eigen plane (default: all) or two of a gradient plane (all,few)"
     )
-    plane.add_argument("--through", type=_paths, default=(), metavar="FILE[,FILE]", help="checkpoints of that plane")
+    plane.add_argument(
+        "--through",
+        type=_paths,
+        default=(),
+        metavar="FILE[,FILE]",
+        help="checkpoints of that plane, or their run folders",
+    )
     plane.add_argument(
         "--span", type=_spans, metavar="S[,S]", help="axes run from -S to S, both or each (default: found by the loss)"
     )
     plane.add_argument("--seed", type=int, default=default.seed, help="of random directions and of the samples drawn")
     cells = parser.add_argument_group("its cells")
     cells.add_argument(
-        "--points", type=_counts, default=default.points, metavar="A[xB]", help="cells along a and b: 51x31"
+        "--points",
+        type=_counts,
+        default=default.points,
+        metavar="A[xB]",
+        help="cells along a and b: 51x31 (default: 51x51)",
     )
     cells.add_argument(
         "--tolerance", type=float, default=default.tolerance, help="error of an interpolated loss, as share of range"
@@ -90,7 +100,7 @@ def _command(arguments: argparse.Namespace) -> None:
 
 
 def _paths(text: str) -> tuple[Path, ...]:
-    return tuple(Path(part.strip()) for part in text.split(","))
+    return tuple(checkpoint_path(part.strip()) for part in text.split(","))
 
 
 def _spans(text: str) -> float | list[float]:

@@ -1,5 +1,6 @@
 """The options that every measuring command shares."""
 
+import importlib
 import os
 import socket
 from pathlib import Path
@@ -52,3 +53,55 @@ def test_results_go_to_ordinary_files_only(tmp_path: Path) -> None:
         for path in (folder, fifo, bound, Path("/dev/null")):
             with pytest.raises(InputError, match="no ordinary file"):
                 Target(path, "train", "a" * 64, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            ["--split", "tran"],
+            "argument --split: unknown 'tran' (did you mean train?): choose train or validation or test",
+        ),
+        (["--subset", "all"], "unrecognized arguments: --subset all (did you mean --subsets?)"),
+        (["--subset=all"], "unrecognized arguments: --subset=all (did you mean --subsets?)"),
+        (["--zzz"], "unrecognized arguments: --zzz (see"),
+    ],
+)
+def test_a_misspelled_option_or_choice_is_answered_with_the_nearest(capsys, given: list[str], sentence: str) -> None:
+    parser = Parser("landscape.hessian", "Measures.", "--ckpt c.pt")
+    arguments.add_arguments(parser)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(given)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.count("\n") == 1
+    assert said.startswith(f"error: {sentence}")
+
+
+@pytest.mark.parametrize("module", ["landscape.hessian", "landscape.sharpness", "landscape.surface"])
+def test_help_says_defaults_as_they_are_given(module: str) -> None:
+    said = " ".join(importlib.import_module(f"{module}.__main__").build_parser().format_help().split())
+    for leak in ("default: (", "default: None", "default: True", "default: False", "default: )"):
+        assert leak not in said
+    assert "(default: train)" in said
+
+
+def test_a_run_folder_stands_for_its_files(tmp_path: Path) -> None:
+    assert arguments.checkpoint_path(str(tmp_path)) == tmp_path / "checkpoint.pt"
+    assert arguments.result_path(str(tmp_path)) == tmp_path / "landscape.h5"
+    assert arguments.checkpoint_path(str(tmp_path / "best.pt")) == tmp_path / "best.pt"
+    assert arguments.result_path(str(tmp_path / "other.h5")) == tmp_path / "other.h5"
+
+
+def test_subsets_are_chosen_by_label_too() -> None:
+    samples = TensorSamples(torch.zeros(6, 2), torch.tensor([0, 0, 1, 1, 2, 3]))
+
+    def chosen(*subsets: str, names: tuple[str, ...] = ("Shirt", "Coat", "Bag", "bag")) -> list[str]:
+        subject = Subject(nn.Linear(2, 4), samples, class_names=names, subsets=subsets)
+        return [subset.name for subset in subject.subsets]
+
+    assert chosen("shirt", "class:1") == ["class:0", "class:1"]
+    assert chosen("few", names=("few", "Coat", "Bag", "Hat")) == ["few"]  # a name goes before a label
+    with pytest.raises(InputError, match="'Bag' labels 2 subsets: say class:2 or class:3"):
+        chosen("Bag")
+    with pytest.raises(InputError, match=r"unknown subset 'Shrit' \(did you mean Shirt\?\)"):
+        chosen("Shrit")
