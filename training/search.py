@@ -6,17 +6,22 @@ part of the package's face, and nothing imports it.
 
 from __future__ import annotations
 
-import runpy
+import importlib
 import sys
+from collections.abc import Sequence
 
 
-def main() -> None:
-    """Says where the command went and runs it with the same arguments."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Says where the command went and runs it with the same arguments.
+
+    Args:
+        argv: Arguments instead of the process's own.
+    """
     print(
         "python -m training.search is now python -m analyses.search; the old name goes with the next release",
         file=sys.stderr,
     )
-    runpy.run_module("analyses.search", run_name="__main__", alter_sys=True)
+    importlib.import_module("analyses.search").main(argv)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,9 @@ def test_rows_name_methods_and_pairs_name_rows():
     assert {name for pair in PAIRS for name in pair} <= set(METHODS)
 
 
-def test_a_small_table_is_the_same_when_it_is_continued(tmp_path):
+def test_a_small_table_is_the_same_when_it_is_continued(tmp_path, monkeypatch):
+    small = lambda *args, **kwargs: replace(configuration(*args, **kwargs), model_kwargs={"widths": [2]})  # noqa: E731
+    monkeypatch.setattr("analyses.methods_table.configuration", small)
     test = open_data("fashion-mini").test
     table = methods_table(tmp_path, methods=["ce", "bgp"], seeds=2, epochs=1, test=test)
     assert table.images == 1000 and table.seeds == 2

@@ -1,5 +1,7 @@
 """Choosing settings by the validation split."""
 
+from concurrent.futures import Future
+
 import pytest
 
 from analyses.search import Candidate, search, split_values, table
@@ -60,6 +62,33 @@ def test_values_used_after_training_share_one_training(tmp_path, monkeypatch, me
         assert candidate.accuracy["balanced"] == pytest.approx(expected["balanced"])
 
 
+class InTurn:
+    """Takes the place of a pool of processes and does each run when it is handed in."""
+
+    jobs = 0
+
+    def __init__(self, jobs, context, **beginning):
+        InTurn.jobs = jobs
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *ending):
+        pass
+
+    def submit(self, work, *arguments):
+        done = Future()
+        done.set_result(work(*arguments))
+        return done
+
+
+def test_runs_side_by_side_come_back_to_their_settings(tmp_path, monkeypatch):
+    one = search(base(tmp_path / "1"), {"lr": [0.05, 0.1]}, seeds=1)
+    monkeypatch.setattr("analyses.search.ProcessPoolExecutor", InTurn)
+    assert search(base(tmp_path / "2"), {"lr": [0.05, 0.1]}, seeds=1, jobs=2) == one and InTurn.jobs == 2
+
+
+@pytest.mark.exhaustive
 def test_runs_in_processes_of_their_own_are_the_same_runs(tmp_path):
     one, two = (search(base(tmp_path / str(jobs)), {"lr": [0.05, 0.1]}, seeds=1, jobs=jobs) for jobs in (1, 2))
     assert one == two

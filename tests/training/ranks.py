@@ -2,12 +2,12 @@
 
 import datetime
 import functools
+import multiprocessing
 import tempfile
 from pathlib import Path
 
 import torch
 from torch import distributed, nn
-from torch.multiprocessing import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from training.methods.method import build_method
@@ -17,7 +17,9 @@ from training.methods.optimizers.registry import build_stepper
 COUNTS = [40, 9, 2, 1]
 LABELS = [0, 0, 1, 0, 2, 0, 1, 3, 0, 0]  # class 3 is on the second rank alone, in either split
 EQUAL, UNEQUAL = (5, 5), (3, 7)
-STEPS = 10
+STEPS = 4
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.training.ranks", "torch._dynamo"])  # imported once, not by every rank: 5 s each
 
 LOSSES = {
     "ce": {},
@@ -86,8 +88,22 @@ def alone(name, kwargs, **options):
     return trained(name, kwargs, slice(None), lambda network: network, **options)
 
 
-def _worker(rank, folder):
+def run_ranks(work, *arguments):
+    """Runs `work(rank, *arguments)` in two processes; returns their exit codes."""
+    ranks = [FORKS.Process(target=_rank, args=(work, rank, *arguments)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(timeout=120)
+    return [process.exitcode for process in ranks]
+
+
+def _rank(work, rank, *arguments):
     torch.set_num_threads(1)
+    work(rank, *arguments)
+
+
+def _worker(rank, folder):
     distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=datetime.timedelta(seconds=60)
     )
@@ -103,6 +119,6 @@ def _worker(rank, folder):
 def together():
     """Every case on two ranks: `{key: [(parameters, objectives) of rank 0, of rank 1]}`."""
     with tempfile.TemporaryDirectory() as folder:
-        spawn(_worker, args=(folder,), nprocs=2)
+        assert run_ranks(_worker, folder) == [0, 0]
         ranks = [torch.load(Path(folder) / f"{rank}.pt") for rank in (0, 1)]
     return {key: [rank[key] for rank in ranks] for key in CASES}

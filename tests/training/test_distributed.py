@@ -1,6 +1,5 @@
 """Several processes train as one does, and end with one sentence when one of them is gone."""
 
-import multiprocessing
 import os
 import signal
 import socket
@@ -13,7 +12,7 @@ import torch
 from foundation.errors import InputError, LostProcessError
 from tests.conftest import ROOT
 from tests.kill_at import kill_after
-from tests.training.ranks import CASES, EQUAL, LOSSES, UNEQUAL, alone, together
+from tests.training.ranks import CASES, EQUAL, LOSSES, UNEQUAL, alone, run_ranks, together
 from training import Config, train
 from training.checkpoint import load_checkpoint
 
@@ -44,8 +43,7 @@ def test_every_loss_on_two_ranks_equals_one_process(key, sizes):
         assert objectives == pytest.approx(values, abs=1e-10)
 
 
-def be_rank(rank, ports, work, folder):
-    torch.set_num_threads(1)
+def as_torchrun_starts_it(rank, ports, work, folder):
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1")
     work(rank, iter(ports), folder)
 
@@ -71,19 +69,13 @@ def lose_one(rank, ports, folder):
     os._exit(0)  # gloo's threads, which still hold what was not sent, abort an orderly end of the interpreter
 
 
-def run_ranks(work, folder):
+def train_together(work, folder):
     """Runs `work` on two ranks; returns their exit codes."""
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]
     ports = [str(probe.getsockname()[1]) for probe in probes]
     for probe in probes:
         probe.close()
-    context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=be_rank, args=(rank, ports, work, folder)) for rank in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(timeout=120)
-    return [process.exitcode for process in ranks]
+    return run_ranks(as_torchrun_starts_it, ports, work, folder)
 
 
 def assert_same_network(ours, theirs):
@@ -94,7 +86,7 @@ def assert_same_network(ours, theirs):
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path):
-    assert run_ranks(train_all, tmp_path) == [0, 0]
+    assert train_together(train_all, tmp_path) == [0, 0]
     for method, kwargs in METHODS.items():
         alone = train(config(tmp_path / f"{method} alone", method=method, method_kwargs=kwargs))
         assert_same_network(tmp_path / method, alone.folder)
@@ -106,20 +98,23 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
 
 
 def test_a_killed_process_ends_the_run_with_a_sentence_and_it_resumes(tmp_path):
-    assert run_ranks(lose_one, tmp_path / "run") == [0, -signal.SIGKILL]
+    assert train_together(lose_one, tmp_path / "run") == [0, -signal.SIGKILL]
     assert load_checkpoint(tmp_path / "run" / "checkpoint.pt").epoch == 1
     train(config(tmp_path / "run"))
     train(config(tmp_path / "whole"))
     assert_same_network(tmp_path / "run", tmp_path / "whole")
 
 
+FLAGS = "--data digits --imbalance 10 --model-kwargs batch_norm=false widths=[4,8] --epochs 2 --device cpu "
+FLAGS += "--precision float64 --batch-size 97 --lr 0.05 --snapshots 0 --method bgp"
+
+
+@pytest.mark.exhaustive
 def test_torchrun_starts_the_command_on_two_processes(tmp_path):
-    flags = "--data digits --imbalance 10 --model-kwargs batch_norm=false widths=[4,8] --epochs 1 --device cpu "
-    flags += "--precision float64 --batch-size 97 --lr 0.05 --snapshots 0 --method bgp"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [*torchrun, "-m", "training.run", *flags.split(), "--out", str(tmp_path / "two")]
+    command = [*torchrun, "-m", "training.run", *FLAGS.split(), "--out", str(tmp_path / "two")]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.count("wrote ") == 1  # rank 0 alone speaks
-    train(config(tmp_path / "one", method="bgp", epochs=1))
+    train(config(tmp_path / "one", method="bgp"))
     assert_same_network(tmp_path / "two", tmp_path / "one")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import ROOT, run_process
+from tests.conftest import ROOT, run_command
 from training.checkpoint import load_checkpoint
 from training.data import open_split
 from training.methods.method import build_method
@@ -45,7 +45,7 @@ def test_former_settings_are_recorded_by_their_present_names(name, old, new):
 
 
 def test_the_former_search_command_runs_the_present_one():
-    ended = run_process("training.search", "--help")
+    ended = run_command("training.search", "--help")
     assert "analyses.search" in ended.stdout and "is now python -m analyses.search" in ended.stderr
 
 

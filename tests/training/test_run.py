@@ -1,6 +1,7 @@
 """The command's arguments become a configuration."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -145,7 +146,28 @@ def test_a_published_protocol_runs_on_files_of_the_original_format(tmp_path, cap
     assert checkpoint.data["class_counts"][0] == 20 and "reconstruction" in checkpoint.method["note"]
 
 
-def test_a_terminated_run_keeps_its_epochs_and_goes_on(tmp_path, capsys):
+def test_a_terminated_run_keeps_its_epochs_and_goes_on(tmp_path, capsys, monkeypatch):
+    heard = []
+
+    def hear(line):
+        heard.append(line)
+        if line.startswith("    2 "):
+            signal.raise_signal(signal.SIGTERM)
+
+    flags = (*SMALL, "--epochs", 5, "--out", tmp_path / "run")
+    monkeypatch.setattr("training.run.say", hear)
+    code, said = end(capsys, *flags)
+    assert code == 143 and said.err.endswith("the same command continues it\n")
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt").epoch == 2
+    monkeypatch.setattr("training.run.say", heard.append)
+    code, _ = end(capsys, *flags)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert code == 0 and [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4, 5]
+    assert sum(line.startswith("    2 ") for line in heard) == 1  # what was kept is not trained again
+
+
+@pytest.mark.exhaustive
+def test_a_terminated_process_keeps_its_epochs(tmp_path):
     many = (*SMALL[:-4], "--epochs", 500, "--device", "cpu", "--out", tmp_path / "run")
     process = subprocess.Popen(
         [sys.executable, "-m", "training.run", *map(str, many)],

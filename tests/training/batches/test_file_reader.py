@@ -72,7 +72,7 @@ def imagenet(root, out, **changes):
 
 
 def test_imagenet_lt_trains_end_to_end(photographs, tmp_path):
-    run = train(imagenet(photographs, tmp_path, model="resnet18", method="bgp"))
+    run = train(imagenet(photographs, tmp_path, method="bgp"))
     assert run.class_counts == (120, 40, 12)
     assert set(run.rows[-1]["test"]["accuracy"]) == {"all", "balanced", "many", "medium", "few", "classes"}
     checkpoint = load_checkpoint(run.checkpoint)

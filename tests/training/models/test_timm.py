@@ -76,7 +76,7 @@ def test_a_tuned_vit_begins_as_it_was_and_trains_little(kind):
 
 
 def test_a_vit_trains_above_chance_with_its_own_settings(tmp_path):
-    run = train(config(tmp_path, model="timm:test_vit", model_kwargs=SMALL, epochs=5, warmup=1.0))
+    run = train(config(tmp_path, model="timm:test_vit", model_kwargs=SMALL, epochs=3, warmup=0.5))
     assert run.config.optimizer == "adamw" and run.config.decay == "weights"
     assert load_checkpoint(run.checkpoint).model["kwargs"]["img_size"] == 28
     assert run.rows[-1]["test"]["accuracy"]["balanced"] > 0.3  # chance is 0.1

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.training.methods.losses import references as ref
-from tests.training.ranks import LABELS, SYNCHRONIZED, Network, alone, together
+from tests.training.ranks import LABELS, STEPS, SYNCHRONIZED, Network, alone, together
 from training.methods.method import build_method
 from training.methods.objective import TrainingProgress
 from training.methods.optimizers.registry import build_stepper
@@ -152,7 +152,7 @@ def test_two_ranks_perturb_along_their_own_gradients():
     inputs, labels = torch.randn(len(LABELS), 6, dtype=torch.float64), torch.tensor(LABELS)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
     parameters = list(network.parameters())
-    for _ in range(10):
+    for _ in range(STEPS):
         gradients = []
         for rows in (slice(0, 5), slice(5, None)):
 
