@@ -52,4 +52,7 @@ def test_the_former_search_command_runs_the_present_one():
 def test_nothing_else_in_training_names_what_lies_above_it():
     naming = {p.name for p in (ROOT / "training").rglob("*.py") if "analyses" in p.read_text() or "landscape." in
               p.read_text().replace("landscape.checkpoint", "")}  # fmt: skip
-    assert naming == {"search.py"}
+    assert naming == {"search.py", "run.py"}
+    lines = (ROOT / "training" / "run.py").read_text().splitlines()
+    above = [line for line in lines if "analyses" in line or "landscape." in line]
+    assert above == ['TRACKER = "landscape.recording.training_run:track"']  # what --track means when it names none

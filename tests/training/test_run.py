@@ -89,7 +89,7 @@ def test_arguments_that_cannot_be_read_are_one_sentence(tmp_path, capsys, argume
 
 def test_every_setting_of_the_configuration_has_an_option():
     options = {action.dest for action in build_parser()._actions}
-    assert set(Config.__dataclass_fields__) == options - {"help", "resume", "recipe", "list", "dry_run"}
+    assert set(Config.__dataclass_fields__) == options - {"help", "resume", "recipe", "list", "dry_run", "track"}
 
 
 def test_config_json_holds_the_resolved_settings(tmp_path, capsys):
