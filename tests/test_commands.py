@@ -1,5 +1,6 @@
 """Every command as a user runs it: bad input is one sentence, a kill loses nothing, nothing unsafe is opened."""
 
+import json
 import pickle
 import shutil
 import signal
@@ -138,3 +139,20 @@ def test_a_checkpoint_moved_elsewhere_measures_the_same(small_run, tmp_path):
     shutil.copy(small_run / "checkpoint.pt", tmp_path / "moved.pt")
     run_command("landscape.sharpness", "--ckpt", tmp_path / "moved.pt", "--subsets", "class:9")
     assert (tmp_path / "landscape.h5").exists()
+
+
+@pytest.mark.parametrize("module", MEASURING)
+def test_json_is_all_that_stdout_holds(small_run, tmp_path, module):
+    out = tmp_path / "landscape.h5"
+    small = {"landscape.hessian": ("--dry-run",), "landscape.sharpness": ("--steps", "1", "--draws", "2")}
+    options = small.get(module, ("--points", "3", "--span", "0.5"))
+    command = (module, "--ckpt", small_run, "--subsets", "few", "--out", out, "--json", *options)
+    done = run_command(*command)
+    if module == "landscape.hessian":  # nothing is measured, nothing is told
+        assert done.stdout == "" and "Hessian of 1 subsets" in done.stderr
+        return
+    told = json.loads(done.stdout)
+    analysis = module.partition(".")[2]
+    assert (told["file"], told["measurement"], told["subsets"]) == (str(out), f"{analysis}/train", ["few"])
+    assert told["seconds"] > 0 and f"{analysis}/train" in done.stderr
+    assert json.loads(run_command(*command).stdout)["subsets"] == ["few"]  # it is there already

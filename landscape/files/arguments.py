@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ from landscape.files.builders import build_data, build_network, class_names_of, 
 from landscape.files.checkpoint import DTYPES, SPLITS, open_checkpoint, weights
 from landscape.files.foreign_checkpoint import load_weights
 from landscape.files.identity import subject_config, weights_sha256
+from landscape.files.landscape_file import read_landscape
 from landscape.files.target import Target
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import left_out
@@ -57,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--out", type=Path, metavar="FILE", help="result file (default: landscape.h5 by the checkpoint)")
     where.add_argument("--name", help="name of this measurement in the file (default: the split)")
     where.add_argument("--overwrite", action="store_true", help="replace a measurement of the same name")
+    where.add_argument("--json", action="store_true", help="end with one JSON object on stdout; all else is on stderr")
 
 
 def add_network_arguments(what: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
@@ -68,6 +75,30 @@ def add_network_arguments(what: argparse._ArgumentGroup | argparse.ArgumentParse
     what.add_argument("--weights", type=Path, metavar="FILE", help="its state dict, also inside a larger checkpoint")
     what.add_argument("--strip", metavar="PREFIX", help="what precedes its names in that file, such as 'model.'")
     what.add_argument("--data", metavar="SPEC", help="its data: mine.py:test_set, npz:FILE or folder:DIR")
+
+
+def tell_as_json(
+    arguments: argparse.Namespace, analysis: str, measure: Callable[[argparse.Namespace], Target | None]
+) -> None:
+    """Runs a measuring command's work; with `--json` stdout holds what was measured as one object and nothing else.
+
+    Args:
+        arguments: Parsed by a parser that `add_arguments` was applied to.
+        analysis: Such as `"hessian"`.
+        measure: The work; it returns where the measurement is, None where nothing was to be measured.
+    """
+    started = time.monotonic()
+    with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
+        target = measure(arguments)
+    if arguments.json and target is not None:
+        measured = read_landscape(target.file).get(analysis, target.name)
+        told = {
+            "file": str(target.file),
+            "measurement": f"{analysis}/{target.name}",
+            "subsets": [] if measured is None else list(measured.subset),
+            "seconds": round(time.monotonic() - started, 3),
+        }
+        print(json.dumps(told, ensure_ascii=False), flush=True)
 
 
 def open_arguments(arguments: argparse.Namespace) -> tuple[Subject, Target]:

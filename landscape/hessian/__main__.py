@@ -10,7 +10,8 @@ from typing import NoReturn
 from foundation.command import Parser, run
 from foundation.errors import InputError
 from landscape.execution.memory import parse_bytes
-from landscape.files.arguments import add_arguments, open_arguments, result_path
+from landscape.files.arguments import add_arguments, open_arguments, result_path, tell_as_json
+from landscape.files.target import Target
 from landscape.hessian.checks import check_symmetry
 from landscape.hessian.measure import check
 from landscape.hessian.products.autotune import choose_plan
@@ -98,6 +99,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _command(arguments: argparse.Namespace) -> None:
+    tell_as_json(arguments, "hessian", _measure)
+
+
+def _measure(arguments: argparse.Namespace) -> Target | None:
     settings = HessianSettings(
         top=arguments.top, bottom=arguments.bottom, tol=arguments.tol, probes=arguments.probes,
         trace_rtol=arguments.trace_rtol, slq_vectors=arguments.slq_vectors, max_products=arguments.max_products,
@@ -116,7 +121,7 @@ def _command(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         check_symmetry(subject)
         print(announcement(subject, settings, choose_plan(subject, memory=memory), 0))
-        return
+        return None
     recorded = record_hessian(
         subject, target, settings,
         match_loss=arguments.match_loss, warm_start=arguments.warm_start, checked=arguments.check is not None,
@@ -125,9 +130,10 @@ def _command(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
     if recorded is None:
         print(f"hessian/{target.name} is in {target.file} already: nothing to do")
-        return
+        return target
     print(_table(recorded))
     print(f"written to {target.file} as hessian/{target.name}")
+    return target
 
 
 def _table(result: HessianResult) -> str:

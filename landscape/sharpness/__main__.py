@@ -8,7 +8,8 @@ from functools import partial
 from typing import NoReturn
 
 from foundation.command import Parser, run
-from landscape.files.arguments import add_arguments, open_arguments, result_path
+from landscape.files.arguments import add_arguments, open_arguments, result_path, tell_as_json
+from landscape.files.target import Target
 from landscape.sharpness.record import record_sharpness
 from landscape.sharpness.record_matched import record_matched_sharpness
 from landscape.sharpness.result import SharpnessSettings
@@ -44,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _command(arguments: argparse.Namespace) -> None:
+    tell_as_json(arguments, "sharpness", _measure)
+
+
+def _measure(arguments: argparse.Namespace) -> Target:
     settings = SharpnessSettings(
         radii=tuple(sorted(set(arguments.radii))), steps=arguments.steps, draws=arguments.draws, seed=arguments.seed,
         samples_per_class=arguments.samples_per_class,
@@ -56,6 +61,7 @@ def _command(arguments: argparse.Namespace) -> None:
         result = record_sharpness(subject, target, settings, say=say)
     where = f"{target.file}: sharpness/{target.name}"
     print(f"{where} is there already" if result is None else f"{where}: {result.describe()}")
+    return target
 
 
 def _numbers(text: str) -> tuple[float, ...]:

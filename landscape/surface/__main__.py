@@ -11,7 +11,8 @@ from typing import NoReturn, TypeVar
 
 from foundation.command import Parser, run
 from foundation.errors import InputError
-from landscape.files.arguments import add_arguments, checkpoint_path, open_arguments, other_weights
+from landscape.files.arguments import add_arguments, checkpoint_path, open_arguments, other_weights, tell_as_json
+from landscape.files.target import Target
 from landscape.surface.plane_kinds import PLANES, SEVERAL
 from landscape.surface.record import named, record_surface
 from landscape.surface.result import PRECISIONS, SurfaceSettings
@@ -74,6 +75,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _command(arguments: argparse.Namespace) -> None:
+    tell_as_json(arguments, "surface", _measure)
+
+
+def _measure(arguments: argparse.Namespace) -> Target:
     kind, of = arguments.plane, arguments.of.split(",") if arguments.of else []
     if bool(arguments.through) != (kind == "checkpoints"):
         raise InputError("--through names the other checkpoints of --plane checkpoints: give both or neither")
@@ -97,6 +102,7 @@ def _command(arguments: argparse.Namespace) -> None:
     )
     where = f"{target.file}: surface/{target.name}"
     print(f"{where} is there already" if surface is None else f"{where}: {surface.describe()}")
+    return target
 
 
 def _paths(text: str) -> tuple[Path, ...]:
