@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from landscape.figures import write_figures as write_figures
     from landscape.files.checkpoint import open_checkpoint as open_checkpoint
     from landscape.files.landscape_file import read_landscape as read_landscape
+    from landscape.hessian.batch_eigenvalues import batch_eigenvalues as batch_eigenvalues
     from landscape.hessian.measure import measure_hessian as measure_hessian
     from landscape.hessian.measure_cross_class import measure_cross_class as measure_cross_class
     from landscape.hessian.result import HessianSettings as HessianSettings
@@ -62,6 +63,7 @@ _HOMES = {
     "TensorSamples": "landscape.subject.samples",
     "Track": "landscape.recording.track",
     "Tracker": "landscape.recording.tracker",
+    "batch_eigenvalues": "landscape.hessian.batch_eigenvalues",
     "check": "landscape.recording.check",
     "checkpoints_plane": "landscape.surface.plane_kinds",
     "eigen_plane": "landscape.surface.plane_kinds",
