@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from foundation import endings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch is loaded: the tests run in processes side by side
 
@@ -32,12 +34,8 @@ class Ended:
 def run_command(module: str, *arguments: object, check: bool = True) -> Ended:
     """Runs `python -m module arguments…` inside this process: importing torch anew takes seconds."""
     out, err = io.StringIO(), io.StringIO()
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            _main_of(module)([str(argument) for argument in arguments])
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        _main_of(module)([str(argument) for argument in arguments])
     done = Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
     assert not check or done.returncode == 0, done.stderr
     return done
@@ -59,6 +57,16 @@ def run_process(module: str, *arguments: object, check: bool = True) -> Ended:
     )
     assert not check or done.returncode == 0, done.stderr
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(autouse=True)
+def answers_to_signals() -> Iterator[None]:
+    """A command called inside a test leaves the process's answers to signals, and no signal noted, to the next test."""
+    before, hook = {number: signal.getsignal(number) for number in endings.SIGNALS}, sys.unraisablehook
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    sys.unraisablehook, endings._state = hook, endings._State()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ parameter's, give tr diag|w| H diag|w|, which rests on the diagonal of H alone.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -115,16 +114,15 @@ class SampleTraces:
         if not subject.by_class:  # samples of several subsets: nothing is shared
             return self._passed(rows, mixed=mixed)
         labels, sizes = torch.unique_consecutive(subject.labels[rows], return_counts=True)
-        present, begin = list(zip(labels.tolist(), sizes.tolist(), strict=True)), rows.start
-        for known, run in itertools.groupby(present, lambda part: (part[0], mixed) in self._known):
-            members = list(run)
-            end = begin + sum(size for _, size in members)
-            if not known:
-                values = self._passed(slice(begin, end), mixed=mixed)
-                parts = torch.split(values, [size for _, size in members], 2)
-                self._known.update({(label, mixed): part for (label, _), part in zip(members, parts, strict=True)})
-            begin = end
-        return torch.cat([self._known[label, mixed] for label, _ in present], 2)
+        begin, parts = rows.start, list[Tensor]()
+        for label, size in zip(labels.tolist(), sizes.tolist(), strict=True):
+            # Class by class, also where several are new: what a sample is passed with moves its last bits, and a
+            # measurement that was broken off must end with those of one that was not.
+            if (label, mixed) not in self._known:
+                self._known[label, mixed] = self._passed(slice(begin, begin + size), mixed=mixed)
+            parts.append(self._known[label, mixed])
+            begin += size
+        return torch.cat(parts, 2)
 
     def _passed(self, rows: slice, *, mixed: bool) -> Tensor:
         """(2, k, n) float64 values Σ_k s_ik ‖J_iᵀr_ik‖² of some rows, plain and scaled, or those of random mixtures."""
