@@ -156,7 +156,7 @@ class _GatherRows(torch.autograd.Function):
         padded = local.new_zeros(rows, *local.shape[1:])
         padded[: local.shape[0]] = local
         everyone = local.new_empty(rows * world_size(), *local.shape[1:])
-        distributed.all_gather_into_tensor(everyone, padded)
+        distributed.all_gather(list(everyone.chunk(world_size())), padded)
         return everyone
 
     @staticmethod
@@ -165,7 +165,12 @@ class _GatherRows(torch.autograd.Function):
         return gradient[ctx.start : ctx.start + ctx.local] * world_size(), None
 
 
-def gather_rows(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def longest_shard(size: int) -> int:
+    """The most samples that `shard` gives any rank of a batch of `size`."""
+    return -(-size // world_size())
+
+
+def gather_rows(values: Tensor, labels: Tensor, longest: int | None = None) -> tuple[Tensor, Tensor]:
     """The rows of all ranks; themselves without a process group.
 
     Shards may be unequal: the shorter ones are filled up with rows of zeros whose label is -1.
@@ -173,15 +178,18 @@ def gather_rows(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         values: (b, k), this rank's rows.
         labels: (b,), their labels.
+        longest: The most rows that any rank has, the same on every rank; None to ask the others, for which the host
+            waits.
 
     Returns:
         The values (B, k), differentiable once, and the labels (B,) of all ranks.
     """
     if world_size() == 1:
         return values, labels
-    longest = torch.tensor(labels.shape[0], device=labels.device)
-    distributed.all_reduce(longest, distributed.ReduceOp.MAX)
-    rows = int(longest)
-    everyone: Tensor = _GatherRows.apply(values, rows)
-    shifted: Tensor = _GatherRows.apply(labels + 1, rows)
+    if longest is None:
+        rows = torch.tensor(labels.shape[0], device=labels.device)
+        distributed.all_reduce(rows, distributed.ReduceOp.MAX)
+        longest = int(rows)
+    everyone: Tensor = _GatherRows.apply(values, longest)
+    shifted: Tensor = _GatherRows.apply(labels + 1, longest)
     return everyone, shifted - 1

@@ -105,6 +105,7 @@ def train(config: Config, *, say: Callable[[str], None] = lambda line: None, tra
         # Initial weights and dropout use the global generator: the caller gets it back as it was.
         with torch.random.fork_rng([device] if device.type == "cuda" else []), contextlib.ExitStack() as claim:
             trainer = Trainer(config, data, method, device)
+            claim.callback(trainer.close)
             saved = raise_on_all_ranks(lambda: claim.enter_context(folder.claimed(config)) if rank() == 0 else None)
             look = track and rank() == 0 and track(config.out, data.train, data.class_names, data.class_counts)
             rows = run_epochs(trainer, folder, from_rank_zero(saved), say, look or None)

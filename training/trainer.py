@@ -19,7 +19,7 @@ from training.batches.samplers import epoch_order
 from training.checkpoint import load_body
 from training.config import Config
 from training.data import DataSet
-from training.distributed import shard, share_buffers, world_size
+from training.distributed import longest_shard, shard, share_buffers, world_size
 from training.evaluate import evaluate
 from training.methods import decoupling
 from training.methods.balance import RunningShares
@@ -105,6 +105,7 @@ class Trainer:
             phase: One of `phases`; later ones start from the weights of the one before.
         """
         self.phase = phase
+        self.close()
         network = self.network
         if phase.stage is not None:
             network.load_state_dict(self.exported())  # the averaged weights, where there is an average
@@ -128,6 +129,11 @@ class Trainer:
         self.average = None
         if self.config.ema:
             self.average = AveragedModel(network, multi_avg_fn=warming_average(self.config.ema), use_buffers=True)
+
+    def close(self) -> None:
+        """Ends the processes that read images; an epoch after this begins new ones."""
+        for loader in self.loaders.values():
+            loader.close()
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """One epoch and what came of it.
@@ -229,17 +235,19 @@ class Trainer:
             self.running_shares.count(batch[1], mix)
         progress = TrainingProgress(here / phase.epochs, local, phase.epochs, shares)
         share = 1.0 if mix is None else mix[1]
+        longest = longest_shard(self.batch_size(index))
         pieces = [batch if mix is None else (*batch, mix[0])]
         if config.accumulate > 1:
             # As many pieces on every rank, whatever its share of the batch: each piece is a meeting of all ranks.
             count = min(config.accumulate, len(batch[1]))
+            longest = -(-longest // count)
             pieces = list(zip(*(tensor.tensor_split(count) for tensor in pieces[0]), strict=True))
 
         def losses(*objectives: Callable[..., Tensor]) -> Iterator[tuple[Tensor, ...]]:
             for images, labels, *others in pieces:
                 with self.autocast():
                     logits, features = self.forward(images)
-                outputs = Outputs(logits, features, self.network.classifier.weight)
+                outputs = Outputs(logits, features, self.network.classifier.weight, longest)
                 yield tuple(
                     objective(
                         outputs,
@@ -255,6 +263,10 @@ class Trainer:
         if self.average is not None:
             self.average.update_parameters(self.network)
         return objective
+
+    def batch_size(self, index: int) -> int:
+        """Images of a step of an epoch, on all ranks together; steps differ by one at most."""
+        return len(self.data.train) // self.steps_per_epoch + (index < len(self.data.train) % self.steps_per_epoch)
 
     def finish(self) -> None:
         """What a method does to the trained classifier, without training."""

@@ -1,12 +1,14 @@
 """Choosing settings by the validation split."""
 
+import json
 from concurrent.futures import Future
 
 import pytest
 
-from analyses.search import Candidate, search, split_values, table
+from analyses.search import Candidate, main, search, split_values, table
 from foundation.errors import InputError
 from tests.conftest import run_command
+from tests.training.data.formats import write_cifar
 from training import epochs, train
 from training.config import Config
 
@@ -98,3 +100,17 @@ def test_the_command_takes_recipes_and_overrides(tmp_path):
     flags = ("--data", "digits", "--epochs", 1, "--device", "cpu", "--vary", "method.weight=1,2", "--seeds", 1)
     ended = run_command("analyses.search", "--recipe", "fashion-mini/bgp", *flags, "--out", tmp_path)
     assert "| method.weight=2 | 1 |" in ended.stdout and (tmp_path / "table.md").read_text() == ended.stdout
+
+
+def test_the_command_searches_a_set_in_a_folder_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("LANDSCAPE_DATA", raising=False)
+    write_cifar(tmp_path / "somewhere" / "cifar-10-batches-py", 10, 4)
+    flags = ("--data", "cifar10", "--data-dir", tmp_path / "somewhere", "--validation", 2, "--method", "post-hoc-la",
+             "--epochs", 1, "--device", "cpu", "--seeds", 1)  # fmt: skip
+    varied = ("--vary", "imbalance=4", "--vary", "method.tau=0,1")
+    with pytest.raises(SystemExit) as ended:
+        main([str(flag) for flag in (*flags, *varied, "--out", tmp_path / "out")])
+    assert ended.value.code == 0
+    assert "| imbalance=4, method.tau=1 | 1 |" in capsys.readouterr().out
+    (config,) = (tmp_path / "out").glob("*/seed-0/config.json")
+    assert json.loads(config.read_text())["data_dir"] == str(tmp_path / "somewhere")

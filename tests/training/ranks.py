@@ -62,7 +62,7 @@ class Network(nn.Module):
         return self.classifier(features), features
 
 
-def trained(name, kwargs, rows, wrap, steps=STEPS, accumulate=1):
+def trained(name, kwargs, rows, wrap, steps=STEPS, accumulate=1, longest=None):
     """The parameters after some steps on these rows of the batch, flat."""
     torch.manual_seed(3)
     network = Network().double()
@@ -75,7 +75,7 @@ def trained(name, kwargs, rows, wrap, steps=STEPS, accumulate=1):
     def losses(*objectives):
         for part in torch.arange(len(labels)).tensor_split(accumulate):
             logits, features = forward(inputs[part])
-            outputs = Outputs(logits, features, network.classifier.weight)
+            outputs = Outputs(logits, features, network.classifier.weight, longest)
             moment = {"progress": TrainingProgress(0.5, 9, 10)}
             yield tuple(o(outputs, labels[part], **moment) / accumulate for o in objectives or (method.objective,))
 
@@ -110,7 +110,8 @@ def _worker(rank, folder):
     results = {}
     for key, (name, kwargs, sizes) in CASES.items():
         rows = slice(0, sizes[0]) if rank == 0 else slice(sizes[0], None)
-        results[key] = trained(name, kwargs, rows, DistributedDataParallel)
+        known = max(sizes) if sizes == EQUAL else None  # what ranks are not told they ask
+        results[key] = trained(name, kwargs, rows, DistributedDataParallel, longest=known)
     torch.save(results, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 

@@ -57,7 +57,7 @@ class Order(Sampler[list[Item]]):
 
 
 class Reader:
-    """Reads batches of all splits ahead of their use, in one set of worker processes.
+    """Reads batches of all splits ahead of their use, in one set of worker processes that stay until `close`.
 
     Args:
         splits: By name; their stores hold files.
@@ -67,16 +67,27 @@ class Reader:
     """
 
     def __init__(self, splits: Mapping[str, Split], augment: nn.Module | None, *, workers: int, pinned: bool) -> None:
+        self._files = Files(splits, augment)
+        self._workers, self._pinned = workers, pinned
         self._order = Order()
-        self._loader = DataLoader(
-            Files(splits, augment),
-            batch_sampler=self._order,
-            num_workers=workers,
-            collate_fn=collate,
-            pin_memory=pinned,
-            persistent_workers=workers > 0,
-            generator=torch.Generator(),  # else each epoch takes a number from the caller's global generator
-        )
+        self._loader: DataLoader[tuple[Tensor | str, int]] | None = None
+
+    def close(self) -> None:
+        """Ends the worker processes; the next reading begins with new ones."""
+        self._loader = None
+
+    def _opened(self) -> DataLoader[tuple[Tensor | str, int]]:
+        if self._loader is None:
+            self._loader = DataLoader(
+                self._files,
+                batch_sampler=self._order,
+                num_workers=self._workers,
+                collate_fn=collate,
+                pin_memory=self._pinned,
+                persistent_workers=self._workers > 0,
+                generator=torch.Generator(),  # else each epoch takes a number from the caller's global generator
+            )
+        return self._loader
 
     def read(self, split: str, orders: Sequence[Tensor], *, seed: int | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Reads batches in order.
@@ -100,7 +111,7 @@ class Reader:
             batches.append([(split, *item) for item in zip(order.tolist(), seeds, strict=True)])
             place += len(order)
         self._order.batches = batches
-        for pixels, labels in self._loader:
+        for pixels, labels in self._opened():
             if isinstance(pixels, str):
                 raise InputError(pixels)
             yield pixels, labels

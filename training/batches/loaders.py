@@ -41,6 +41,9 @@ class Loader(Protocol):
             Normalized images and labels, on the device.
         """
 
+    def close(self) -> None:
+        """Ends the processes that read, if any; the next batches begin new ones."""
+
 
 def evaluation_parts(positions: Tensor, device: torch.device) -> Iterator[Tensor]:
     """Positions in parts that suit a device: 100 stay in a CPU's cache (twice as fast as 500), a GPU wants more."""
@@ -106,6 +109,9 @@ class DeviceLoader:
         for indices in evaluation_parts(positions.to(device), device):
             yield self._normalize(self._pixels[indices]), self._labels[indices]
 
+    def close(self) -> None:
+        """See `Loader.close`."""
+
 
 class FileLoader:
     """A split whose images are read from files by worker processes, ahead of their use.
@@ -128,6 +134,10 @@ class FileLoader:
         """See `Loader.evaluation`."""
         orders = list(evaluation_parts(positions, self._device))
         return self._placed(self._reader.read(self._split, orders, seed=None))
+
+    def close(self) -> None:
+        """See `Loader.close`."""
+        self._reader.close()
 
     def _placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for pixels, labels in batches:

@@ -27,15 +27,18 @@ class Outputs:
         logits: Inference logits z, (B, C): the cosine scale is in them, a margin or a prior is not.
         features: What the classifier saw, h, (B, d).
         weight: The classifier's weight W, (C, d).
+        longest: B of the rank that has most, where it is known: what `gather_rows` need not ask for.
     """
 
     logits: Tensor
     features: Tensor
     weight: Tensor
+    longest: int | None = None
 
     def upcast(self) -> Outputs:
         """The same in float32 where it was float16 or bfloat16: a softmax in bfloat16 has 3 significant digits."""
-        return Outputs(*(tensor.to(_wide(tensor.dtype)) for tensor in (self.logits, self.features, self.weight)))
+        logits, features, weight = (t.to(_wide(t.dtype)) for t in (self.logits, self.features, self.weight))
+        return Outputs(logits, features, weight, self.longest)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

@@ -14,6 +14,9 @@ from training.batches.loaders import open_loaders
 from training.checkpoint import load_checkpoint
 from training.data import open_data
 from training.data.sources.image_lists import IMAGENET_LISTS
+from training.epochs import open_configured
+from training.methods.method import build_method
+from training.trainer import Trainer
 
 LISTS = {"train": IMAGENET_LISTS["train"], "val": IMAGENET_LISTS["validation"], "test": IMAGENET_LISTS["test"]}
 
@@ -72,12 +75,27 @@ def imagenet(root, out, **changes):
 
 
 def test_imagenet_lt_trains_end_to_end(photographs, tmp_path):
+    before = set(multiprocessing.active_children())
     run = train(imagenet(photographs, tmp_path, method="bgp"))
+    assert set(multiprocessing.active_children()) <= before  # those that read end with the run
     assert run.class_counts == (120, 40, 12)
     assert set(run.rows[-1]["test"]["accuracy"]) == {"all", "balanced", "many", "medium", "few", "classes"}
     checkpoint = load_checkpoint(run.checkpoint)
     assert checkpoint.data["sizes"] == {"train": 172, "validation": 24, "test": 30}
     assert checkpoint.config["data_kwargs"] == {"size": 32} and run.best is not None
+
+
+def test_reading_processes_end_with_each_phase(photographs, tmp_path):
+    settings = imagenet(photographs, tmp_path, method="crt", batch_size=4)
+    data = open_configured(settings)
+    trainer = Trainer(settings, data, build_method("crt", data.class_counts), torch.device("cpu"))
+    before, found = set(multiprocessing.active_children()), []
+    for epoch, end in ((0, lambda: trainer.enter(trainer.phases[1])), (1, trainer.close)):
+        next(trainer.batches(epoch, seed=0))
+        found.append(len(set(multiprocessing.active_children()) - before))
+        end()
+        found.append(len(set(multiprocessing.active_children()) - before))
+    assert found == [2, 0, 2, 0]
 
 
 def test_a_broken_image_is_named_and_skipped_only_if_asked(tmp_path):

@@ -198,7 +198,7 @@ def _mean_logits(outputs: Outputs, labels: Tensor, counts: Tensor) -> Tensor:
 
 
 def _class_mean(outputs: Outputs, labels: Tensor, counts: Tensor) -> Tensor:
-    errors, labels = gather_rows(logit_gradient(outputs.logits, labels), labels)
+    errors, labels = gather_rows(logit_gradient(outputs.logits, labels), labels, outputs.longest)
     return squared_mean_norms(errors @ errors.T, labels, counts).sum() / (counts > 0).sum()
 
 
@@ -215,6 +215,7 @@ def _classifier_plain(outputs: Outputs, labels: Tensor, counts: Tensor) -> Tenso
 def _classifier_norms(outputs: Outputs, labels: Tensor, counts: Tensor) -> Tensor:
     """‖G_c‖_F², (C,), from (d_iᵀd_j)(h_iᵀh_j)."""
     classes = outputs.logits.shape[1]
-    rows, labels = gather_rows(torch.cat([logit_gradient(outputs.logits, labels), outputs.features], 1), labels)
+    both = torch.cat([logit_gradient(outputs.logits, labels), outputs.features], 1)
+    rows, labels = gather_rows(both, labels, outputs.longest)
     errors, features = rows[:, :classes], rows[:, classes:]
     return squared_mean_norms((errors @ errors.T) * (features @ features.T), labels, counts)

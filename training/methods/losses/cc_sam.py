@@ -84,7 +84,7 @@ def _gradient_rows(
         logits = outputs.logits.detach().requires_grad_()
         still = Outputs(logits, outputs.features.detach(), outputs.weight.detach())
         (d,) = torch.autograd.grad(loss.losses(still, labels, progress).sum(), logits)
-    rows, of = gather_rows(torch.cat([d, still.features], 1), labels)
+    rows, of = gather_rows(torch.cat([d, still.features], 1), labels, outputs.longest)
     return rows[:, : d.shape[1]], rows[:, d.shape[1] :], of
 
 
