@@ -20,13 +20,15 @@ _NAMED = 60  # letters of a file's name in that of its temporary file, which mus
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, sync_folder: bool = True) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it takes `path`'s place, on failure it vanishes.
 
     A symbolic link stays one, and the file that it names is replaced; a replaced file's permissions stay.
 
     Args:
         path: The final file; its folder must exist.
+        sync_folder: Whether the new name survives a power cut from now on; False where another file of the folder is
+            written next.
 
     Yields:
         The temporary path to write to.
@@ -45,7 +47,8 @@ def replacing(path: Path) -> Iterator[Path]:
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             temporary.replace(path)
-            _sync_folder(path.parent)
+            if sync_folder:
+                _sync_folder(path.parent)
         finally:
             with contextlib.suppress(OSError):  # the folder may be gone, and that is the error to tell
                 temporary.unlink(missing_ok=True)

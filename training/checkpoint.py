@@ -102,16 +102,17 @@ class Content(Open):
     provenance: dict[Text, Any]
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint, *, sync_folder: bool = True) -> None:
     """Writes a checkpoint in one step: the file is whole or the old one stays.
 
     Args:
         path: The file to write.
         checkpoint: What to write.
+        sync_folder: See `foundation.files.replacing`.
     """
     # Not `asdict`: it would copy every tensor.
     content = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
-    save_tensors(path, {"format": FORMAT, "version": VERSION, **content})
+    save_tensors(path, {"format": FORMAT, "version": VERSION, **content}, sync_folder=sync_folder)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -172,9 +173,9 @@ def load_body(network: nn.Module, path: Path) -> None:
         ) from None
 
 
-def save_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Writes tensors and plain types to `path` in one step."""
-    with replacing(path) as temporary:
+def save_tensors(path: Path, content: dict[str, Any], *, sync_folder: bool = True) -> None:
+    """Writes tensors and plain types to `path` in one step, see `foundation.files.replacing`."""
+    with replacing(path, sync_folder=sync_folder) as temporary:
         torch.save(content, temporary)
 
 

@@ -15,7 +15,7 @@ from training.schedules import SCHEDULES
 
 OPTIMIZERS = ("sgd", "adamw")
 DECAYS = ("all", "weights")
-PRECISIONS = ("float32", "bfloat16", "float64")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float64")
 
 Place = Annotated[Path, Strict(False)]
 Options = dict[Text, Any]
@@ -58,9 +58,11 @@ class Config:
         schedule: `"cosine"`, `"step"` or `"step-ib"`.
         seed: Of initial weights, order and augmentation.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …
-        precision: `"float32"`, `"bfloat16"` (autocast) or `"float64"`.
+        precision: `"float32"`, `"tf32"` (the same where there is none: multiplications of 10 bits on a GPU that has
+            them), `"bfloat16"` (autocast) or `"float64"`.
         channels_last: Keep images and weights in NHWC order.
-        compile: Compile the network by `torch.compile`, on a GPU with CUDA graphs where a step is a single pass.
+        compile: Compile the network by `torch.compile`; on a GPU a step's passes and objective are replayed from a CUDA
+            graph where it is a single pass.
         augment: A key of `training.batches.augment.AUGMENTATIONS`; None for the data set's habit.
         accumulate: Parts that each batch is split into to fit the memory; the step is the same but for BatchNorm.
         ema: Decay of an exponential moving average of the weights, which is then what is evaluated and saved; 0: none.

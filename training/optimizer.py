@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from foundation.errors import InputError
 from training.checkpoint import check_tensors
 from training.config import Config
 from training.models.registry import training_defaults
-
-Tensors = list[Tensor] | tuple[Tensor, ...]
 
 MOMENTS = ("momentum_buffer", "exp_avg", "exp_avg_sq", "step")
 TABLES = ("class_token", "cls_token", "pos_embedding", "pos_embed", "relative_position_bias_table")
@@ -115,26 +114,30 @@ def restore_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
     optimizer.load_state_dict({"state": moments, "param_groups": own["param_groups"]})
 
 
-def warming_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+class WarmingAverage(AveragedModel):
     """An exponential moving average whose decay grows to its value: min(decay, (1 + n) / (10 + n)) after n updates.
 
     Without it the first weights stay: at 0.999, after the 720 steps of 30 epochs, half of the average is the start.
+    Averages take buffers too, counters are copied. No GPU waits in an update: what is counted is counted on the host.
 
     Args:
-        decay: In the end.
-
-    Returns:
-        What `torch.optim.swa_utils.AveragedModel` takes as `multi_avg_fn`; no GPU waits in it.
+        network: What is averaged; its copy is `module`.
+        decay: The largest decay.
     """
 
-    @torch.no_grad()
-    def update(averages: Tensors, current: Tensors, updates: Tensor | int) -> None:
-        if not averages[0].is_floating_point():  # counters of BatchNorm
-            torch._foreach_copy_(averages, current)
-            return
-        done = torch.as_tensor(updates, dtype=averages[0].dtype, device=averages[0].device)
-        kept = ((1 + done) / (10 + done)).clamp(max=decay)
-        torch._foreach_mul_(averages, kept)
-        torch._foreach_add_(averages, torch._foreach_mul(current, 1 - kept))
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__(network, use_buffers=True)
+        self.decay = decay
 
-    return update
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Counts the model's present weights and buffers."""
+        done = int(self.n_averaged)  # on the CPU, whatever the network is on
+        kept = min(self.decay, (1 + done) / (10 + done)) if done else 0.0
+        averages, current = ([*m.parameters(), *m.buffers()] for m in (self.module, model))
+        pairs = [(a, c) for a, c in zip(averages, current, strict=True) if a.is_floating_point()]
+        torch._foreach_lerp_([a for a, _ in pairs], [c for _, c in pairs], 1 - kept)
+        for average, value in zip(averages, current, strict=True):
+            if not average.is_floating_point():  # counters of BatchNorm
+                average.copy_(value)
+        self.n_averaged += 1

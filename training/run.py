@@ -139,7 +139,7 @@ def build_parser() -> TrainingParser:
     add("--schedule", default=Config.schedule, choices=SCHEDULES, help="learning rate over time")
     add("--seed", type=int, default=Config.seed, help="initial weights, order, augmentation")
     add("--device", default=Config.device, help="auto, cpu, cuda, mps")
-    add("--precision", default=Config.precision, choices=PRECISIONS, help="bfloat16 is mixed precision")
+    add("--precision", default=Config.precision, choices=PRECISIONS, help="tf32 and bfloat16 are for speed on a GPU")
     add("--channels-last", action=argparse.BooleanOptionalAction, default=Config.channels_last, help="NHWC layout")
     add("--compile", action=argparse.BooleanOptionalAction, default=Config.compile, help="torch.compile the network")
     add("--augment", default=unset, help="augmentation (default: the data set's habit)")

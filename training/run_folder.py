@@ -174,8 +174,8 @@ class RunFolder:
             snapshots.mkdir(exist_ok=True)
             save_checkpoint(snapshots / f"epoch-{checkpoint.epoch:04d}.pt", checkpoint)
         if best:
-            save_checkpoint(self.best, checkpoint)
-        save_checkpoint(self.checkpoint, checkpoint)
+            save_checkpoint(self.best, checkpoint, sync_folder=False)
+        save_checkpoint(self.checkpoint, checkpoint, sync_folder=False)
         save_tensors(self._resume, resume)
 
 

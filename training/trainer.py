@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
 
+from foundation.devices import fast_kernels
 from foundation.errors import InputError, LandscapeError
 from training.batches.loaders import Batch, open_loaders
 from training.batches.mixing import Mixer
@@ -25,15 +25,16 @@ from training.methods import decoupling
 from training.methods.balance import RunningShares
 from training.methods.method import Method
 from training.methods.objective import Outputs, TrainingProgress
+from training.methods.optimizers.captured import CapturedStep, Record, cuda_recorder
 from training.methods.optimizers.registry import build_stepper
 from training.methods.phases import Phase, plan_phases
 from training.models import Network, build_model
 from training.models.registry import size_options
 from training.models.tuning import tune
-from training.optimizer import build_optimizer, optimization, resolved, restore_optimizer, warming_average
+from training.optimizer import WarmingAverage, build_optimizer, optimization, resolved, restore_optimizer
 from training.schedules import learning_rate_factor
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 
 
 class LogitsAndFeatures(nn.Module):
@@ -114,21 +115,28 @@ class Trainer:
         self.optimizer = build_optimizer(self.config, network, fused=on_gpu)
         forward: nn.Module = LogitsAndFeatures(network)
         if self.config.compile:
-            # On a GPU small networks wait for kernel launches: CUDA graphs replay a whole pass at once. What a graph
-            # gives lasts until its next pass, so steps that keep gradients over several passes go without. An epoch
-            # has two batch sizes at most, each worth its own kernels.
-            one_pass = phase.method.optimizer is None and self.config.accumulate == 1
-            forward.compile(mode="reduce-overhead" if on_gpu and one_pass else None, dynamic=False)
+            forward.compile(dynamic=False)  # an epoch has two batch sizes at most, each worth its own kernels
         if world_size() > 1:
             forward = DistributedDataParallel(forward, [self.device] if on_gpu else None)
         self.forward = forward
         self.stepper = build_stepper(phase.method, self.optimizer, self.forward, clip=self.optimization.clip)
+        one_pass = phase.method.optimizer is None and self.config.accumulate == 1 and world_size() == 1
+        self.captured = self.capture(cuda_recorder()) if self.config.compile and on_gpu and one_pass else None
         running = phase.method.needs_class_shares
         self.running_shares = RunningShares(len(self.data.class_names), self.device) if running else None
         self.mixer = Mixer(phase.method.mixing, epochs=phase.epochs) if phase.method.mixing else None
         self.average = None
         if self.config.ema:
-            self.average = AveragedModel(network, multi_avg_fn=warming_average(self.config.ema), use_buffers=True)
+            self.average = WarmingAverage(network, self.config.ema)
+
+    def capture(self, record: Record) -> CapturedStep:
+        """Steps of the phase whose passes are recorded once; for steps of a single pass."""
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+
+        def run(batch: Sequence[Tensor], share: Tensor | None, progress: TrainingProgress) -> Tensor:
+            return self.objectives(batch, 1.0 if share is None else share, progress)[0]
+
+        return CapturedStep(run, trained, self.optimizer, clip=self.optimization.clip, record=record)
 
     def close(self) -> None:
         """Ends the processes that read images; an epoch after this begins new ones."""
@@ -157,8 +165,9 @@ class Trainer:
             self.enter(next(phase for phase in self.phases if phase.start == epoch))
         self.forward.train(self.phase.stage is None)  # a frozen backbone keeps its running statistics
         total = torch.zeros((), device=self.device)
-        for index, (batch, mix) in enumerate(self.batches(epoch, seed)):
-            total += self.step(epoch, index, batch, mix)
+        with fast_kernels(tf32=self.config.precision == "tf32"):
+            for index, (batch, mix) in enumerate(self.batches(epoch, seed)):
+                total += self.step(epoch, index, batch, mix)
         if self.running_shares is not None:
             self.running_shares.end_epoch()
         objective = float(total) / self.steps_per_epoch
@@ -236,7 +245,7 @@ class Trainer:
         progress = TrainingProgress(here / phase.epochs, local, phase.epochs, shares)
         share = 1.0 if mix is None else mix[1]
         longest = longest_shard(self.batch_size(index))
-        pieces = [batch if mix is None else (*batch, mix[0])]
+        pieces: list[tuple[Tensor, ...]] = [batch if mix is None else (*batch, mix[0])]
         if config.accumulate > 1:
             # As many pieces on every rank, whatever its share of the batch: each piece is a meeting of all ranks.
             count = min(config.accumulate, len(batch[1]))
@@ -244,25 +253,45 @@ class Trainer:
             pieces = list(zip(*(tensor.tensor_split(count) for tensor in pieces[0]), strict=True))
 
         def losses(*objectives: Callable[..., Tensor]) -> Iterator[tuple[Tensor, ...]]:
-            for images, labels, *others in pieces:
-                with self.autocast():
-                    logits, features = self.forward(images)
-                outputs = Outputs(logits, features, self.network.classifier.weight, longest)
-                yield tuple(
-                    objective(
-                        outputs,
-                        labels,
-                        progress=progress,
-                        mix=(others[0], share) if others else None,
-                    )
-                    * (len(labels) / len(batch[1]))
-                    for objective in objectives or (phase.method.objective,)
-                )
+            for piece in pieces:
+                part = len(piece[1]) / len(batch[1])
+                yield tuple(value * part for value in self.objectives(piece, share, progress, longest, *objectives))
 
-        objective = self.stepper.step(losses, progress=progress)
+        if self.captured is not None:
+            objective = self.captured.step(pieces[0], share, progress)
+        else:
+            objective = self.stepper.step(losses, progress=progress)
         if self.average is not None:
             self.average.update_parameters(self.network)
         return objective
+
+    def objectives(
+        self,
+        piece: Sequence[Tensor],
+        share: float | Tensor,
+        progress: TrainingProgress,
+        longest: int | None = None,
+        *objectives: Callable[..., Tensor],
+    ) -> tuple[Tensor, ...]:
+        """Objectives at the present weights from one forward pass.
+
+        Args:
+            piece: Images and labels, and for mixed images the other labels.
+            share: Of the first labels.
+            progress: Where training stands.
+            longest: See `Outputs`.
+            *objectives: The phase's own when none is named.
+
+        Returns:
+            Their values.
+        """
+        images, labels, *others = piece
+        with self.autocast():
+            logits, features = self.forward(images)
+        outputs = Outputs(logits, features, self.network.classifier.weight, longest)
+        mix = (others[0], share) if others else None
+        own = (self.phase.method.objective,)
+        return tuple(objective(outputs, labels, progress=progress, mix=mix) for objective in objectives or own)
 
     def batch_size(self, index: int) -> int:
         """Images of a step of an epoch, on all ranks together; steps differ by one at most."""

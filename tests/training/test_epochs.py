@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 
 import pytest
 import torch
@@ -143,6 +144,40 @@ def test_best_is_chosen_by_validation_and_the_first_of_equals(tmp_path):
     with torch.no_grad():
         right = network(test.inputs(torch.arange(len(test)))).argmax(1) == test.labels
     assert run.summary["best"]["accuracy"]["all"] == pytest.approx(float(right.double().mean()))
+
+
+def test_an_epoch_waits_for_the_disk_three_times(tmp_path, monkeypatch):
+    """For the checkpoint, for what continues from it, and once for both names; a new best is one file more."""
+    synced, counts = [], []
+    fsync = os.fsync
+    monkeypatch.setattr("os.fsync", lambda handle: synced.append(fsync(handle)))
+
+    def say(line):
+        if line.startswith("    "):
+            counts.append(len(synced))
+            synced.clear()
+
+    run = train(config(tmp_path, snapshots=0), say=say)
+    scores = [row["validation"]["accuracy"]["balanced"] for row in run.rows]
+    best = [score > max([-1.0, *scores[:epoch]]) for epoch, score in enumerate(scores)]
+    assert counts[1:] == [3 + is_best for is_best in best[1:]]  # config.json is written before the first
+
+
+def test_tf32_and_the_choice_of_kernels_end_with_the_steps(tmp_path, monkeypatch):
+    seen = []
+
+    def settings():
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
+
+    step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", lambda *given: seen.append(settings()) or step(*given))
+    first = train(config(tmp_path / "tf32", precision="tf32", epochs=1))
+    assert set(seen) == {(True, True, True)} and settings() == (False, False, False)
+    seen.clear()
+    other = train(config(tmp_path / "float32", epochs=1))
+    assert set(seen) == {(False, False, True)} and settings() == (False, False, False)
+    ours, theirs = (load_checkpoint(run.checkpoint).state_dict for run in (first, other))
+    assert same(ours, theirs)  # a CPU has no TF32
 
 
 def test_without_validation_there_is_no_best(tmp_path):

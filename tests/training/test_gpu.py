@@ -36,23 +36,25 @@ def test_curvature_is_that_of_the_cpu(small_run, tmp_path):
     torch.testing.assert_close(*values, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("method", ["ce", "bgp", "ldam-drw+bgp", "mixup", "sam"])
-def test_a_step_never_makes_the_host_wait(tmp_path, method):
+def test_a_step_never_makes_the_host_wait(tmp_path, method, compiled):
     data = open_data("digits", imbalance=20)
-    trainer = Trainer(
-        config(tmp_path, device="cuda"), data, build_method(method, data.class_counts), torch.device("cuda")
-    )
-    steps = list(trainer.batches(0, seed=0))
-    trainer.step(0, 0, *steps[0])  # the first step makes the optimizer's state
+    settings = config(tmp_path, device="cuda", compile=compiled, ema=0.9, augment="autoaugment")
+    trainer = Trainer(settings, data, build_method(method, data.class_counts), torch.device("cuda"))
+    for index, (batch, mix) in enumerate(trainer.batches(0, seed=0)):
+        trainer.step(0, index, batch, mix)  # makes the optimizer's state and the recordings
+    steps = enumerate(trainer.batches(1, seed=1))
+    index, (batch, mix) = next(steps)  # an epoch's order is placed at once
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for index, (batch, mix) in enumerate(steps[1:4], start=1):
-            trainer.step(0, index, batch, mix)
+        for index, (batch, mix) in steps:
+            trainer.step(1, index, batch, mix)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("method", ["ce", "bgp"])
+@pytest.mark.parametrize("method", ["ce", "bgp", "drw", "ib", "mixup"])
 def test_steps_replayed_from_a_cuda_graph_are_eager_ones(tmp_path, method):
     runs = [
         train(config(tmp_path / str(on), method=method, compile=on, epochs=2, precision="float64", device="cuda"))

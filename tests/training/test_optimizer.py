@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from tests.training.methods.losses import references as ref
 from tests.training.methods.losses.test_losses import COUNTS, batch
@@ -18,7 +17,7 @@ from training.methods.method import build_method
 from training.methods.objective import TrainingProgress
 from training.methods.optimizers.registry import build_stepper
 from training.models import build_model
-from training.optimizer import build_optimizer, optimization, resolved, warming_average
+from training.optimizer import WarmingAverage, build_optimizer, optimization, resolved
 
 
 def network():
@@ -112,7 +111,7 @@ def test_gradients_longer_than_the_clip_are_shortened_to_it(name, clip):
 def test_averaged_weights_forget_the_start():
     """The decay after n updates is min(decay, (1 + n) / (10 + n)), here 1/10 … 0.5 of at most 0.5."""
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1)).double()
-    average = AveragedModel(model, multi_avg_fn=warming_average(0.5), use_buffers=True)
+    average = WarmingAverage(model, 0.5)
     expected = None
     for n, value in enumerate([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0, 5.0, 3.0, 5.0]):
         nn.init.constant_(model[0].weight, value)

@@ -35,12 +35,12 @@ class Files(Dataset[tuple[Tensor | str, int]]):
         try:
             if self._augment is None or seed is None:
                 return store.evaluated(place), label
-            image = to_tensor(store.read(place))
+            image = store.read(place)
         except InputError as error:  # an exception would arrive with the worker's whole traceback
             return str(error), label
         with torch.random.fork_rng([]):  # torchvision draws from the global generator
             torch.manual_seed(seed)
-            return self._augment(image), label
+            return to_tensor(self._augment(image)), label  # cropped first: files are larger than what is trained on
 
 
 class Order(Sampler[list[Item]]):

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from training.batches.augment import batched_augmentation, reading_augmentation
+from training.batches.augment import batched_augmentation, placed_augmentation, reading_augmentation
 from training.batches.file_reader import Reader
 from training.data import Split
 from training.data.files import FileStore
@@ -121,14 +121,21 @@ class FileLoader:
         split: The split's name.
         normalize: Makes inputs of pixels.
         device: Where batches are wanted.
+        augment: Changes a batch of pixels on the device, beside what the reader does, or None.
     """
 
-    def __init__(self, reader: Reader, split: str, normalize: Normalizer, device: torch.device) -> None:
+    def __init__(
+        self, reader: Reader, split: str, normalize: Normalizer, device: torch.device, augment: Augmentation | None
+    ) -> None:
         self._reader, self._split, self._normalize, self._device = reader, split, normalize, device
+        self._augment = augment
 
     def batches(self, orders: Sequence[Tensor], *, seed: int) -> Iterator[Batch]:
         """See `Loader.batches`."""
-        return self._placed(self._reader.read(self._split, orders, seed=seed))
+        generator = torch.Generator().manual_seed(seed)
+        augment = self._augment
+        changes = None if augment is None else lambda pixels: augment(pixels, generator)
+        return self._placed(self._reader.read(self._split, orders, seed=seed), changes)
 
     def evaluation(self, positions: Tensor) -> Iterator[Batch]:
         """See `Loader.evaluation`."""
@@ -139,9 +146,10 @@ class FileLoader:
         """See `Loader.close`."""
         self._reader.close()
 
-    def _placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _placed(self, batches: Iterator[Batch], changes: Callable[[Tensor], Tensor] | None = None) -> Iterator[Batch]:
         for pixels, labels in batches:
             placed = pixels.to(self._device, non_blocking=True)
+            placed = placed if changes is None else changes(placed)
             yield self._normalize(placed), labels.to(self._device, non_blocking=True)
 
 
@@ -177,7 +185,8 @@ def open_loaders(
     for name, split in splits.items():
         normalize = Normalizer(split, device, dtype=dtype, channels_last=channels_last)
         if reader is not None and name in files:
-            loaders[name] = FileLoader(reader, name, normalize, device)
+            changes_batch = placed_augmentation(augment) if name == "train" else None
+            loaders[name] = FileLoader(reader, name, normalize, device, changes_batch)
         else:
             changes_batch = batched_augmentation(augment) if name == "train" else None
             loaders[name] = DeviceLoader(split, normalize, device, changes_batch)

@@ -9,8 +9,9 @@ from foundation.errors import InputError
 from tests.training.data.formats import write_images, write_lists
 from training import Config, train
 from training.batches.augment import reading_augmentation
+from training.batches.augment.policies import color_jitter
 from training.batches.file_reader import Reader
-from training.batches.loaders import open_loaders
+from training.batches.loaders import Normalizer, open_loaders
 from training.checkpoint import load_checkpoint
 from training.data import open_data
 from training.data.sources.image_lists import IMAGENET_LISTS
@@ -35,7 +36,7 @@ def test_batches_do_not_depend_on_the_processes_that_read_them(photographs):
     orders = list(torch.randperm(60, generator=torch.Generator().manual_seed(0)).split(25))
     found = []
     for workers in (0, 2):
-        reader = Reader({"train": split}, reading_augmentation("jitter", 16), workers=workers, pinned=False)
+        reader = Reader({"train": split}, reading_augmentation("autoaugment", 16), workers=workers, pinned=False)
         found.append([list(reader.read("train", orders, seed=seed)) for seed in (7, 7, 8)])
     for (pixels, labels), (others, other_labels), order in zip(found[0][0], found[1][0], orders, strict=True):
         assert torch.equal(pixels, others) and torch.equal(labels, other_labels)
@@ -49,9 +50,25 @@ def test_reading_leaves_the_random_numbers_alone(photographs):
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    reader = Reader({"train": split}, reading_augmentation("jitter", 16), workers=0, pinned=False)
+    reader = Reader({"train": split}, reading_augmentation("autoaugment", 16), workers=0, pinned=False)
     list(reader.read("train", [torch.arange(3)], seed=0))
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_training_images_alone_are_jittered_once_they_are_placed(photographs):
+    data = open_data("imagenet-lt", data_dir=photographs, size=16)
+    splits = {"train": data.train, "validation": data.validation}
+    plain, jittered = (
+        open_loaders(splits, torch.device("cpu"), augment=name, workers=0) for name in ("crop-flip", "jitter")
+    )
+    (ours, _), (theirs, _) = (next(iter(x["train"].batches([torch.arange(6)], seed=3))) for x in (jittered, plain))
+    again, _ = next(iter(jittered["train"].batches([torch.arange(6)], seed=3)))
+    normalize = Normalizer(data.train, torch.device("cpu"), dtype=torch.float32, channels_last=False)
+    pixels = (theirs - normalize._shift).div(normalize._scale).round().to(torch.uint8)
+    expected = normalize(color_jitter(pixels, torch.Generator().manual_seed(3)))
+    assert torch.equal(ours, expected) and torch.equal(ours, again) and not torch.equal(ours, theirs)
+    ours, theirs = (next(iter(x["validation"].evaluation(torch.arange(4))))[0] for x in (jittered, plain))
+    assert torch.equal(ours, theirs)
 
 
 def test_all_splits_are_read_by_as_many_processes_as_asked(photographs):

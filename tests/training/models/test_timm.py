@@ -140,6 +140,7 @@ def test_given_weights_are_the_network_that_they_were(tmp_path):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["bias", "norm", "lora"])
 def test_a_pretrained_network_is_tuned_to_a_measured_checkpoint(tmp_path, kind):
     pretrained(tmp_path / "lite0.pt", in_channels=1)

@@ -28,8 +28,8 @@ def gray(images: Tensor) -> Tensor:
     """(n, C, H, W) uint8 to the luma (n, 1, H, W), float32 whole numbers; of one channel that channel itself."""
     if images.shape[1] == 1:
         return images.float()
-    weights = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
-    return (images * weights).sum(1, keepdim=True).floor()
+    red, green, blue = (images[:, channel : channel + 1] * weight for channel, weight in enumerate(LUMA))
+    return (red + green + blue).floor()
 
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:

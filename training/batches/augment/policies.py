@@ -105,6 +105,26 @@ def rand_augment(images: Tensor, generator: torch.Generator, *, operations: int 
     return images
 
 
+def color_jitter(images: Tensor, generator: torch.Generator, *, strength: float = 0.4) -> Tensor:
+    """Brightness, contrast and color of each image times factors of its own, in an order drawn for the batch.
+
+    torchvision's `ColorJitter` on a device: there the order is drawn for each image.
+
+    Args:
+        images: (n, 3, H, W) uint8.
+        generator: On the CPU.
+        strength: Factors are uniform within 1 ± strength.
+
+    Returns:
+        (n, 3, H, W) uint8.
+    """
+    factors = 1 + strength * (2 * torch.rand(3, len(images), generator=generator) - 1)
+    factors = factors.to(images.device, non_blocking=True)
+    for place in torch.randperm(3, generator=generator).tolist():
+        images = (color.brightness, color.contrast, color.color)[place](images, factors[place])
+    return images
+
+
 def apply(
     images: Tensor, names: tuple[str, ...], chosen: Tensor, strength: Tensor, generator: torch.Generator
 ) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from foundation.errors import InputError
 from training.batches.augment.geometry import cutout, random_crop, random_flip
-from training.batches.augment.policies import auto_augment, rand_augment
+from training.batches.augment.policies import auto_augment, color_jitter, rand_augment
 from training.registry import Entry, find
 
 Step = Callable[[Tensor, torch.Generator], Tensor]
@@ -24,16 +24,20 @@ class Augmentation:
         steps: For small images, on the device: each `(images, generator) -> images`; None where there is no such form.
         reading: For large images, in the reading process: the names of torchvision's transforms after a random resized
             crop and a flip; None where there is no such form.
+        placed: For large images, on the device after they were read.
     """
 
     steps: tuple[Step, ...] | None
     reading: tuple[str, ...] | None
+    placed: tuple[Step, ...] = ()
 
 
 AUGMENTATIONS: dict[str, Entry[Augmentation]] = {
     "none": Entry(Augmentation((), None), "images as they are", "-"),
     "crop-flip": Entry(Augmentation((random_crop, random_flip), ()), "random crop and flip", "He et al., CVPR 2016"),
-    "jitter": Entry(Augmentation(None, ("jitter",)), "crop, flip and color jitter 0.4", "Kang et al., ICLR 2020"),
+    "jitter": Entry(
+        Augmentation(None, (), (color_jitter,)), "crop, flip and color jitter 0.4", "Kang et al., ICLR 2020"
+    ),
     "autoaugment": Entry(
         Augmentation((random_crop, random_flip, auto_augment, cutout), ("autoaugment",)),
         "crop, flip, AutoAugment (and Cutout on small images)",
@@ -62,6 +66,22 @@ def batched_augmentation(name: str) -> Step | None:
     steps = find("augmentation", name, AUGMENTATIONS).steps
     if steps is None:
         raise InputError(f"augmentation {name!r} is for large images read from files: use crop-flip or autoaugment")
+    return _in_turn(steps)
+
+
+def placed_augmentation(name: str) -> Step | None:
+    """What is done on the device to batches of large images, after the processes that read them cropped them.
+
+    Args:
+        name: A key of `AUGMENTATIONS`.
+
+    Returns:
+        See `batched_augmentation`.
+    """
+    return _in_turn(find("augmentation", name, AUGMENTATIONS).placed)
+
+
+def _in_turn(steps: tuple[Step, ...]) -> Step | None:
     if not steps:
         return None
 
@@ -81,7 +101,8 @@ def reading_augmentation(name: str, size: int) -> nn.Module | None:
         size: Pixels of the square that comes out.
 
     Returns:
-        A transform of (3, H, W) uint8, or None where the evaluation's resize and crop is to be done.
+        A transform of Pillow images, which is cheaper than one of tensors as large as the files are; None where the
+        evaluation's resize and crop is to be done.
 
     Raises:
         InputError: The name is unknown.
@@ -92,7 +113,6 @@ def reading_augmentation(name: str, size: int) -> nn.Module | None:
     from torchvision.transforms import v2
 
     known = {
-        "jitter": lambda: v2.ColorJitter(0.4, 0.4, 0.4, 0.0),
         "autoaugment": lambda: v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET),
         "randaugment": lambda: v2.RandAugment(),
     }

@@ -126,7 +126,7 @@ def bgp(
     over_training = SCHEDULES[schedule]
 
     def coefficient(progress: TrainingProgress) -> float:
-        return float(strength * over_training(progress.share))
+        return float(strength * over_training(progress.share)) if schedule != "constant" else float(strength)
 
     if member == "logit":
         return SampleTerm(squared_error if norm == "l2" else _absolute_errors, kind, coefficient)

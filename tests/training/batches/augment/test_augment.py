@@ -8,10 +8,15 @@ from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 from torchvision.transforms.v2 import functional as T
 
 from foundation.errors import InputError
-from training.batches.augment import AUGMENTATIONS, batched_augmentation, reading_augmentation
+from training.batches.augment import (
+    AUGMENTATIONS,
+    batched_augmentation,
+    placed_augmentation,
+    reading_augmentation,
+)
 from training.batches.augment import color as C
 from training.batches.augment import geometry as G
-from training.batches.augment.policies import CIFAR_POLICY, NAMES, OPERATIONS, auto_augment, rand_augment
+from training.batches.augment.policies import CIFAR_POLICY, NAMES, OPERATIONS, auto_augment, color_jitter, rand_augment
 
 
 @pytest.fixture
@@ -137,6 +142,19 @@ def test_policies_repeat_by_seed_and_leave_their_input_alone(images, policy):
     assert torch.equal(images, before)
 
 
+def test_jitter_is_torchvisions_with_factors_of_each_image_and_an_order_of_the_batch(images):
+    ours, draws = color_jitter(images, seeded(4)), seeded(4)
+    factors = 1 + 0.4 * (2 * torch.rand(3, len(images), generator=draws) - 1)
+    order = torch.randperm(3, generator=draws).tolist()
+    assert factors.min() < 0.8 and factors.max() > 1.2 and not torch.equal(ours, images)
+    steps = (T.adjust_brightness, T.adjust_contrast, T.adjust_saturation)
+    for row, image in enumerate(images):
+        for place in order:
+            image = steps[place](image, float(factors[place, row]))
+        assert (ours[row].int() - image.int()).abs().max() <= 3  # a last digit cut at each of three steps
+    assert placed_augmentation("jitter")(images, seeded(4)).equal(ours) and placed_augmentation("crop-flip") is None
+
+
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_augmentation_has_a_form_that_works(name, channels):
@@ -147,8 +165,9 @@ def test_every_augmentation_has_a_form_that_works(name, channels):
         out = batched_augmentation(name)(images, seeded())
         assert out.shape == images.shape and out.dtype == torch.uint8 and not torch.equal(out, images)
     if entry.value.reading is not None and channels == 3:
-        out = reading_augmentation(name, 24)(torch.randint(256, (3, 40, 60), dtype=torch.uint8))
-        assert out.shape == (3, 24, 24) and out.dtype == torch.uint8
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8))
+        out = reading_augmentation(name, 24)(image)
+        assert out.size == (24, 24) and out.mode == "RGB"
 
 
 def test_names_that_do_not_fit_are_refused():
