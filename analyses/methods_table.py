@@ -276,7 +276,7 @@ def check_settings(run: Run) -> None:
     if then != now:
         raise InputError(
             f"{run.folder} was trained with {then['kwargs']}, and the method's settings are now {now['kwargs']}: "
-            "remove the folder to train it again"
+            "move the folder away to train it again"
         )
 
 

@@ -25,7 +25,7 @@ from foundation.metrics_line import Epoch, Scores, read_lines
 from training.checkpoint import Checkpoint, check_tensors, load_tensors, save_checkpoint, save_tensors
 from training.config import Config, first_difference
 
-AGAIN = "name another --out, or delete the folder and train again"
+AGAIN = "name another --out, or move the folder away and train again"
 OTHER = "name another --out"
 
 
@@ -147,7 +147,7 @@ class RunFolder:
         """
         if not self.summary.is_file():
             return None
-        read_json(self.summary, Summary, "delete it, and the same command writes it again")
+        read_json(self.summary, Summary, "move it away, and the same command writes it again")
         found: dict[str, Any] = json.loads(self.summary.read_bytes())
         return found
 

@@ -13,7 +13,7 @@ from foundation.errors import InputError
 from landscape.files.contents import TABLE
 from landscape.schema import INTERPOLATED, SCHEMA, SCHEMA_VERSION, VERDICTS
 
-WAY_OUT = "delete the file and measure again"
+WAY_OUT = "move the file away and measure again"
 KINDS = ("all", "balanced", "group", "class", "subset")
 
 FLOATS: dict[str, dict[tuple[str, ...], str]] = {

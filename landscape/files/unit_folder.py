@@ -91,7 +91,7 @@ class UnitFolder:
             try:
                 found.append(Head(**json.loads(path.read_bytes())))
             except (ValueError, TypeError):
-                raise InputError(f"{str(path)!r} is damaged: delete {str(self.path)!r} and measure again") from None
+                raise InputError(f"{str(path)!r} is damaged: move {str(self.path)!r} away and measure again") from None
         return found
 
     def begin(self, head: Head) -> None:
@@ -163,7 +163,7 @@ class UnitFolder:
             raise
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise InputError(
-                f"{str(path)!r} is damaged: delete it, and the same command measures that part again"
+                f"{str(path)!r} is damaged: move it away, and the same command measures that part again"
             ) from None
         contents.seconds += about["seconds"]
         yield from ((method, tuple(arguments)) for method, arguments in steps)

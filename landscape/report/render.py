@@ -26,8 +26,9 @@ from landscape.report.payload.provenance import provenance_of
 
 SCRIPTS = (
     "page_data", "unpack", "format", "element", "scales", "correlation", "subsets", "state", "lookup", "theme",
-    "export", "plot_panel", "controls", "picker", "toolbar", "verdict_strip", "detail", "table", "quantile_bands",
-    "explorer", "spectrum", "grid", "surface_traces", "surface", "matrix", "line", "curves", "track", "start",
+    "export", "chart_keys", "plot_panel", "controls", "picker", "toolbar", "verdict_strip", "detail", "table",
+    "quantile_bands", "explorer", "spectrum", "grid", "surface_traces", "surface", "matrix", "line", "curves", "track",
+    "start",
 )  # fmt: skip
 """In this order: each is one closure that names what it takes from earlier ones and what it gives to later ones."""
 

@@ -119,15 +119,26 @@ def choose_subsets(known: Sequence[Subset], names: Sequence[str] | None) -> tupl
     Raises:
         InputError: A name is unknown or is the label of several, or none has a sample.
     """
-    wanted = {s.name for s in known} if names is None else {_named(known, name) for name in names}
+    wanted = {s.name for s in known} if names is None else {subset_name(known, name) for name in names}
     chosen = tuple(s for s in known if s.name in wanted and s.measured_count > 0)
     if not chosen:
         raise InputError(f"no sample belongs to {', '.join(names or ())}: choose other subsets or another split")
     return chosen
 
 
-def _named(known: Sequence[Subset], wanted: str) -> str:
-    """The name of the subset that is called so, or labeled so."""
+def subset_name(known: Sequence[Subset], wanted: str) -> str:
+    """The name of the subset that is called so, or labeled so.
+
+    Args:
+        known: Every subset.
+        wanted: A name or, whatever the case, a label.
+
+    Returns:
+        Its name.
+
+    Raises:
+        InputError: There is no such subset, or the label is that of several.
+    """
     if any(s.name == wanted for s in known):
         return wanted
     labeled = [s.name for s in known if s.label.casefold() == wanted.casefold()]

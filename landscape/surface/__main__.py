@@ -13,6 +13,7 @@ from foundation.command import Parser, run
 from foundation.errors import InputError
 from landscape.files.arguments import add_arguments, checkpoint_path, open_arguments, other_weights, tell_as_json
 from landscape.files.target import Target
+from landscape.subject.subsets import subset_name
 from landscape.surface.plane_kinds import PLANES, SEVERAL
 from landscape.surface.record import named, record_surface
 from landscape.surface.result import PRECISIONS, SurfaceSettings
@@ -32,7 +33,9 @@ def build_parser() -> Parser:
     plane = parser.add_argument_group("the plane")
     plane.add_argument("--plane", default="random", choices=PLANES, help="what is cut through the weights")
     plane.add_argument(
-        "--of", metavar="A[,B]", help="subset of an eigen plane (default: all) or two of a gradient plane (all,few)"
+        "--of",
+        metavar="A[,B]",
+        help="subset, by name or label, of an eigen plane (default: all) or two of a gradient plane (all,few)",
     )
     plane.add_argument(
         "--through",
@@ -89,6 +92,7 @@ def _measure(arguments: argparse.Namespace) -> Target:
     if kind in SEVERAL:
         arguments.batch_norm = "recalibrated"  # one network's statistics would fabricate barriers between several
     subject, target = open_arguments(arguments)
+    of = [subset_name(subject.subsets, name) for name in of]
     if arguments.name is None:
         target = replace(target, name=named(target.name, kind, of))
     paths = {str(path): path for path in arguments.through}

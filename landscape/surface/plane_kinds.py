@@ -16,7 +16,7 @@ from landscape.hessian.estimators.random_vectors import random_signs
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.operators import HessianFactory
 from landscape.subject.subject import Subject
-from landscape.subject.subsets import Subset
+from landscape.subject.subsets import Subset, subset_name
 from landscape.surface.plane import Plane, orthonormal_plane, random_plane
 
 PLANES = ("random", "gradient", "eigen", "checkpoints", "pca")
@@ -213,7 +213,4 @@ def _subset(subject: Subject, name: str) -> Subset:
 
 
 def _index(subject: Subject, name: str) -> int:
-    names = [subset.name for subset in subject.subsets]
-    if name not in names:
-        raise one_of("subset", name, names)
-    return names.index(name)
+    return [subset.name for subset in subject.subsets].index(subset_name(subject.subsets, name))

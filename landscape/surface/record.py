@@ -21,6 +21,7 @@ from landscape.files.units import Recording, recording
 from landscape.hessian.record import load_eigenpairs
 from landscape.schema import MEASURED, NON_FINITE, WEIGHT_NORM, quantities
 from landscape.subject.subject import Subject
+from landscape.subject.subsets import subset_name
 from landscape.surface.axes import automatic_span, axes
 from landscape.surface.measure import evaluator_of, measure_surface, require_fresh_statistics
 from landscape.surface.plane import Plane
@@ -58,7 +59,7 @@ def record_surface(
         InputError: A number is out of range, the plane cannot be made, the name is taken, or the file is another
             checkpoint's.
     """
-    settings = settings or SurfaceSettings()
+    settings, of = settings or SurfaceSettings(), [subset_name(subject.subsets, name) for name in of]
     check_finite(subject)
     what = identity(settings, plane, of, others)
     if isinstance(plane, str):

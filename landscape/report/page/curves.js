@@ -6,6 +6,7 @@ landscape.curves = (({
   lookup: { shownRuns },
   page_data: { page },
   plot_panel: { chart },
+  scales: { LINEAR, LOG, padded, ticksOf },
   state: { state },
   subsets: { rows },
   theme: { SYMBOLS, axis, baseLayout, runColor },
@@ -41,19 +42,22 @@ landscape.curves = (({
     if (!lines.length)
       return { empty: `No ${state.curve} of ${cut(rows[state.row].title, 60)} was recorded in training.` };
     const percentages = state.curve === "accuracy";
-    const data = lines.map(({ run, split, x, y }) => ({
+    const scale = percentages ? LINEAR : LOG;
+    const heights = lines.map(({ y }) => Array.from(y, scale.forward));
+    const [low, high] = padded(heights.flat().filter(Number.isFinite));
+    const data = lines.map(({ run, split, x, y }, i) => ({
       type: "scatter",
       mode: y.length > 1 ? "lines+markers" : "markers",
       x: Array.from(x),
-      y: Array.from(y),
+      y: heights[i],
       line: { color: runColor(run), width: 1.8, dash: SPLIT_DASH[split] },
       marker: { color: runColor(run), symbol: SYMBOLS[run % 8], size: y.length > 1 ? 4 : 8 },
       hoverinfo: "text",
       name: `${shownName(page.runs[run])}, ${split}`,
       text: Array.from(
         x,
-        (epoch, i) =>
-          `<b>${shownName(page.runs[run])}</b> · ${split}<br>epoch ${epoch}: ${percentages ? percent(y[i]) : figure(y[i])}`,
+        (epoch, j) =>
+          `<b>${shownName(page.runs[run])}</b> · ${split}<br>epoch ${epoch}: ${percentages ? percent(y[j]) : figure(y[j])}`,
       ),
     }));
     const layout = baseLayout({
@@ -62,7 +66,12 @@ landscape.curves = (({
       xaxis: axis({ title: "epoch" }),
       margin: { l: 60, r: 14, t: width < 500 ? 20 + 20 * lines.length : 40, b: 48 },
       showlegend: true,
-      yaxis: percentages ? axis({ title: "accuracy", tickformat: ".0%" }) : axis({ title: "loss", type: "log" }),
+      yaxis: axis({
+        title: state.curve,
+        range: [low, high],
+        ...ticksOf(scale, low, high),
+        ...(percentages ? { tickformat: ".0%" } : {}),
+      }),
     });
     const splits = [...new Set(lines.map((line) => line.split))].map(
       (split) => `${split} ${{ dot: "dotted", dash: "dashed", solid: "solid" }[SPLIT_DASH[split]]}`,

@@ -24,13 +24,22 @@ landscape.grid = (({
 
   const planeNames = [...new Set(page.surfaces.flat().map((plane) => plane.name))];
 
-  // The plane a run shows: the chosen one, else the one named after the split, else its first.
-  function planeOf(run) {
+  const EVERY_RANDOM = "*random";
+  const severalRandom = page.surfaces.some((planes) => planes.filter(({ plane }) => plane === "random").length > 1);
+
+  // The random planes of a run on the samples of the view; on all samples where the view has none.
+  function random(planes) {
+    const every = planes.filter(({ plane }) => plane === "random");
+    const own = every.filter(({ split }) => split === state.view);
+    return own.length ? own : every;
+  }
+
+  // The planes a run shows: the chosen one, all random ones, else the one named after the split, else its first.
+  function planesOf(run) {
     const planes = page.surfaces[run];
-    return (
-      planes.find((plane) => plane.name === state.plane) ??
-      (state.plane ? null : (planes.find((plane) => plane.name === state.view) ?? planes[0] ?? null))
-    );
+    if (state.plane === EVERY_RANDOM) return random(planes);
+    if (state.plane) return planes.filter(({ name }) => name === state.plane);
+    return [planes.find(({ name }) => name === state.view) ?? planes[0]].filter(Boolean);
   }
 
   function centerOf(plane) {
@@ -46,23 +55,15 @@ landscape.grid = (({
     return loss.map((value) => value - center);
   }
 
-  // {plane, a, b, values} of a run and row in the chosen quantity, or null.
-  function gridOf(run, row) {
-    const plane = planeOf(run);
-    const at = plane ? plane.rows.indexOf(row) : -1;
-    const values = at < 0 ? null : QUANTITIES[state.quantity].of(plane, at);
-    return values
-      ? {
-          run,
-          row,
-          plane,
-          a: unpack(plane.a),
-          b: unpack(plane.b),
-          values,
-          status: unpack(plane.status),
-          error: plane.error ? unpack(plane.error[at]) : null,
-        }
-      : null;
+  // {plane, a, b, values} of a run and row in the chosen quantity, one for each plane that it shows.
+  function gridsOf(run, row) {
+    return planesOf(run).flatMap((plane) => {
+      const at = plane.rows.indexOf(row);
+      const values = at < 0 ? null : QUANTITIES[state.quantity].of(plane, at);
+      if (!values) return [];
+      const error = plane.error ? unpack(plane.error[at]) : null;
+      return [{ run, row, plane, a: unpack(plane.a), b: unpack(plane.b), values, status: unpack(plane.status), error }];
+    });
   }
 
   // Second minus first, where both lie over the very same points of weight space; else null.
@@ -161,9 +162,12 @@ landscape.grid = (({
 
   return {
     QUANTITIES,
+    centerOf,
     sharedPlanes,
+    EVERY_RANDOM,
     planeNames,
-    gridOf,
+    severalRandom,
+    gridsOf,
     differenceOf,
     heightScale,
     rangeOf,

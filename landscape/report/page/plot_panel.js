@@ -1,6 +1,11 @@
 // A Plotly panel: drawn when it comes into sight, redrawn when what it depends on changes, one panel after another.
 
-landscape.plot_panel = (({ element: { element }, export: { exportMenu }, state: { whenever } }) => {
+landscape.plot_panel = (({
+  chart_keys: { readByKeys },
+  element: { element },
+  export: { exportMenu },
+  state: { whenever },
+}) => {
   const panels = [];
   let working = false;
 
@@ -17,8 +22,17 @@ landscape.plot_panel = (({ element: { element }, export: { exportMenu }, state: 
       seen: false,
       drawn: null,
       stages: new Map(),
+      resets: 0,
     };
-    section.querySelector(".save").append(exportMenu(id, () => panel.drawn, numbers));
+    const reset = element(
+      "button",
+      { type: "button", class: "button reset", hidden: true, onclick: () => resetView(panel) },
+      "Reset view",
+    );
+    section.querySelector(".save").append(
+      reset,
+      exportMenu(id, () => panel.drawn, numbers),
+    );
     panels.push(panel);
     whenever([...keys, "theme"], () => {
       panel.dirty = true;
@@ -77,22 +91,52 @@ landscape.plot_panel = (({ element: { element }, export: { exportMenu }, state: 
     } else {
       const stage = built.stage ?? "";
       const fresh = !panel.stages.has(stage);
-      if (fresh) panel.stages.set(stage, element("div", { role: "img" }));
+      if (fresh) panel.stages.set(stage, element("div", { role: "img", tabindex: 0 }));
       panel.drawn = panel.stages.get(stage);
       for (const plot of panel.stages.values()) plot.hidden = plot !== panel.drawn;
       if (fresh) body.replaceChildren(...panel.stages.values());
       panel.drawn.setAttribute("aria-label", built.label);
-      await Plotly.react(panel.drawn, built.data, built.layout, {
-        displayModeBar: false,
-        responsive: false,
-        scrollZoom: false,
-        doubleClick: "reset",
-        plotGlPixelRatio: Math.min(2, Math.max(1, window.devicePixelRatio)),
-      });
-      if (fresh && panel.bind) panel.bind(panel.drawn);
+      const uirevision = `${built.layout.uirevision ?? section.dataset.drawn}/${panel.resets}`;
+      await Plotly.react(
+        panel.drawn,
+        built.data,
+        { ...built.layout, uirevision },
+        {
+          displayModeBar: false,
+          responsive: false,
+          scrollZoom: true,
+          doubleClick: "reset",
+          plotGlPixelRatio: Math.min(2, Math.max(1, window.devicePixelRatio)),
+        },
+      );
+      if (fresh) bind(panel, panel.drawn);
+      if (!built.layout.uirevision) section.querySelector(".reset").hidden = true;
     }
     body.classList.remove("busy");
     section.dataset.drawn = String(Number(section.dataset.drawn || 0) + 1);
+  }
+
+  // The wheel zooms a chart that was clicked, or with Ctrl or ⌘; else it scrolls the page, as a reader expects.
+  function bind(panel, plot) {
+    const wheel = (event) => {
+      if (!event.ctrlKey && !event.metaKey && !plot.contains(document.activeElement)) event.stopPropagation();
+    };
+    plot.addEventListener("wheel", wheel, { capture: true });
+    plot.addEventListener("pointerdown", () => plot.focus({ preventScroll: true }), { capture: true });
+    plot.on("plotly_relayout", (changes) => {
+      if (Object.keys(changes).some((key) => /range|camera/.test(key)))
+        panel.section.querySelector(".reset").hidden = false;
+    });
+    readByKeys(plot, () => resetView(panel));
+    if (panel.bind) panel.bind(plot);
+  }
+
+  function resetView(panel) {
+    panel.resets += 1;
+    if (panel.reset) panel.reset();
+    panel.dirty = true;
+    panel.section.querySelector(".reset").hidden = true;
+    work();
   }
 
   // A half-wide panel without a neighbor takes the whole line.

@@ -23,6 +23,8 @@ landscape.state = (({ page_data: { page }, subsets: { classes, groups, measureOf
     find: "",
     curve: "accuracy",
     track: "top",
+    moment: "",
+    when: 100,
     matrix: "cross",
     matrixRun: "0",
     line: "",

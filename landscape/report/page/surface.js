@@ -3,20 +3,33 @@
 landscape.surface = (({
   controls: { controlsOf, segments, select, slider, tick },
   format: { cut, percent, shownName },
-  grid: { differenceOf, QUANTITIES, cellsWhere, gridOf, heightScale, planeNames, rangeOf, sharedPlanes },
+  grid: {
+    EVERY_RANDOM,
+    QUANTITIES,
+    cellsWhere,
+    differenceOf,
+    gridsOf,
+    heightScale,
+    planeNames,
+    rangeOf,
+    severalRandom,
+    sharedPlanes,
+  },
   lookup: { comparedRows, shownRuns },
   page_data: { constants, page },
   plot_panel: { chart },
   scales: { ticksOf },
   state: { state },
   subsets: { rows },
-  surface_traces: { flatTraces, linkCameras, spatialTraces },
+  surface_traces: { flatTraces, linkCameras, resetCamera, spatialTraces },
   theme: { SIGNS, baseLayout, diverging, ink, rem, runText, sequential },
   unpack: { unpack },
 }) => {
   const codes = constants.status;
   const MOST_COLUMNS = 4;
   const LEAST_WIDTH = 260; // pixels; narrower pages stack the runs
+  const UNLIKE = ["eigen", "gradient"]; // planes along whose axes the loss rises at so unlike rates that each has its own scale
+  const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
   function buildSurface() {
     const quantities = Object.entries(QUANTITIES).filter(([key]) =>
@@ -25,7 +38,16 @@ landscape.surface = (({
     const controls = controlsOf("surface");
     if (planeNames.length > 1)
       controls.append(
-        select("Plane", "plane", [["", [["", "of the split"], ...planeNames.map((name) => [name, name])]]]),
+        select("Plane", "plane", [
+          [
+            "",
+            [
+              ["", "of the split"],
+              ...(severalRandom ? [[EVERY_RANDOM, "every random plane"]] : []),
+              ...planeNames.map((name) => [name, name]),
+            ],
+          ],
+        ]),
       );
     controls.append(
       select("Quantity", "quantity", [["", quantities.map(([key, { title }]) => [key, title])]]),
@@ -60,15 +82,12 @@ landscape.surface = (({
     ];
     const panel = chart("surface", keys, drawSurface, surfaceNumbers);
     panel.bind = linkCameras;
+    panel.reset = resetCamera;
   }
 
   function surfaceGrids() {
     const shown = comparedRows()
-      .map((row) =>
-        shownRuns()
-          .map((run) => gridOf(run, row))
-          .filter(Boolean),
-      )
+      .map((row) => shownRuns().flatMap((run) => gridsOf(run, row)))
       .filter((line) => line.length);
     if (!state.difference) return { lines: shown, differs: false };
     const lines = shown.map(([first, ...others]) =>
@@ -96,7 +115,8 @@ landscape.surface = (({
     );
     const count = Math.max(...places.map(({ line }) => line)) + 1;
     const span = ([low, high]) => high - low || 1;
-    const shape = flat ? Math.min(2, Math.max(0.25, span(widest(grids, "b")) / span(widest(grids, "a")))) : 1;
+    const apart = grids.some((grid) => UNLIKE.includes(grid.plane.plane));
+    const shape = !flat ? 1 : apart ? 0.8 : clamp(span(widest(grids, "b")) / span(widest(grids, "a")), 0.25, 2);
     const frame = frameOf(width, columns, count, flat, shape);
     const data = [];
     const layout = baseLayout({
@@ -105,7 +125,7 @@ landscape.surface = (({
       margin: frame.margin,
       uirevision: `${state.form}`,
       annotations: [],
-      meta: { a: widest(grids, "a"), b: widest(grids, "b") },
+      meta: { a: widest(grids, "a"), b: widest(grids, "b"), apart },
       coloraxis: {
         colorscale: differs ? diverging() : sequential(),
         cmin: range[0],
@@ -120,10 +140,11 @@ landscape.surface = (({
       ];
       const top = 1 - (line * (frame.cellHeight + frame.rowGap)) / frame.innerHeight;
       const domain = { x: [x0, x1], y: [Math.max(0, top - frame.cellHeight / frame.innerHeight), top] };
+      const size = { width: frame.cell, height: frame.cellHeight };
       layout.annotations.push(titleOf(grid, domain));
       data.push(
         ...(flat
-          ? flatTraces(grid, scale, range, i, layout, domain)
+          ? flatTraces(grid, scale, range, i, layout, { ...domain, ...size })
           : spatialTraces(grid, scale, range, i, layout, domain)),
       );
     });
@@ -141,7 +162,7 @@ landscape.surface = (({
   function emptySurface(differs) {
     const name = cut(rows[state.row].title, 60);
     if (differs && shownRuns().length < 2) return "A difference needs two runs in sight.";
-    if (differs && shownRuns().every((run) => gridOf(run, state.row)))
+    if (differs && shownRuns().every((run) => gridsOf(run, state.row).length))
       return "These runs were cut along different planes, so their difference is not defined.";
     return page.surfaces.flat().length
       ? `No ${QUANTITIES[state.quantity].title} surface of “${name}” is on this page.`
@@ -184,6 +205,7 @@ landscape.surface = (({
   }
 
   function titleOf(grid, { x, y }) {
+    const plane = state.plane === EVERY_RANDOM ? ` · ${shownName(grid.plane.name, 14)}` : "";
     const other = grid.first === undefined ? "" : ` − ${shownName(page.runs[grid.first], 20)}`;
     return {
       xref: "paper",
@@ -195,7 +217,7 @@ landscape.surface = (({
       yshift: 4,
       showarrow: false,
       align: "left",
-      text: `<b>${SIGNS[grid.run % 8]} ${shownName(page.runs[grid.run], 20)}${other}</b>  ${shownName(rows[grid.row].title, 24)}`,
+      text: `<b>${SIGNS[grid.run % 8]} ${shownName(page.runs[grid.run], 20)}${other}</b>  ${shownName(rows[grid.row].title, 24)}${plane}`,
       font: { color: runText(grid.run), size: 0.84 * rem() },
     };
   }
@@ -209,6 +231,11 @@ landscape.surface = (({
   function surfaceCaption(grids, differs) {
     const { words } = QUANTITIES[state.quantity];
     const { plane } = grids[0];
+    const several = state.plane === EVERY_RANDOM;
+    const apart =
+      state.form === "contour" && grids.some((grid) => UNLIKE.includes(grid.plane.plane))
+        ? " Each axis has its own scale."
+        : "";
     const what = differs
       ? `Difference in ${words}: each run minus ${page.runs[grids[0].first]}; blue is lower`
       : `The ${words}`;
@@ -232,15 +259,11 @@ landscape.surface = (({
       .filter((run) => !grids.some((grid) => grid.run === run || grid.first === run))
       .map((run) => page.runs[run]);
     const none = absent.length ? ` No such surface: ${absent.join(", ")}.` : "";
-    return `${what}${shared}, in a ${plane.plane} plane (${plane.name})${state.form === "contour" ? "; the cross is" : "; its middle is"} the measured network.${clip}${path}${marks}${dots}${none}`;
+    return `${what}${shared}, in ${several ? "random planes" : `${/^[aeio]/.test(plane.plane) ? "an" : "a"} ${plane.plane} plane (${plane.name})`}; the cross is the measured network.${apart}${clip}${path}${marks}${dots}${none}`;
   }
 
   function surfaceNumbers() {
-    const grids = comparedRows().flatMap((row) =>
-      shownRuns()
-        .map((run) => gridOf(run, row))
-        .filter(Boolean),
-    );
+    const grids = comparedRows().flatMap((row) => shownRuns().flatMap((run) => gridsOf(run, row)));
     return [
       ["subset", "run", "plane", "a", "b", state.quantity, "status"],
       ...grids.flatMap((grid) =>

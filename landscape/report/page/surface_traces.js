@@ -2,7 +2,7 @@
 
 landscape.surface_traces = (({
   format: { cut, figure, percent, plotlyText, shownName },
-  grid: { QUANTITIES, cellsWhere, heightsOf, meshOf },
+  grid: { QUANTITIES, cellsWhere, centerOf, heightsOf, meshOf },
   page_data: { constants, page },
   scales: { ticksOf },
   state: { state },
@@ -10,7 +10,7 @@ landscape.surface_traces = (({
   unpack: { unpack },
 }) => {
   const codes = constants.status;
-  const CAMERA = { eye: { x: 1.22, y: -1.22, z: 0.9 }, center: { x: 0, y: 0, z: -0.12 } };
+  const CAMERA = { eye: { x: 1.22, y: -1.22, z: 0.9 }, center: { x: 0, y: 0, z: -0.18 } };
   let camera = CAMERA;
 
   // How a cell came to be, where it was not simply measured; an interpolated loss with the error that the file states.
@@ -37,14 +37,21 @@ landscape.surface_traces = (({
     );
   }
 
-  const axisTitle = (grid, which, i) => (i ? "" : plotlyText(cut(grid.plane.axes[which] ?? "ab"[which], 60)));
+  const LETTER = 0.44; // of a rem: how wide a letter of an axis title is
 
-  function flatTraces(grid, scale, range, i, layout, { x, y }) {
+  // What an axis is, cut to the length of its side in pixels.
+  function axisTitle({ plane }, which, side) {
+    const words = plane.axes[which] ?? "ab"[which];
+    return plotlyText(cut(words, Math.max(8, Math.floor(side / (LETTER * rem())))));
+  }
+
+  function flatTraces(grid, scale, range, i, layout, { x, y, width, height }) {
     const id = i ? i + 1 : "";
+    const apart = layout.meta.apart ? {} : { scaleanchor: `x${id}` };
     layout[`xaxis${id}`] = axis({
       domain: x,
       anchor: `y${id}`,
-      title: axisTitle(grid, 0, i),
+      title: axisTitle(grid, 0, width),
       range: layout.meta.a,
       showgrid: false,
       constrain: "domain",
@@ -52,11 +59,11 @@ landscape.surface_traces = (({
     layout[`yaxis${id}`] = axis({
       domain: y,
       anchor: `x${id}`,
-      title: axisTitle(grid, 1, i),
+      title: axisTitle(grid, 1, height),
       range: layout.meta.b,
       showgrid: false,
-      scaleanchor: `x${id}`,
       constrain: "domain",
+      ...apart,
     });
     const on = { xaxis: `x${id}`, yaxis: `y${id}` };
     const traces = [
@@ -154,11 +161,12 @@ landscape.surface_traces = (({
   }
 
   // A mesh of the very cells: Plotly's own surface trace refines them ninefold, which software renderers take seconds for.
-  // Only the first scene has numbers at its sides, since every letter there is a shape of its own; the others have the same.
+  // Every scene names its sides; only the first has numbers there, since every letter is a shape of its own, and the
+  // others have the same.
   function spatialTraces(grid, scale, range, i, layout, domain) {
     const id = i ? `scene${i + 1}` : "scene";
     const side = (title, more = {}) => ({
-      title: { text: i ? "" : title, font: { size: 0.76 * rem(), color: ink("soft") } },
+      title: { text: title, font: { size: 0.76 * rem(), color: ink("soft") } },
       tickfont: { size: 0.66 * rem(), color: ink("soft") },
       gridcolor: ink("line"),
       zerolinecolor: ink("line"),
@@ -201,6 +209,26 @@ landscape.surface_traces = (({
         lightposition: { x: 10, y: 10000, z: 0 },
         hovertemplate: `a %{x:.3g}, b %{y:.3g}<br>${QUANTITIES[state.quantity].title} %{text}<extra></extra>`,
       },
+      ...centerMark(grid, scale, id),
+    ];
+  }
+
+  // The measured network on its surface, where its own cell is finite.
+  function centerMark(grid, scale, scene) {
+    const height = scale.forward(grid.values[centerOf(grid.plane)]);
+    if (height === null || !Number.isFinite(height)) return [];
+    return [
+      {
+        type: "scatter3d",
+        mode: "markers",
+        scene,
+        x: [0],
+        y: [0],
+        z: [height],
+        marker: { symbol: "cross", size: 4, color: "#ffffff", line: { width: 1, color: "#101317" } },
+        hoverinfo: "text",
+        text: "the measured network",
+      },
     ];
   }
 
@@ -216,9 +244,19 @@ landscape.surface_traces = (({
       await Plotly.relayout(plot, Object.fromEntries(others.map((name) => [`${name}.camera`, camera])));
       turning = false;
     };
+    // After the wheel Plotly tells the view before the last step; it tells the present one where a button is let go.
+    let still;
+    plot.addEventListener("wheel", ({ target }) => {
+      clearTimeout(still);
+      still = setTimeout(() => target.dispatchEvent(new MouseEvent("mouseup")), 150);
+    });
     plot.on("plotly_relayout", turn);
     plot.on("plotly_relayouting", turn);
   }
 
-  return { flatTraces, spatialTraces, linkCameras };
+  function resetCamera() {
+    camera = CAMERA;
+  }
+
+  return { flatTraces, spatialTraces, linkCameras, resetCamera };
 })(landscape);

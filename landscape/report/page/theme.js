@@ -9,9 +9,10 @@ landscape.theme = (({ page_data: { page }, state: { state } }) => {
   const isDark = () => (state.theme ? state.theme === "dark" : systemDark.matches);
   let printing = false;
 
-  // On paper colors are light.
+  // On paper colors are light, and charts are drawn as wide as the paper.
   function setPrinting(on) {
     printing = on;
+    document.documentElement.toggleAttribute("data-printing", on);
     applyTheme();
   }
 

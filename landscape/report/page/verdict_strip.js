@@ -26,7 +26,8 @@ landscape.verdict_strip = (({
       const shade = shadeOf(values);
       const wordy = columns.length <= 14;
       const grid = element("div", { class: "strip", role: "group", "aria-label": "classes from head to tail" });
-      grid.style.gridTemplateColumns = `max-content repeat(${columns.length}, minmax(${wordy ? "4.6rem" : "0.55rem"}, 1fr))`;
+      grid.classList.toggle("wordy", wordy);
+      grid.style.gridTemplateColumns = `max-content repeat(${columns.length}, minmax(var(--least), 1fr))`;
       grid.append(...groupHeads(columns));
       for (const run of runs) {
         grid.append(

@@ -30,8 +30,8 @@ def pack_surfaces(
         known: Names of the page's runs by their checkpoint's SHA-256.
 
     Returns:
-        One entry a plane: `a`, `b`, `rows`, a packed grid (b by a) a row for `loss` and, where stored, `accuracy`,
-        `se` and `error`; the cells' `status`; the `path` of a trajectory.
+        One entry a plane: its `name`, kind of `plane` and `split`, `a`, `b`, `rows`, a packed grid (b by a) a row for
+        `loss` and, where stored, `accuracy`, `se` and `error`; the cells' `status`; the `path` of a trajectory.
     """
     index = places_of(rows)
     return [_plane(run, measurement, index, kept, _networks(run, measurement, known)) for measurement in planes_of(run)]
@@ -52,6 +52,7 @@ def _plane(
     packed: dict[str, Any] = {
         "name": measurement.name,
         "plane": str(measurement.config.get("plane", "random")),
+        "split": str(measurement.config.get("split", "")),
         "identity": _identity(run, measurement),
         "axes": _axes(measurement, networks),
         "a": floats(data.get("a", np.arange(width))),

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from landscape.comparison.formatting import figure
@@ -216,12 +217,16 @@ def test_cameras_turn_together(browser: Browser, report: Path) -> None:
         assert after[0] != before[0]
         assert after[0] == after[1]
         # 10×10 cells of two triangles; at two corners that are not finite three triangles are left open.
-        assert page.plotted("surface", "plot.data.map((trace) => trace.i.length)") == [197, 200]
+        assert page.plotted("surface", "plot.data.filter((t) => t.i).map((t) => t.i.length)") == [197, 200]
         page.page.locator("#surface [data-value=contour]").click()
         assert page.plotted("surface", "plot.data[0].type") == "contour"
         page.page.locator("#surface [data-value='3d']").click()
         assert page.plotted("surface", eyes) == after
         assert page.page.locator("#surface .js-plotly-plot").count() == 2
+        page.page.locator("#surface #scene canvas").click(position={"x": 150, "y": 200})
+        page.page.mouse.wheel(0, -200)
+        page.page.locator("#surface .reset").click()
+        assert page.plotted("surface", eyes) == pytest.approx(before)
 
 
 def test_a_line_tells_the_barrier_that_the_file_states(browser: Browser, tmp_path: Path) -> None:
@@ -253,18 +258,25 @@ def test_printing_shows_every_panel(browser: Browser, report: Path) -> None:
             assert page.page.locator(f"#{panel} .js-plotly-plot").count() == 1
 
 
-def test_every_control_has_a_name_for_a_screen_reader(browser: Browser, report: Path) -> None:
-    with opened(browser, report) as page:
+def accessible(browser: Browser, report: Path, width: int, dark: bool) -> None:
+    with opened(browser, report, width=width, dark=dark, address="#row=class%3A9") as page:
         for panel in PANELS:
             page.settle(panel)
-        nameless = page.page.evaluate(
-            """[...document.querySelectorAll('button, select, input, [role=img]')]
-            .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label')))
-            .map((e) => e.outerHTML.slice(0, 80))"""
-        )
-        assert nameless == []
+        for closed in page.page.locator("details.what > summary").all():
+            closed.click()
+        assert Axe().run(page.page).response["violations"] == []
         assert page.page.locator("html").get_attribute("lang") == "en"
         assert page.page.locator("h1").count() == 1
+
+
+def test_axe_finds_nothing_to_mend(browser: Browser, report: Path) -> None:
+    accessible(browser, report, 390, dark=False)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False), (1280, True)])
+def test_axe_finds_nothing_to_mend_at_other_sizes(browser: Browser, report: Path, width: int, dark: bool) -> None:
+    accessible(browser, report, width, dark)
 
 
 def test_a_phone_shows_everything_without_scrolling_sideways(browser: Browser, report: Path) -> None:
@@ -335,3 +347,53 @@ def test_an_interpolated_cell_tells_its_stated_error(browser: Browser, report: P
         page.page.locator("#surface select[data-key=quantity]").select_option("accuracy")
         told = page.plotted("surface", "plot.data.find((trace) => trace.type === 'contour').text.flat()")
         assert not any("estimated error" in text for text in told)
+
+
+def test_charts_are_zoomed_by_the_wheel_and_read_by_keys(browser: Browser, report: Path) -> None:
+    with opened(browser, report, address="#row=few") as page:
+        said, range_ = page.page.locator("#announce"), "plot.layout.xaxis.range"
+        before = page.plotted("surface", range_)
+        ground = page.page.locator("#surface .nsewdrag").first
+        ground.hover(position={"x": 90, "y": 90})
+        page.page.mouse.wheel(0, -20)
+        assert page.plotted("surface", range_) == before  # the wheel scrolls the page until the chart is clicked
+        ground.click(position={"x": 90, "y": 90})
+        page.page.mouse.wheel(0, -60)
+        page.page.locator("#surface .reset").wait_for()
+        assert page.plotted("surface", range_) != before
+        page.page.locator("#surface .reset").click()
+        assert page.plotted("surface", range_) == before
+        page.settle("explorer")
+        page.page.locator("#explorer .js-plotly-plot").focus()
+        for key in (*["ArrowDown"] * 7, "ArrowRight", "ArrowRight"):  # behind the levels of three groups in two runs
+            page.page.keyboard.press(key)
+        assert NAMES[2] in said.inner_text() and "training samples, " in said.inner_text()
+        page.page.keyboard.press("Enter")
+        assert page.page.locator("[role=combobox]").first.input_value() == NAMES[2]
+        page.settle("matrix")
+        page.page.locator("#matrix .js-plotly-plot").focus()
+        for key in ("ArrowRight", "ArrowRight", "ArrowDown", "Enter"):
+            page.page.keyboard.press(key)
+        assert page.page.locator("[role=combobox]").first.input_value() == NAMES[1]
+
+
+def test_planes_name_their_axes_and_random_ones_stand_side_by_side(browser: Browser, tmp_path: Path) -> None:
+    file = write_run(tmp_path / "ce" / "landscape.h5", points=5)
+    subsets, ticks = subsets_of(COUNTS, NAMES), np.linspace(-1, 1, 5)
+    for name, plane, share in (("train-1", "random", 1.0), ("train-eigen-few", "eigen", 0.01)):
+        with open_recording(file, "surface", name, subsets, plane=plane, split="train") as record:
+            record.scale("a", share * ticks)
+            record.scale("b", ticks)
+            record.note("axes", [f"first of {name}", f"second of {name}"])
+            put(record, "loss", np.ones((len(subsets), 5, 5)) + ticks**2, ("subset", "b", "a"))
+            record.finish()
+    report = write_report([file], tmp_path / "report.html").path
+    titles = "Object.keys(plot.layout).filter((k) => /^[xy]axis/.test(k)).map((k) => plot.layout[k].title.text)"
+    with opened(browser, report, address="#plane=train-eigen-few") as page:
+        assert page.plotted("surface", titles) == ["first of train-eigen-few", "second of train-eigen-few"]
+        width, height = page.plotted("surface", "[plot._fullLayout.xaxis._length, plot._fullLayout.yaxis._length]")
+        assert height > 0.7 * width  # though one axis is a hundredth of the other
+        page.page.locator("#surface select[data-key=plane]").select_option("*random")
+        shown = page.plotted("surface", "plot.data.filter((t) => t.type === 'contour').length")
+        assert shown == 2 and len(set(page.plotted("surface", titles)[:2])) == 2
+        assert "in random planes" in page.page.locator("#surface .caption").inner_text()

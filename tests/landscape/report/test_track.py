@@ -31,7 +31,7 @@ def test_the_panel_draws_what_was_tracked_and_tells_what_was_left_out(browser, t
     ) as page:
         drawn = page.plotted("track", "plot.data[0]")
         np.testing.assert_allclose(drawn["x"], track.epoch)
-        np.testing.assert_allclose(drawn["y"], track.top[:, row], rtol=1e-6)
+        np.testing.assert_allclose(drawn["y"], np.log10(track.top[:, row]), rtol=1e-6)
         page.page.locator("#track [data-value=cosine]").click()
         drawn = page.plotted("track", "plot.data[0]")
         np.testing.assert_allclose(drawn["y"], track.cosine[:, row, track.subset.index("all")], rtol=1e-6)
