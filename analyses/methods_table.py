@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special
 
 from foundation.command import Parser, run
 from foundation.errors import InputError, one_of
@@ -202,7 +202,7 @@ def _t_interval(values: np.ndarray) -> Interval:
     mean = float(values.mean())
     if len(values) < 2:
         return Interval(mean, float("-inf"), float("inf"))
-    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
+    half = float(special.stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / len(values) ** 0.5)
     return Interval(mean, mean - half, mean + half)
 
 

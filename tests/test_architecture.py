@@ -240,14 +240,19 @@ def test_a_measuring_command_loads_nothing_that_draws(analysis):
     assert not loaded & {"plotly", "matplotlib", "jinja2", "landscape.report", "landscape.figures"}
 
 
-def test_importing_the_numerics_loads_no_hdf5(graph):
-    """All of them in one fresh process: what each alone would load is among it."""
+def test_the_numerics_load_neither_hdf5_nor_statistics_nor_the_compiler(graph):
+    """All of them in one fresh process: what each alone would load is among it; the last two take 2 to 3 s each."""
     text = (
         "import importlib, sys\n"
         f"for name in {numerics(graph)!r}:\n"
         "    importlib.import_module(name)\n"
-        "    loaded = {'h5py', 'plotly', 'matplotlib', 'jinja2'} & set(sys.modules)\n"
+        "    loaded = {'h5py', 'plotly', 'matplotlib', 'jinja2', 'scipy.stats'} & set(sys.modules)\n"
         "    assert not loaded, (name, loaded)\n"
+        "import torch, landscape\n"
+        "samples = landscape.TensorSamples(torch.randn(24, 5), torch.arange(24) % 2)\n"
+        "network = torch.nn.Sequential(torch.nn.Linear(5, 3), torch.nn.GELU(), torch.nn.Linear(3, 2))\n"
+        "landscape.measure_hessian(landscape.Subject(network, samples, train_counts=[12, 12]))\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
         "print(len(sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from landscape.execution.dispatch import Dispatch
 from landscape.execution.thread_pool import ThreadPool
 from landscape.execution.traced import HOOKS
 from landscape.subject.nested import Inputs, pieces
@@ -62,11 +62,11 @@ def _stays(subject: Subject) -> bool:
     return watch.unchanged()
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Watch(Dispatch):  # type: ignore[no-untyped-call]
     """Looks at a network's state before every operation."""
 
     def __init__(self, network: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._network, self._kept, self._same = network, list(_state(network)), True
 
     def unchanged(self) -> bool:

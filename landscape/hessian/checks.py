@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,13 +19,25 @@ from landscape.subject.subject import Subject
 SAMPLES = 64
 ASYMMETRY = 5e-3
 """Largest |uᵀHv − vᵀHu| that rounding explains, as a share of ‖Hv‖, the size of both for Gaussian u and v."""
-STEPS = (3e-4, 1e-5, 1e-7)
-"""Of central differences, as shares of the weights."""
+STEPS = (1e-7, 1e-5, 3e-4)
+"""Of central differences, as shares of the weights; the shortest first, which mostly agrees."""
+SECOND_STEPS = (1e-9, *STEPS)
+"""Of differences of gradients, which jump at kinks: a step that crosses one errs by the jump over the step."""
 DIRECTIONS = 4
 """Random ones; a missing part may be small along one of them."""
 ROUNDING = 1e-9
+SECOND_ROUNDING = 1e-5
+"""Of a gradient in float64 over the shortest of those steps, as a share of the gradient, with a margin of 50."""
 MISMATCH = 0.02
 """Largest difference between them and the gradient, as a share of its size along a random direction."""
+NOT_THE_SLOPE = (
+    "the gradient of the network's outputs is not their derivative (a no_grad block, a detach or a "
+    "custom backward on the way): measure the parameters behind it alone (params), or take it out"
+)
+NOT_THE_CURVATURE = (
+    "the second derivative of the network's outputs is not the derivative of their gradient: a custom backward or a "
+    "hook computes with values that autograd does not follow (.data, a detach, NumPy); write it in tensor operations"
+)
 
 _passed: WeakKeyDictionary[nn.Module, list[LossFunction]] = WeakKeyDictionary()
 
@@ -72,11 +84,8 @@ def check_symmetry(subject: Subject) -> None:
             f"uᵀHv = {sides[0][0]:.6g} but vᵀHu = {sides[1][0]:.6g}: the Hessian is not symmetric, so the network "
             "or its loss has a hand-written gradient (a custom backward or a hook) that is not its derivative"
         )
-    if not done and (double := in_double(subject)) is not None and not _derives(subject, double):
-        raise LandscapeError(
-            "the gradient of the network's outputs is not their derivative (a no_grad block, a detach or a "
-            "custom backward on the way): measure the parameters behind it alone (params), or take it out"
-        )
+    if not done and (double := in_double(subject)) is not None:
+        _check_differences(subject, double)
     done.append(subject.loss)
 
 
@@ -98,41 +107,67 @@ def _cut(gradients: Sequence[Tensor]) -> bool:
     return False
 
 
-def _derives(subject: Subject, double: Double) -> bool:
-    """Whether central differences agree with the gradient, near the weights, where nothing ties by design.
+def _check_differences(subject: Subject, double: Double) -> None:
+    """Holds the gradient against differences of values and its derivative against differences of gradients.
 
-    One of the steps is enough: long ones cross kinks (of EfficientNet-Lite0 1e-5 crosses so many that it errs by 0.19,
-    1e-7 by 4e-10), short ones see parts that compute in float32.
+    Both near the weights, where nothing ties by design. One of the steps is enough: long ones cross kinks (of
+    EfficientNet-Lite0 1e-5 crosses so many that it errs by 0.19, 1e-7 by 4e-10), short ones see parts that compute in
+    float32.
     """
     inputs = cast(subject.inputs(subject.few(SAMPLES)), torch.float64)
-    generator = torch.Generator().manual_seed(2)
-    point = [p.detach() for p in double.parameters]
+    generator, parameters = torch.Generator().manual_seed(2), double.parameters
+    point = [p.detach() for p in parameters]
     point = [p * (1 + 0.1 * _normal(p, generator)) + 0.01 * p.abs().mean() * _normal(p, generator) for p in point]
+    scales = [p.abs() + p.abs().mean() for p in point]  # of a parameter's turn, and by which its slopes count
 
     def value() -> Tensor:
         logits: Tensor = double.network(inputs)
         return (logits * _normal(logits, torch.Generator().manual_seed(3))).mean() + logits.square().mean() / 2
 
-    def at(step: float, turns: Sequence[Tensor]) -> float:
-        _put(double.parameters, [p + step * turn for p, turn in zip(point, turns, strict=True)])
-        with torch.no_grad():
-            return float(value())
+    def slopes(create_graph: bool = False) -> list[Tensor]:
+        found = torch.autograd.grad(value(), parameters, create_graph=create_graph, materialize_grads=True)
+        return [slope * scale for slope, scale in zip(found, scales, strict=True)]
 
-    kept = [p.detach().clone() for p in double.parameters]
+    def quotient(of: Callable[[], Sequence[Tensor]], step: float, turns: Sequence[Tensor]) -> list[Tensor]:
+        ends = []
+        for signed in (step, -step):
+            _put(parameters, [p + signed * turn for p, turn in zip(point, turns, strict=True)])
+            ends.append(of())
+        _put(parameters, point)
+        return [(after - before) / (2 * step) for after, before in zip(*ends, strict=True)]
+
+    kept = [p.detach().clone() for p in parameters]
     try:
-        _put(double.parameters, point)
-        slopes = torch.autograd.grad(value(), double.parameters, materialize_grads=True)
+        _put(parameters, point)
+        own = slopes()
+        size = _norm(own)
         for _ in range(DIRECTIONS):
-            turns = [(p.abs() + p.abs().mean()) * _normal(p, generator) for p in point]
-            parts = [slope * turn for slope, turn in zip(slopes, turns, strict=True)]
-            size = float(torch.stack([part.square().sum() for part in parts]).sum().sqrt())
-            slope = float(sum(part.sum() for part in parts))
-            far = [abs((at(step, turns) - at(-step, turns)) / (2 * step) - slope) for step in STEPS]
-            if min(far) > MISMATCH * size + ROUNDING * abs(slope):
-                return False
+            signs = [_normal(p, generator) for p in point]
+            turns = [scale * sign for scale, sign in zip(scales, signs, strict=True)]
+            along = torch.stack([(slope * sign).sum() for slope, sign in zip(own, signs, strict=True)]).sum()
+            with torch.no_grad():
+                most = MISMATCH * size + ROUNDING * float(along.abs())
+                if not any(_norm([quotient(lambda: [value()], step, turns)[0] - along]) <= most for step in STEPS):
+                    raise LandscapeError(NOT_THE_SLOPE)
+        with math_attention(), PlainOperations():
+            graph = slopes(create_graph=True)
+            inner = torch.stack([(slope * sign).sum() for slope, sign in zip(graph, signs, strict=True)]).sum()
+        product = [torch.zeros_like(p) for p in point]
+        if inner.requires_grad:
+            second = torch.autograd.grad(inner, parameters, materialize_grads=True)
+            product = [part * scale for part, scale in zip(second, scales, strict=True)]
+        most = MISMATCH * _norm(product) + SECOND_ROUNDING * size
+        for step in SECOND_STEPS:
+            found = quotient(slopes, step, turns)
+            if _norm([one - other for one, other in zip(found, product, strict=True)]) <= most:
+                return
+        raise LandscapeError(NOT_THE_CURVATURE)
     finally:
-        _put(double.parameters, kept)
-    return True
+        _put(parameters, kept)
+
+
+def _norm(parts: Sequence[Tensor]) -> float:
+    return float(torch.stack([part.detach().square().sum() for part in parts]).sum().sqrt())
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special  # scipy.stats takes 2 s to load
 from torch import Tensor
 
 from landscape.hessian.estimators.krylov_space import KrylovSpace, Matvec
@@ -52,7 +52,7 @@ class Trace:
     @classmethod
     def of(cls, value: float, error: float = 0.0, samples: int = 0) -> Trace:
         """An exact trace, or one whose error was found from so many independent samples, at least two."""
-        half = float(stats.t.ppf(0.975, samples - 1)) * error if samples else 0.0
+        half = float(special.stdtrit(samples - 1, 0.975)) * error if samples else 0.0
         return cls(value, error, value - half, value + half)
 
     @property
@@ -164,7 +164,7 @@ def estimate_trace(
 
 def widening(samples: int) -> float:
     """What makes twice the standard error of so few samples' mean an interval of 95 %: 2.2 for three, 1 for many."""
-    return float(stats.t.ppf(0.975, samples - 1) / stats.norm.ppf(0.975))
+    return float(special.stdtrit(samples - 1, 0.975) / special.ndtri(0.975))
 
 
 def _standard_error(samples: Sequence[float]) -> float:

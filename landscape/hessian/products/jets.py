@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from landscape.execution.dispatch import Dispatch
 from landscape.hessian.products.jet_rules import COMPOSED, Call, NoJet, rule
 
 CONSTANT = {"detach", "zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty"}
@@ -78,11 +78,11 @@ def composed_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-class _Jets(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Jets(Dispatch):  # type: ignore[no-untyped-call]
     """Computes the jets of every operation's results beside them."""
 
     def __init__(self, parameters: Sequence[Tensor], directions: Sequence[Sequence[Tensor]]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.jets: Any = WeakTensorKeyDictionary()
         for position, parameter in enumerate(parameters):
             self.jets[parameter] = [(direction[position], None) for direction in directions]

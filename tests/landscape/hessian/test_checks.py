@@ -64,3 +64,37 @@ def test_a_backward_pass_that_is_differentiable_once_is_refused():
         LandscapeError, match=r"no second derivative here \(a custom backward pass that is differentiable"
     ):
         check_symmetry(Subject(Doubled(36, 4), samples(), train_counts=[9, 4, 2, 1]))
+
+
+class Cubed(torch.autograd.Function):
+    """Its slope is right and computed with values that autograd does not follow, so that its curvature is zero."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return 3 * x.detach() ** 2 * gradient
+
+
+class Cubic(nn.Linear):
+    def forward(self, inputs):
+        return Cubed.apply(super().forward(inputs.flatten(1)))
+
+
+def test_a_curvature_that_is_cut_in_silence_is_refused():
+    torch.manual_seed(0)
+    with pytest.raises(LandscapeError, match="not the derivative of their gradient"):
+        check_symmetry(Subject(Cubic(36, 4), samples(), train_counts=[9, 4, 2, 1]))
+
+
+def test_the_check_leaves_the_weights_as_they_were():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
+    subject = Subject(network, samples(), train_counts=[9, 4, 2, 1])
+    before = subject.vector().clone()
+    check_symmetry(subject)
+    assert torch.equal(before, subject.vector())
