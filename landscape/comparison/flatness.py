@@ -1,8 +1,8 @@
 """Which of two networks is flatter, subset by subset: three witnesses that a rescaling of the weights leaves alone.
 
 Curvature shrinks with the loss and with the inverse square of the weights, so that raw eigenvalues of two networks
-rank neither. The witnesses are measured where both losses agree, and none of them changes when layers are rescaled
-against each other.
+rank neither. The witnesses are measured where both losses agree, on one side of the lowest loss over temperatures
+(`landscape.subject.temperature` says why), and none of them changes when layers are rescaled against each other.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from landscape.comparison.columns import Z95
 from landscape.comparison.rows import Key, Row, keys_of
 from landscape.comparison.runs import Run
 from landscape.files.landscape_file import Measurement
+from landscape.subject.temperature import side_of
 
 CLEAR = 1.25
 """Ratios nearer to one than this are told as equal."""
@@ -32,8 +33,18 @@ FLATTER, SHARPER, EQUAL, DISAGREE, UNCERTAIN, UNKNOWN = (
 
 TOP, TRACE, ADAPTIVE = WITNESSES = ("λ₁ of |w|H|w|", "trace of |w|H|w|", f"adaptive sharpness, ρ {RADIUS:g}")
 
+NOT_MEASURED = "nothing was measured at equal loss"
+FEW_WITNESSES = f"fewer than {FEWEST} of the three witnesses were measured at equal loss"
+OTHER_SIDE = "at equal loss, one loss rises with the temperature of the logits and the other falls"
+UNTOLD = (
+    "not both files tell whether the loss rises or falls with the temperature of the logits (those of earlier versions "
+    "do not)"
+)
+"""Why there is no verdict."""
+
 RULE = (
-    "Three witnesses at equal loss, none of which a rescaling of layers changes: the top eigenvalue and the trace of "
+    "Three witnesses at equal loss, where both losses rise with the temperature of the logits or both fall, none of "
+    "which a rescaling of layers changes: the top eigenvalue and the trace of "
     f"|w|H|w|, and adaptive sharpness at ρ = {RADIUS:g}. One network is called flatter than another at a subset if at "
     f"least {FEWEST} witnesses say so by {CLEAR:g}× or more beyond their numerical error and none says the opposite; "
     f"equal if all lie within {CLEAR:g}×; otherwise the measures disagree, or are too uncertain to tell. Copies of "
@@ -43,6 +54,8 @@ RULE = (
 
 _SAME = ("split", "loss", "params", "batch_norm", "data", "model", "samples_per_class")
 """Settings in which two measurements must agree before their numbers are compared."""
+_ON = ("loss", "batch_norm")
+"""Settings in which an evaluation tells of a measurement, beside the split."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +99,13 @@ class Flatness:
         verdict: `FLATTER`, `SHARPER`, `EQUAL`, `DISAGREE` or `UNCERTAIN`; `UNKNOWN` with fewer than two witnesses.
         witnesses: Those that both files hold at equal loss.
         loss: The loss at which they were measured; NaN where there is none.
+        reason: Why the verdict is `UNKNOWN`, in words.
     """
 
     verdict: str
     witnesses: tuple[Witness, ...] = ()
     loss: float = float("nan")
+    reason: str = ""
 
 
 def judge(witnesses: Sequence[Witness]) -> str:
@@ -142,7 +157,11 @@ def _key(row: Row) -> Key:
 
 def _best(readings: Sequence[Flatness]) -> Flatness:
     known = [reading for reading in readings if reading.witnesses]
-    return max(known, key=lambda reading: (len(reading.witnesses), reading.loss), default=Flatness(UNKNOWN))
+    if known:
+        return max(known, key=lambda reading: (len(reading.witnesses), reading.loss))
+    return max(
+        readings, key=lambda reading: reading.reason == OTHER_SIDE, default=Flatness(UNKNOWN, reason=NOT_MEASURED)
+    )
 
 
 def _readings(first: Run, second: Run, split: str, lifted: tuple[bool, bool]) -> dict[Key, Flatness]:
@@ -155,48 +174,79 @@ def _readings(first: Run, second: Run, split: str, lifted: tuple[bool, bool]) ->
         for analysis in ("hessian", "sharpness")
     }
     found: dict[Key, list[tuple[float, Witness]]] = {}
+    apart: dict[Key, str] = {}
     for analysis, (before, after) in pairs.items():
         if before is not None and after is not None and _comparable(before, after):
-            for key, loss, witness in _witnesses(analysis, before, after):
-                found.setdefault(key, []).append((loss, witness))
-    readings = {}
+            sides = _sides(first, before), _sides(second, after)
+            values = _values(before, analysis), _values(after, analysis)
+            for key, i, j, loss in _met(before, after):
+                if why := _apart(sides[0].get(key), sides[1].get(key)):
+                    apart[key] = why
+                else:
+                    found.setdefault(key, []).extend((loss, witness) for witness in _witnesses(*values, i, j))
+    readings = {key: Flatness(UNKNOWN, reason=why) for key, why in apart.items()}
     for key, told in found.items():
-        loss = told[0][0]
-        together = tuple(witness for at, witness in told if equal_losses(at, loss))
-        readings[key] = Flatness(judge(together), together, loss)
+        if told:
+            loss = told[0][0]
+            together = tuple(witness for at, witness in told if equal_losses(at, loss))
+            verdict = judge(together)
+            readings[key] = Flatness(verdict, together, loss, FEW_WITNESSES if verdict == UNKNOWN else "")
     return readings
 
 
 def _measured(run: Run, analysis: str, split: str, lifted_to: Run | None) -> Measurement | None:
     """The run's measurement on that split: the plain one, or the one lifted to another run's loss."""
     wanted = None if lifted_to is None else lifted_to.landscape.checkpoint_sha256
-    for name, measurement in sorted(run.of(analysis).items(), key=lambda item: item[0] != split):
-        config = measurement.config
-        if config.get("split", name) == split and config.get("match_loss") == wanted:
+    for _, measurement in sorted(run.of(analysis).items(), key=lambda item: item[0] != split):
+        if _split(measurement) == split and measurement.config.get("match_loss") == wanted:
             return measurement
     return None
+
+
+def _split(measurement: Measurement) -> str:
+    return str(measurement.config.get("split", measurement.name))
 
 
 def _comparable(before: Measurement, after: Measurement) -> bool:
     return all(before.config.get(key) == after.config.get(key) for key in _SAME)
 
 
-def _witnesses(analysis: str, before: Measurement, after: Measurement) -> Iterator[tuple[Key, float, Witness]]:
-    """The witnesses of the subsets that both measured on the same samples at the same loss."""
+def _sides(run: Run, measurement: Measurement) -> dict[Key, int]:
+    """On which side of its lowest loss a run was measured, by subset, where its file tells."""
+    told = [measurement] if "match_loss" in measurement.config else run.of("evaluation").values()
+    for m in told:
+        same = _split(m) == _split(measurement) and all(m.config.get(k) == measurement.config.get(k) for k in _ON)
+        if same and "loss_slope" in m.data:
+            each = zip(keys_of(m), m.data["loss_slope"].tolist(), m.data["loss"].tolist(), strict=True)
+            return {key: side_of(slope, loss) for key, slope, loss in each if np.isfinite(slope)}
+    return {}
+
+
+def _apart(side: int | None, other: int | None) -> str:
+    """Why two networks at equal loss are not compared; empty where they are."""
+    if side is None or other is None:
+        return UNTOLD
+    return OTHER_SIDE if side * other < 0 else ""
+
+
+def _met(before: Measurement, after: Measurement) -> Iterator[tuple[Key, int, int, float]]:
+    """The subsets that both measured on the same samples at the same loss: key, place in each, the larger loss."""
     places = {key: place for place, key in enumerate(keys_of(after))}
-    readers = [_values(measurement, analysis) for measurement in (before, after)]
     for i, key in enumerate(keys_of(before)):
         j = places.get(key)
-        if j is None or not _same_samples(before, i, after, j):
-            continue
-        losses = [_at(measurement.data, "loss", place) for measurement, place in ((before, i), (after, j))]
-        if not equal_losses(*losses):
-            continue
-        for name in readers[0]:
-            if name in readers[1]:
-                (value, low, high), (value_, low_, high_) = readers[0][name][i], readers[1][name][j]
-                if low > 0 and low_ > 0 and np.isfinite([value, high, value_, high_]).all():
-                    yield key, max(losses), Witness(name, value, value_, low_ / high, high_ / low)
+        if j is not None and _same_samples(before, i, after, j):
+            losses = _at(before.data, "loss", i), _at(after.data, "loss", j)
+            if equal_losses(*losses):
+                yield key, i, j, max(losses)
+
+
+def _witnesses(before: _Values, after: _Values, i: int, j: int) -> Iterator[Witness]:
+    """The witnesses that both measured of a subset, the i-th of one and the j-th of the other."""
+    for name in before:
+        if name in after:
+            (value, low, high), (value_, low_, high_) = before[name][i], after[name][j]
+            if low > 0 and low_ > 0 and np.isfinite([value, high, value_, high_]).all():
+                yield Witness(name, value, value_, low_ / high, high_ / low)
 
 
 def _same_samples(before: Measurement, i: int, after: Measurement, j: int) -> bool:
@@ -212,9 +262,12 @@ def _at(data: Mapping[str, np.ndarray], key: str, place: int) -> float:
     return float(data[key][place]) if key in data else float("nan")
 
 
-def _values(measurement: Measurement, analysis: str) -> dict[str, np.ndarray]:
-    """By witness: value, least and largest value that its numerical error allows, (S, 3); NaN where not known."""
-    data, found = measurement.data, {}
+_Values = Mapping[str, np.ndarray]
+"""By witness: value, least and largest value that its numerical error allows, (S, 3); NaN where not known."""
+
+
+def _values(measurement: Measurement, analysis: str) -> _Values:
+    data, found = measurement.data, dict[str, np.ndarray]()
     if analysis == "sharpness":
         places = np.flatnonzero(np.isclose(data.get("radius", np.empty(0)), RADIUS))
         if "adaptive" in data and len(places):

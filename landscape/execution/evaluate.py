@@ -22,6 +22,7 @@ from landscape.subject.nested import Inputs, cast, chosen, sample_bytes
 from landscape.subject.samples import RESIDENT_BYTES, Batch, Samples
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import Subset
+from landscape.subject.temperature import slope_of
 
 CACHED_BYTES = 3 << 20
 """Largest activation of a chunk on a CPU. ResNet-32, ms of processor time per 1,000 images, one thread: 1,418 in chunks
@@ -47,12 +48,15 @@ class Evaluation:
         accuracy: Share of each subset's samples that are classified rightly, 0 to 1, weighted as its loss is, (S,);
             NaN where targets are no classes and the subject has no accuracy of its own.
         loss_se: Standard error of `loss` where only some samples of a class were evaluated, (S,); 0 where all were.
+        loss_slope: How `loss` rises with the temperature of the logits, dL/d log T at T = 1, (S,), where it was asked
+            for.
     """
 
     subset: tuple[str, ...]
     loss: np.ndarray
     accuracy: np.ndarray
     loss_se: np.ndarray
+    loss_slope: np.ndarray | None = None
 
 
 class Evaluator:
@@ -72,6 +76,7 @@ class Evaluator:
             for their whole class, and the losses come with standard errors. All samples by default.
         seed: Of that draw.
         bf16: Multiply in bfloat16, weights and losses as they are: faster where the hardware has it, and three digits.
+        slopes: Tell how the losses rise with the temperature too.
 
     Raises:
         InputError: `samples_per_class` is below 2, which leaves no standard error.
@@ -92,6 +97,7 @@ class Evaluator:
         samples_per_class: int | None = None,
         seed: int = 0,
         bf16: bool = False,
+        slopes: bool = False,
     ) -> None:
         self._subject, self._bf16 = subject, bf16
         self._calibration = self._calibrating(calibration) if calibration is not None else None
@@ -123,6 +129,7 @@ class Evaluator:
         limit = CACHED_BYTES if subject.device.type == "cpu" else ACCELERATOR_BYTES
         self.chunk = max(1, limit // _largest_activation(subject.network, chosen(example, slice(0, 1))))
         self._workers = thread_pool(subject)
+        self._slope = slope_of(subject.loss, _widest(subject)) if slopes else None
         few = self._layout(subject.inputs(subject.few(TRIED)))
         self._folded: FoldedNetwork | None = FoldedNetwork(subject.network)
         if not (self._folded.folded and same_outputs(subject, self._folded, few, before=self._folded.refold)):
@@ -147,9 +154,9 @@ class Evaluator:
 
     def here(self) -> Evaluation:
         """Every subset at the network's present weights."""
-        losses, right = (values.cpu().double() for values in self._forward(slice(0, self.samples)))
-        loss, accuracy = self.over_subsets(self._by_class(losses)), self.over_subsets(self._by_class(right))
-        return Evaluation(self.subsets, loss.numpy(), accuracy.numpy(), self._standard_error(losses).numpy())
+        values = [each.cpu().double() for each in self._forward(slice(0, self.samples))]
+        loss, accuracy, *slope = (self.over_subsets(self._by_class(each)).numpy() for each in values)
+        return Evaluation(self.subsets, loss, accuracy, self._standard_error(values[0]).numpy(), *slope)
 
     def at(self, vector: Tensor) -> Evaluation:
         """Every subset at other weights (P,)."""
@@ -159,7 +166,7 @@ class Evaluator:
     def losses_at(self, vector: Tensor, subset: Subset | None = None) -> Tensor:
         """The loss of each evaluated sample, or of a subset's alone, at other weights (P,): (n,) float64 on the CPU."""
         with self._placed(vector):
-            losses, _ = self._forward(self._part(subset))
+            losses, *_ = self._forward(self._part(subset))
         return losses.cpu().double()
 
     def mean_and_error(self, values: Tensor, subset: Subset | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -254,19 +261,18 @@ class Evaluator:
         batches = (samples.inputs(part) for part in torch.split(order, CALIBRATION_BATCH))
         return [self._layout(cast(batch, self._subject.dtype, self._subject.device)) for batch in batches]
 
-    def _forward(self, part: slice | Tensor) -> tuple[Tensor, Tensor]:
-        """Loss of each sample of a part of those evaluated, and whether it is classified rightly, (n,) each."""
+    def _forward(self, part: slice | Tensor) -> tuple[Tensor, ...]:
+        """Of each sample of a part of those evaluated: its loss, whether it is classified rightly, its slope; (n,)."""
         if self._folded is not None:
             self._folded.refold()
         done = list(self._workers.map(self._chunk, _cut(part, self.chunk)))
-        return torch.cat([losses for losses, _ in done]), torch.cat([right for _, right in done])
+        return tuple(torch.cat(each) for each in zip(*done, strict=True))
 
-    def _chunk(self, part: slice | Tensor) -> tuple[Tensor, Tensor]:
+    def _chunk(self, part: slice | Tensor) -> tuple[Tensor, ...]:
         inputs = self._layout(self._rows(part)) if self._inputs is None else chosen(self._inputs, part)
         try:
             with torch.inference_mode():
-                losses, right = (self._recorded or self._losses)(inputs, self._targets[part])
-                return losses, right
+                return (self._recorded or self._losses)(inputs, self._targets[part])
         except torch.OutOfMemoryError:
             count = len(self._labels[part])
             if count == 1:
@@ -274,16 +280,17 @@ class Evaluator:
             self._recorded = None  # recordings hold memory of their own
             self.chunk = min(self.chunk, (count + 1) // 2)
         halves = [self._chunk(half) for half in _cut(part, self.chunk)]
-        return torch.cat([losses for losses, _ in halves]), torch.cat([right for _, right in halves])
+        return tuple(torch.cat(each) for each in zip(*halves, strict=True))
 
-    def _losses(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _losses(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, ...]:
         network: FoldedNetwork | nn.Module = self._folded or self._subject.network
         with torch.autocast(self._subject.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
             logits = network(inputs)
         logits = logits.to(self._subject.dtype)
         losses, accuracy = self._subject.loss(logits, targets), self._subject.accuracy
         right = torch.full_like(losses, torch.nan) if accuracy is None else accuracy(logits, targets)
-        return losses, right.to(losses.dtype)
+        found = losses, right.to(losses.dtype)
+        return found if self._slope is None else (*found, self._slope(logits, targets))
 
     def _rows(self, part: slice | Tensor) -> Inputs:
         """Inputs of a part of the evaluated samples, as the subject holds them."""
@@ -340,6 +347,17 @@ def _class_weights(subset: Subset, counts: Tensor) -> tuple[Tensor, Tensor]:
     return members, torch.full((len(members),), 1 / float(counts[members].sum()), dtype=torch.float64)
 
 
+def _widest(subject: Subject) -> torch.dtype:
+    """float64 where the loss takes it, else the subject's own (class weights in float32, a device without it)."""
+    rows = subject.few(2)
+    try:
+        with torch.inference_mode():
+            subject.loss(subject.network(subject.inputs(rows)).double(), subject.targets(rows))
+    except (RuntimeError, TypeError):
+        return subject.dtype
+    return torch.float64
+
+
 def _largest_activation(network: nn.Module, example: Inputs) -> int:
     """Bytes of the largest tensor that one sample makes on its way through the network."""
     largest = sample_bytes(example)
@@ -360,7 +378,7 @@ def _largest_activation(network: nn.Module, example: Inputs) -> int:
 
 
 def evaluate(subject: Subject) -> Evaluation:
-    """Loss and accuracy of every subset at the network's present weights.
+    """Loss and accuracy of every subset at the network's present weights, and how the loss rises with the temperature.
 
     Args:
         subject: What is measured.
@@ -368,4 +386,4 @@ def evaluate(subject: Subject) -> Evaluation:
     Returns:
         The evaluation.
     """
-    return Evaluator(subject).here()
+    return Evaluator(subject, slopes=True).here()

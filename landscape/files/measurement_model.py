@@ -17,12 +17,12 @@ WAY_OUT = "move the file away and measure again"
 KINDS = ("all", "balanced", "group", "class", "subset")
 
 FLOATS: dict[str, dict[tuple[str, ...], str]] = {
-    "evaluation": {("subset",): "loss accuracy"},
+    "evaluation": {("subset",): "loss loss_slope accuracy"},
     "hessian": {
         ("subset",): "loss gradient_norm top_scaled top_scaled_residual trace_scaled trace_scaled_se trace_scaled_low "
         "trace_scaled_high trace trace_se trace_low trace_high frobenius frobenius_se effective_rank effective_rank_se "
         "negative_share negative_share_se gauss_newton_trace gauss_newton_rest noise_floor threshold temperature "
-        "check_top",
+        "loss_slope check_top",
         ("subset", "rank"): "top top_residual top_held_out top_held_out_se",
         ("subset", "rank_bottom"): "bottom bottom_residual bottom_held_out bottom_held_out_se",
         ("subset", "node"): "nodes weights",
@@ -34,7 +34,7 @@ FLOATS: dict[str, dict[tuple[str, ...], str]] = {
         ("rank", "subset"): "share",
     },
     "sharpness": {
-        ("subset",): "loss gradient_norm",
+        ("subset",): "loss gradient_norm temperature loss_slope",
         ("subset", "radius"): "sam sam_steps adaptive average average_se sam_se sam_steps_se adaptive_se",
         ("subset", "radius", "draw"): "draws draws_se",
     },

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from landscape.comparison.compare import Comparison
-from landscape.comparison.flatness import FEWEST, UNKNOWN, Flatness
+from landscape.comparison.flatness import NOT_MEASURED, UNKNOWN, UNTOLD, Flatness
 from landscape.comparison.formatting import factor, figure, percent
 from landscape.comparison.table import View
 from landscape.comparison.weight_norm import weight_norm
@@ -38,14 +38,16 @@ def _at_equal_loss(compared: Comparison, other: int) -> list[Markup]:
     known = [i for i in rows if flatness[i].verdict != UNKNOWN]
     mark = run_mark(compared.runs, other)
     if not known:
-        held = max((len(flatness[i].witnesses) for i in rows), default=0)
-        why = "nothing was measured" if not held else f"fewer than {FEWEST} of the three witnesses were measured"
+        reasons = [flatness[i].reason for i in rows]
+        why = max(set(reasons), key=reasons.count, default=NOT_MEASURED)
+        again = " --overwrite" if why == UNTOLD else ""
         return [
             Markup(
-                "{}: {} at equal loss, so neither network is called flatter. Measure both with "
-                "<code>python -m landscape.hessian --match-loss FILE --name train-matched</code>, and the same of "
-                "<code>landscape.sharpness</code>, FILE the other run’s landscape.h5."
-            ).format(mark, why)
+                "{}: {}, so neither network is called flatter. Measure both with "
+                "<code>python -m landscape.hessian --match-loss FILE --name train-matched{}</code>, and the same of "
+                "<code>landscape.sharpness</code>, FILE the other run’s landscape.h5; a subset that no temperature "
+                "brings to the other’s loss stays without a verdict."
+            ).format(mark, why, again)
         ]
     told = Markup("; ").join(
         Markup("{} {} ({})").format(compared.rows[i].title[:30], strong(flatness[i].verdict), witnessed(flatness[i]))

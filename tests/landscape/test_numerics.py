@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 import landscape
+from landscape.execution.evaluate import evaluate
 from landscape.schema import NUMERICS
 
 GOLDEN = {
     "loss": [1.24542134, 0.77990491],
+    "loss_slope": [-0.26539541, 0.18824906],
     "gradient_norm": [0.797365691, 0.874670975],
     "top": [0.749249601, 0.610107865, 1.48806482, 1.0870085],
     "bottom": [-0.753546632, -0.988739076],
@@ -57,12 +59,13 @@ def measured() -> dict[str, list[float]]:
     found = {name: hessian[name].values for name in ("loss", "gradient_norm", "top", "bottom", "trace", "top_scaled")}
     found |= {name: getattr(sharpness, name) for name in ("sam", "sam_steps", "adaptive")}
     found |= {"surface": surface.loss, "curvature_autodiff": surface.curvature.autodiff}
+    found |= {"loss_slope": evaluate(subject()).loss_slope}
     found |= {"curvature_drawn": surface.curvature.finite_difference, "accuracy": surface.accuracy}
     return {name: np.ravel(values).tolist() for name, values in found.items()}
 
 
 def test_golden_values_of_these_numerics() -> None:
-    assert NUMERICS == 4, "new numerics: new golden values"
+    assert NUMERICS == 5, "new numerics: new golden values"
     found = measured()
     assert found.keys() == GOLDEN.keys()
     for name, values in found.items():

@@ -59,11 +59,21 @@ def test_page_figures_and_notebook_read_an_old_file(folder: Path) -> None:
 
 
 def test_the_command_that_made_an_old_file_finds_it_done(folder: Path) -> None:
-    before = (folder / "landscape.h5").read_bytes()
+    """All that is added is how the losses rise with the temperature, in moments; the next command finds that too."""
+    file, before = folder / "landscape.h5", datasets(folder / "landscape.h5")
+    contents = []
     for command in (("landscape.sharpness", *SHARPNESS), ("landscape.surface", *MEASURED, "--points", "9")):
         said = run_command(*command[:1], "--ckpt", folder / "checkpoint.pt", *command[1:]).stdout
         assert "is there already" in said
-    assert (folder / "landscape.h5").read_bytes() == before
+        contents.append(file.read_bytes())
+    assert contents[0] == contents[1]
+    after = datasets(file)
+    assert after.keys() - before.keys() == {"evaluation/train/loss_slope"}
+    evaluated = {"evaluation/train/loss", "evaluation/train/accuracy"}
+    assert {name for name in before if after[name] != before[name]} <= evaluated
+    with h5py.File(OLD / "landscape.h5") as old, h5py.File(file) as new:
+        for name in evaluated:
+            np.testing.assert_allclose(new[name], old[name], rtol=1e-5)
 
 
 def test_what_is_added_leaves_the_old_numbers_as_they_are(folder: Path) -> None:

@@ -20,12 +20,16 @@ from landscape.comparison.flatness import (
     ADAPTIVE,
     DISAGREE,
     EQUAL,
+    FEW_WITNESSES,
     FLATTER,
+    NOT_MEASURED,
+    OTHER_SIDE,
     SHARPER,
     TOP,
     TRACE,
     UNCERTAIN,
     UNKNOWN,
+    UNTOLD,
     Flatness,
     Witness,
     judge,
@@ -85,8 +89,9 @@ def write(
     error: float = 0.01,
     model: str = "cnn",
     norm: float | None = None,
+    slope: float | None = 1.0,
 ) -> Path:
-    """A run; `lifted` says what it shows at the other run's loss (`to`, `loss`, `scaled`, `temperature`)."""
+    """A run; `lifted` says what it shows at the other run's loss (`to`, `loss`, `scaled`, `temperature`, `slope`)."""
     file = folder / name / "landscape.h5"
     file.parent.mkdir(parents=True, exist_ok=True)
     subsets = subsets_of(COUNTS, NAMES)
@@ -107,6 +112,11 @@ def write(
         put(record, "adaptive", np.full((size, 2), scale), ("subset", "radius"))
         put(record, "loss", np.full(size, at), ("subset",))
 
+    with open_recording(file, "evaluation", "train", subsets, split="train", model=model) as record:
+        put(record, "loss", np.full(size, loss), ("subset",))
+        if slope is not None:
+            put(record, "loss_slope", np.full(size, slope), ("subset",))
+        record.finish()
     for analysis, fill in (("hessian", curvature), ("sharpness", sharpness)):
         with open_recording(file, analysis, "train", subsets, split="train", model=model) as record:
             fill(record, scaled, loss)
@@ -119,6 +129,8 @@ def write(
             ) as record:
                 fill(record, lifted["scaled"], lifted["loss"])
                 put(record, "temperature", np.full(size, lifted.get("temperature", 2.0)), ("subset",))
+                if lifted.get("slope", 1.0) is not None:
+                    put(record, "loss_slope", np.full(size, lifted.get("slope", 1.0)), ("subset",))
                 record.finish()
     with h5py.File(file, "r+") as opened:
         opened.attrs["checkpoint_sha256"] = SHAS[name]
@@ -149,7 +161,7 @@ def test_networks_at_unequal_losses_get_no_verdict_but_the_command(tmp_path: Pat
     assert title(paths) == (
         "a and b, class by class: neither is called flatter before two scale-free measures at equal loss say so."
     )
-    assert "--match-loss" in " ".join(headline_of(compare(paths), ()).answers[1].lines)
+    assert "--match-loss" in answered(paths) and "--overwrite" not in answered(paths)
 
 
 def test_the_run_of_the_smaller_loss_is_read_where_it_was_lifted(tmp_path: Path) -> None:
@@ -192,6 +204,35 @@ def test_a_class_without_a_temperature_stands_at_its_own_loss(tmp_path: Path) ->
     assert judged(paths).verdict == UNKNOWN
 
 
+def answered(paths: Sequence[Path]) -> str:
+    return " ".join(headline_of(compare(paths), ()).answers[1].lines)
+
+
+def test_networks_on_opposite_sides_of_their_lowest_losses_are_not_compared(tmp_path: Path) -> None:
+    """One loss falls with the temperature and the other rises: a copy with other logits may stand there too."""
+    paths = [write(tmp_path, "a", slope=1.0), write(tmp_path, "b", scaled=0.1, slope=-1.0)]
+    assert judged(paths) == Flatness(UNKNOWN, reason=OTHER_SIDE)
+    assert "neither is called flatter" in title(paths)
+    assert "one loss rises with the temperature of the logits and the other falls" in answered(paths)
+    lifted = {"to": SHAS["a"], "loss": 0.1, "scaled": 0.4, "slope": 1.0}  # brought to the other's side
+    paths = [write(tmp_path / "x", "a"), write(tmp_path / "x", "b", scaled=0.1, slope=-1.0, lifted=lifted)]
+    assert judged(paths).verdict == FLATTER and judged(paths).witnesses[0].ratio == pytest.approx(0.4)
+    lifted |= {"slope": -1.0}
+    paths = [write(tmp_path / "y", "a"), write(tmp_path / "y", "b", scaled=0.1, slope=-1.0, lifted=lifted)]
+    assert judged(paths).verdict == UNKNOWN
+    paths = [write(tmp_path / "z", "a", slope=1e-5), write(tmp_path / "z", "b", scaled=0.1, slope=-1.0)]
+    assert judged(paths).verdict == FLATTER  # the first at its lowest loss, to rounding
+
+
+def test_files_of_earlier_versions_are_answered_with_the_command(tmp_path: Path) -> None:
+    lifted = {"to": SHAS["a"], "loss": 0.5, "scaled": 0.4, "slope": None}
+    paths = [write(tmp_path, "a", loss=0.5), write(tmp_path, "b", loss=0.1, lifted=lifted)]
+    assert judged(paths) == Flatness(UNKNOWN, reason=UNTOLD)
+    assert "--name train-matched --overwrite" in answered(paths) and "earlier versions" in answered(paths)
+    paths = [write(tmp_path / "x", "a"), write(tmp_path / "x", "b", slope=None)]
+    assert judged(paths).reason == UNTOLD
+
+
 def test_one_witness_is_no_verdict_and_another_architecture_none_at_all(tmp_path: Path) -> None:
     older = [write(tmp_path / "o", n, trace=False, scaled=s) for n, s in (("a", 1.0), ("b", 0.1))]
     assert [w.name for w in judged(older).witnesses] == [TOP, ADAPTIVE]
@@ -199,9 +240,9 @@ def test_one_witness_is_no_verdict_and_another_architecture_none_at_all(tmp_path
     for path in older:
         with h5py.File(path, "r+") as opened:
             del opened["sharpness"]
-    assert judged(older).verdict == UNKNOWN
+    assert judged(older).verdict == UNKNOWN and judged(older).reason == FEW_WITNESSES
     others = [write(tmp_path / "m", "a"), write(tmp_path / "m", "b", scaled=0.1, model="wide")]
-    assert judged(others) == Flatness(UNKNOWN)
+    assert judged(others) == Flatness(UNKNOWN, reason=NOT_MEASURED)
 
 
 def test_an_eigenvalue_without_a_known_error_is_no_witness(tmp_path: Path) -> None:
