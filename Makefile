@@ -20,7 +20,9 @@ test-all: test
 # Where no CUDA device is, every one of these fails and says so; none is skipped.
 gpu: .venv/.bench-installed
 	$(BIN)/python -m pytest -m gpu
-	$(BIN)/python -m benchmarks.training --device cuda --model resnet32
+	$(BIN)/python -m benchmarks.training --device cuda --model resnet32 --turns 10
+	$(BIN)/python -m benchmarks.training --device cuda --model resnet32 --turns 10 --compile
+	$(BIN)/python -m benchmarks.gpu
 
 lint: .venv/.test-installed lint-page
 	$(BIN)/ruff format --check .

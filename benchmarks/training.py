@@ -43,6 +43,8 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "gnm": ("gnm", {}),
 }
 """What is timed: by its name in the figures, the method and its settings."""
+COMPILED = ("ce", "bgp")
+"""What is timed with `--compile`, which takes its time for each."""
 STEPS_A_TURN = 4
 
 
@@ -53,6 +55,7 @@ def step_times(
     model: str,
     device: torch.device,
     turns: int,
+    compiled: bool = False,
 ) -> dict[str, list[float]]:
     """Seconds per step of each method, turn by turn.
 
@@ -62,13 +65,14 @@ def step_times(
         model: The network's name.
         device: Where.
         turns: How often each method gets its turn.
+        compiled: Whether steps are compiled, on a GPU replayed from CUDA graphs.
 
     Returns:
         By method, one number a turn.
     """
     trainers = {}
     for name, (method, kwargs) in methods.items():
-        config = Config(out=Path("unused"), method=method, method_kwargs=kwargs, model=model)
+        config = Config(out=Path("unused"), method=method, method_kwargs=kwargs, model=model, compile=compiled)
         trainers[name] = Trainer(config, data, build_method(method, data.class_counts, **kwargs), device)
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
     batches = order[: BATCH * STEPS_A_TURN].tensor_split(STEPS_A_TURN)
@@ -121,6 +125,33 @@ def operators(method: str, kwargs: dict[str, Any], data: DataSet, *, model: str)
     return int(counter.count)
 
 
+def operators_beyond(data: DataSet, *, model: str) -> dict[str, int]:
+    """Operators of a step of each method beyond those of cross-entropy, written down in a block of their own.
+
+    Args:
+        data: What is trained on.
+        model: The network's name.
+
+    Returns:
+        How many, by method.
+    """
+    counts = {name: operators(*method, data, model=model) for name, method in METHODS.items()}
+    added = {name: count - counts["ce"] for name, count in counts.items() if name != "ce"}
+    rows = [f"| {described(*METHODS[name])} | {count} |" for name, count in added.items()]
+    text = "\n".join(
+        [
+            f"A step of cross-entropy dispatches {counts['ce']} operators (`{model}`, eager, forward, backward and "
+            "optimizer together); on a GPU each is one launch or more. Beyond them:\n",
+            "| method | operators more |",
+            "|---|---|",
+            *rows,
+        ]
+    )
+    print(text)
+    rewrite_block("training-operators", text)
+    return added
+
+
 def ratio(times: dict[str, list[float]], name: str) -> float:
     """The median over turns of a method's time over cross-entropy's."""
     return statistics.median(a / b for a, b in zip(times[name], times["ce"], strict=True))
@@ -134,9 +165,12 @@ def described(method: str, kwargs: Mapping[str, Any]) -> str:
 def _main(arguments: argparse.Namespace) -> None:
     device = choose_device(arguments.device)
     data = open_data("fashion-mini", imbalance=100)
-    times = step_times(METHODS, data, model=arguments.model, device=device, turns=arguments.turns)
+    methods = {name: METHODS[name] for name in (COMPILED if arguments.compile else METHODS)}
+    times = step_times(
+        methods, data, model=arguments.model, device=device, turns=arguments.turns, compiled=arguments.compile
+    )
+    added = operators_beyond(data, model=arguments.model)
     share = pipeline_share(data, model=arguments.model, device=device, turns=5)
-    added = operators("bgp", {}, data, model=arguments.model) - operators("ce", {}, data, model=arguments.model)
     workers = min(4, os.cpu_count() or 1)
     faster = images_over_dataloader(data, model=arguments.model, device=device, workers=workers, turns=3)
     rows = [
@@ -145,20 +179,20 @@ def _main(arguments: argparse.Namespace) -> None:
     ]
     text = "\n".join(
         [
-            f"`{arguments.model}`, batches of {BATCH}, {describe_device(device)}, PyTorch {torch.__version__}; medians "
-            f"of {arguments.turns} turns.\n",
+            f"`{arguments.model}`{' compiled' if arguments.compile else ''}, batches of {BATCH}, "
+            f"{describe_device(device)}, PyTorch {torch.__version__}; medians of {arguments.turns} turns.\n",
             "| method | ms a step | over cross-entropy |",
             "|---|---|---|",
             *rows,
             f"\nChoosing, augmenting and normalizing batches takes {100 * share:.1f} % of a step. Training runs at "
-            f"{faster:.2f} × the images a second of a DataLoader of Pillow images with {workers} workers. A step of "
-            f"BGP dispatches {added} operators more than one of cross-entropy.",
+            f"{faster:.2f} × the images a second of a DataLoader of Pillow images with {workers} workers.",
         ]
     )
     print(text)
-    rewrite_block("training" if device.type == "cpu" else "training-gpu", text)
-    ratios = {f"{name}_over_ce": ratio(times, name) for name in METHODS if name != "ce"}
-    figures = {**ratios, "pipeline_share": share, "images_over_dataloader": faster, "bgp_operators": added}
+    where = "" if device.type == "cpu" else f"-{device.type}"
+    rewrite_block(f"training{where}{'-compiled' if arguments.compile else ''}", text)
+    ratios = {f"{name}_over_ce": ratio(times, name) for name in methods if name != "ce"}
+    figures = {**ratios, "pipeline_share": share, "images_over_dataloader": faster, "bgp_operators": added["bgp"]}
     print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
 
 
@@ -172,6 +206,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--turns", type=int, default=30, help="how often each method is timed")
     parser.add_argument("--model", default="cnn", help="network")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    parser.add_argument("--compile", action="store_true", help="compiled steps, on a GPU replayed from CUDA graphs")
     run(_main, parser, argv)
 
 

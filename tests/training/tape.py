@@ -46,6 +46,15 @@ class Tape(TorchDispatchMode):
                 found.append(name)
         return found
 
+    def crossings(self):
+        """What passed between the CPU and another device: the operators' names and options."""
+        found = []
+        for func, args, kwargs, out in self.done:
+            leaves = torch.utils._pytree.tree_leaves((args, kwargs, out))
+            if len({leaf.device.type for leaf in leaves if isinstance(leaf, torch.Tensor)}) > 1:
+                found.append((func._schema.name, kwargs))
+        return found
+
 
 def recorder(network):
     """Records work on the CPU for `CapturedStep`: it is done once, and what that did to the network is undone."""

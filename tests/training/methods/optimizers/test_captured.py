@@ -1,5 +1,6 @@
 """Steps that are recorded once and replayed, and steps that never make a GPU's host wait; both seen on the CPU."""
 
+import contextlib
 import functools
 
 import pytest
@@ -27,14 +28,14 @@ METHODS = {
 }
 
 
-def trainer_of(folder, key, **changes):
+def trainer_of(folder, key, device="cpu", **changes):
     method = key.split(" ")[0]
     settings = config(
         folder, method=method, precision="float64", batch_size=64, epochs=3, **{**METHODS[key], **changes}
     )
     data = open_configured(settings)
     return Trainer(
-        settings, data, build_method(method, data.class_counts, **settings.method_kwargs), torch.device("cpu")
+        settings, data, build_method(method, data.class_counts, **settings.method_kwargs), torch.device(device)
     )
 
 
@@ -103,3 +104,19 @@ def test_waiting_is_seen(work):
     with Tape() as tape:
         work(torch.randn(5))
     assert tape.waits()
+
+
+@pytest.mark.parametrize("key", ["bgp", "ldam-drw+bgp", "mixup+bgp", "cc-sam", "sam", "imbsam"])
+def test_nothing_passes_between_host_and_device_in_a_step(tmp_path, key, monkeypatch):
+    """On the `meta` device tensors have no numbers, so that what the host reads of them is an error."""
+    METHODS.setdefault(key, {})
+    monkeypatch.setattr("torch.autocast", lambda *given, **options: contextlib.nullcontext())  # meta has none
+    trainer = trainer_of(tmp_path, key, device="meta", clip=1.0, ema=0.9, augment="autoaugment")
+    steps = trainer.batches(trainer.epochs // 2, seed=0)
+    trainer.step(0, 0, *next(steps))  # what each class has is placed once
+    with Tape() as reading:
+        batch, mix = next(steps)
+    assert all(options["non_blocking"] for _, options in reading.crossings()) and reading.crossings()
+    with Tape() as tape:
+        trainer.step(0, 1, batch, mix)
+    assert len(tape.done) > 50 and tape.crossings() == []
