@@ -295,7 +295,11 @@ def test_the_command_writes_what_the_contract_names(small_run: Path, tmp_path: P
 
 @pytest.mark.parametrize(
     ("plane", "name"),
-    [(("gradient",), "train-gradient"), (("eigen", "--of", "ankle boot"), "train-eigen-class-9"), (("pca",), "train-pca")],
+    [
+        (("gradient",), "train-gradient"),
+        (("eigen", "--of", "ankle boot"), "train-eigen-class-9"),
+        (("pca",), "train-pca"),
+    ],
 )
 def test_the_command_cuts_other_planes(small_run: Path, tmp_path: Path, plane: tuple[str, ...], name: str) -> None:
     out = tmp_path / "l.h5"
