@@ -39,7 +39,7 @@ def write_images(path: Path, *, largest: int) -> None:
     """
     random = np.random.default_rng(0)
     counts = [int(largest * IMBALANCE ** (-c / (CLASSES - 1))) for c in range(CLASSES)]
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, each in (("train", counts), ("test", [100] * CLASSES)):
         arrays[f"{part}_images"] = random.integers(0, 256, (sum(each), SIDE, SIDE, 3), dtype=np.uint8)
         arrays[f"{part}_labels"] = np.repeat(np.arange(CLASSES), each)
