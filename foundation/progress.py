@@ -14,7 +14,9 @@ LINE_EVERY = 10.0  # seconds between plain log lines
 
 
 class Progress:
-    """Counts units of work. Rank 0 alone speaks, to stderr, so that stdout holds results only.
+    """Counts units of work, which should take equal times: what is left is told by them.
+
+    Rank 0 alone speaks, to stderr, so that stdout holds results only.
 
     Args:
         label: What is being worked on.
@@ -30,7 +32,12 @@ class Progress:
         speaks = os.environ.get("RANK", "0") == "0" and not quiet
         self._lines = speaks and not sys.stderr.isatty()
         self._bar = tqdm(
-            total=total, desc=label, unit=unit, disable=not (speaks and sys.stderr.isatty()), dynamic_ncols=True
+            total=total,
+            desc=label,
+            unit=f" {unit}s",
+            unit_scale=True,
+            disable=not (speaks and sys.stderr.isatty()),
+            dynamic_ncols=True,
         )
 
     def advance(self, units: int = 1, note: str = "") -> None:
@@ -48,11 +55,11 @@ class Progress:
         now = time.monotonic()
         if self._lines and now - self._said >= LINE_EVERY:
             self._said = now
-            of = f"/{self._total}" if self._total else ""
+            of = f" of {self._total:,}" if self._total else ""
             left = ""
-            if self._total:
+            if self._total and self._done:
                 left = f", {(now - self._started) / self._done * (self._total - self._done):.0f} s left"
-            print(f"{self._label}: {self._done}{of} {self._unit}s{left} {note}".rstrip(), file=sys.stderr, flush=True)
+            print(f"{self._label}: {self._done:,}{of} {self._unit}s{left} {note}".rstrip(), file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:
         return self

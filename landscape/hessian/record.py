@@ -35,6 +35,7 @@ from landscape.hessian.record_cross_class import record_check, record_cross_clas
 from landscape.hessian.result import CHAIN, HessianResult, HessianSettings, SubsetCurvature
 from landscape.schema import MEASURED, WEIGHT_NORM, Quantity, assemble, quantities
 from landscape.subject.subject import Subject
+from landscape.subject.subsets import describe
 
 _RENAMED = {"chains": "slq_vectors", "trace_width": "trace_rtol"}
 """Settings that had another name in files of schema version 1."""
@@ -99,11 +100,13 @@ def record_hessian(
         for before in done.values():
             write(record, rows[before.subset], before, settings)
         say(announcement(subject, settings, plan, len(done)))
-        with Progress(f"hessian {target.name}", len(rows) - len(done), "subset", quiet=quiet) as progress:
+        work = {s.name: 0 if subject.twin(s) else s.measured_count for s in subject.subsets}
+        left = sum(work.values()) - sum(work[name] for name in done)
+        with Progress(f"hessian {target.name}", left, "sample", quiet=quiet) as progress:
 
             def record_subset(measured: SubsetCurvature) -> None:
                 write(record, rows[measured.subset], measured, settings)
-                progress.advance(note=f"{measured.subset} λ_top {measured.top.outermost:.4g}")
+                progress.advance(work[measured.subset], f"{measured.subset} λ_top {measured.top.outermost:.4g}")
 
             result = measure(subject, settings=settings, plan=plan, done=done, on_done=record_subset)
         if settings.vectors:
@@ -125,9 +128,10 @@ def announcement(subject: Subject, settings: HessianSettings, plan: Plan, done: 
     products += settings.layers * 6 * len(layers(subject))
     seconds = samples * products * plan.sample_seconds
     held = max(min(plan.keep, s.measured_count) for s in subject.subsets) * plan.sample_bytes
+    known = f", {done} of them done" if done else ""
     return (
-        f"Hessian of {len(subject.subsets) - done} subsets ({len(subject.labels):,} samples, {subject.size:,} "
-        f"parameters): about {products} products each, {held / 2**20:,.0f} MiB of graphs, "
+        f"Hessian of {describe(subject.subsets)}{known}, {subject.size:,} parameters: "
+        f"about {products} products each, {held / 2**20:,.0f} MiB of graphs, "
         f"{max(seconds / 60, 0.1):.1f} min"
     )
 

@@ -16,6 +16,7 @@ from landscape.schema import MEASURED, NON_FINITE, TODO, WEIGHT_NORM, quantities
 from landscape.sharpness.measure import measure_sharpness
 from landscape.sharpness.result import ASCENTS, VALUES, Ascent, Draw, Sharpness, SharpnessSettings
 from landscape.subject.subject import Subject
+from landscape.subject.subsets import describe
 
 
 def record_sharpness(
@@ -49,16 +50,18 @@ def record_sharpness(
         ascents, draws = _finished(record, subject, settings)
         if say is not None:
             say(f"sharpness/{target.name}: {_cost(subject, settings)}")
-        total = len(subject.subsets) - len(ascents) + settings.draws - len(draws)
-        with Progress("sharpness", total, "unit", quiet=say is None) as progress:
+        climbs = {name: climb_work(settings, size) for name, size in samples_of(subject, settings).items()}
+        a_draw = draw_work(settings, _samples(subject, settings))
+        total = sum(climbs.values()) - sum(climbs[a.subset] for a in ascents) + a_draw * (settings.draws - len(draws))
+        with Progress("sharpness", total, "sample forward", quiet=say is None) as progress:
 
             def keep_ascent(ascent: Ascent) -> None:
                 _write_ascent(record, subject, settings, ascent)
-                progress.advance(note=ascent.subset)
+                progress.advance(climbs[ascent.subset], ascent.subset)
 
             def keep_draw(draw: Draw) -> None:
                 _write_draw(record, settings, draw)
-                progress.advance(note="average")
+                progress.advance(a_draw, "average")
 
             result = measure_sharpness(
                 subject, settings=settings, done_ascents=ascents, done_draws=draws,
@@ -75,6 +78,26 @@ def identity(settings: SharpnessSettings) -> dict[str, dict[str, object]]:
         "config": {"seed": settings.seed, "samples_per_class": settings.samples_per_class},
         "extent": {"radii": list(settings.radii), "steps": settings.steps, "draws": settings.draws},
     }
+
+
+GRADIENT = 3  # a gradient costs about as much as three forward passes
+
+
+def climb_work(settings: SharpnessSettings, samples: int) -> int:
+    """What the ascents of so many samples cost, in forward passes of one sample."""
+    return GRADIENT * (1 + settings.steps * len(settings.radii)) * samples
+
+
+def draw_work(settings: SharpnessSettings, samples: int) -> int:
+    """What one draw of the noise costs, in forward passes of one sample."""
+    return 2 * len(settings.radii) * samples
+
+
+def samples_of(subject: Subject, settings: SharpnessSettings) -> dict[str, int]:
+    """How many samples of each subset are measured."""
+    most = settings.samples_per_class
+    counts = [min(n, most or n) for n in torch.bincount(subject.labels).tolist()]
+    return {s.name: sum(counts[c] for c in s.classes if c < len(counts)) for s in subject.subsets}
 
 
 def create_datasets(record: Recording, subject: Subject, settings: SharpnessSettings) -> None:
@@ -148,9 +171,13 @@ def _finished(record: Recording, subject: Subject, settings: SharpnessSettings) 
 
 
 def _cost(subject: Subject, settings: SharpnessSettings) -> str:
-    most, radii = settings.samples_per_class, len(settings.radii)
-    samples = sum(min(n, most or n) for n in torch.bincount(subject.labels).tolist())
+    radii, samples = len(settings.radii), _samples(subject, settings)
     return (
-        f"{len(subject.subsets)} subsets of {samples:,} samples: {1 + settings.steps * radii} gradients of each "
+        f"{describe(subject.subsets)}, {samples:,} samples measured: {1 + settings.steps * radii} gradients of each "
         f"subset, {2 * settings.draws * radii} forward passes shared by all"
     )
+
+
+def _samples(subject: Subject, settings: SharpnessSettings) -> int:
+    most = settings.samples_per_class
+    return sum(min(n, most or n) for n in torch.bincount(subject.labels).tolist())

@@ -15,7 +15,15 @@ from landscape.files.target import Target
 from landscape.files.units import Recording, recording
 from landscape.schema import TODO, assemble, quantities
 from landscape.sharpness.matched_loss import measure_matched
-from landscape.sharpness.record import create_datasets, identity, status_of, write
+from landscape.sharpness.record import (
+    climb_work,
+    create_datasets,
+    draw_work,
+    identity,
+    samples_of,
+    status_of,
+    write,
+)
 from landscape.sharpness.result import Sharpness, SharpnessSettings
 from landscape.subject.subject import Subject
 
@@ -63,11 +71,16 @@ def record_matched_sharpness(
         rows = {subset.name: row for row, subset in enumerate(subject.subsets)}
         for before in done.values():
             _write_row(record, rows[before.subset[0]], before)
-        with Progress("sharpness", len(rows) - len(done), "subset", quiet=say is None) as progress:
+        costs = {
+            name: climb_work(settings, size) + settings.draws * draw_work(settings, size)
+            for name, size in samples_of(subject, settings).items()
+        }
+        left = sum(costs[name] for name in rows if name not in done)
+        with Progress("sharpness", left, "sample forward", quiet=say is None) as progress:
 
             def keep(measured: Sharpness) -> None:
                 _write_row(record, rows[measured.subset[0]], measured)
-                progress.advance(note=measured.subset[0])
+                progress.advance(costs[measured.subset[0]], measured.subset[0])
 
             result = measure_matched(subject, match.temperatures, settings=settings, done=done, on_done=keep)
         write(record, result)

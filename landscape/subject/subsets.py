@@ -154,6 +154,16 @@ def subset_name(known: Sequence[Subset], wanted: str) -> str:
     raise InputError(f"unknown subset {wanted!r}{meant}: choose among {choice}")
 
 
+def describe(subsets: Sequence[Subset]) -> str:
+    """How many there are and how large: `15 subsets (10 classes of 6 to 600 samples)`."""
+    counts = [s.measured_count for s in subsets if s.kind == "class"]
+    whole = f"{len(subsets)} subset{'' if len(subsets) == 1 else 's'}"
+    if not counts:
+        return whole
+    sizes = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
+    return f"{whole} ({len(counts)} class{'' if len(counts) == 1 else 'es'} of {sizes} samples)"
+
+
 def find_twins(samples: SortedSamples, subsets: Sequence[Subset]) -> dict[str, Subset]:
     """For each subset that has the very same samples and weights as an earlier one, that one, by name.
 

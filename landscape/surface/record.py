@@ -21,7 +21,7 @@ from landscape.files.units import Recording, recording
 from landscape.hessian.record import load_eigenpairs
 from landscape.schema import MEASURED, NON_FINITE, WEIGHT_NORM, quantities
 from landscape.subject.subject import Subject
-from landscape.subject.subsets import subset_name
+from landscape.subject.subsets import describe, subset_name
 from landscape.surface.axes import automatic_span, axes
 from landscape.surface.measure import evaluator_of, measure_surface, require_fresh_statistics
 from landscape.surface.plane import Plane
@@ -232,7 +232,7 @@ def _cost(subject: Subject, plane: Plane, settings: SurfaceSettings) -> str:
     most = math.prod(counts[: len(plane.directions)])
     samples = sum(min(n, settings.samples_per_class or n) for n in torch.bincount(subject.labels).tolist())
     return (
-        f"{len(subject.subsets)} subsets of {samples:,} samples at {'up to ' if settings.tolerance else ''}{most} "
+        f"{describe(subject.subsets)}, {samples:,} samples measured at {'up to ' if settings.tolerance else ''}{most} "
         "points, one forward pass each"
     )
 

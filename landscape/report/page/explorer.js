@@ -243,11 +243,12 @@ landscape.explorer = (({
         most = Math.max(most, found.n);
         const interval =
           found.n > 4 && Math.abs(found.rho) < 1 ? ` (${found.low.toFixed(2)} to ${found.high.toFixed(2)})` : "";
-        return Number.isFinite(found.rho) ? `${page.runs[run]} ${found.rho.toFixed(2)}${interval}` : "";
+        return Number.isFinite(found.rho)
+          ? `${page.runs[run]} ${`${found.rho.toFixed(2)}${interval}`.replaceAll("-", "−")}`
+          : "";
       })
       .filter(Boolean)
-      .join("; ")
-      .replaceAll("-", "−");
+      .join("; ");
     const few =
       points.length > MOST_POINTS
         ? " Lines: median of classes of like rank; bands: the middle 80 % of them."
