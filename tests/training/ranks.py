@@ -4,6 +4,7 @@ import datetime
 import functools
 import multiprocessing
 import tempfile
+import warnings
 from pathlib import Path
 
 import torch
@@ -100,6 +101,7 @@ def run_ranks(work, *arguments):
 
 def _rank(work, rank, *arguments):
     torch.set_num_threads(1)
+    warnings.simplefilter("error", FutureWarning)  # what PyTorch is about to take away
     work(rank, *arguments)
 
 

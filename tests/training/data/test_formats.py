@@ -46,6 +46,17 @@ def test_cifar(tmp_path, name, classes, inside):
     )
 
 
+@pytest.mark.parametrize(("name", "classes"), [("cifar10", 10), ("cifar100", 100)])
+def test_the_fields_own_subset_is_normalized_as_its_code_does(tmp_path, name, classes):
+    """imbalance_cifar.py and cifar_train.py of LDAM-DRW take one mean and deviation for both sets."""
+    inside = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[name]
+    write_cifar(tmp_path / inside, classes, 4)
+    field, own = (open_data(name, data_dir=tmp_path, imbalance=2, validation=0, **kind).train
+                  for kind in ({"subset": "cao"}, {}))  # fmt: skip
+    assert (field.mean, field.std) == ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+    assert own.std != field.std
+
+
 def test_a_cifar_file_that_would_run_code_is_refused(tmp_path):
     class Evil:
         def __reduce__(self):

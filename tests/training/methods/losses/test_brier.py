@@ -43,6 +43,21 @@ def test_the_share_along_cross_entropy_is_the_closed_form():
     assert ((alpha >= 0) & (alpha <= 1)).all() and ((share >= 0) & (share <= 1 + 1e-12)).all()
 
 
+def test_along_cross_entropy_bgp_is_a_weight_of_each_sample():
+    """1/N + λ/(C n_y) · 2 dᵀHd / dᵀd, C and n_y those of the batch, by projecting the whole objective's gradient."""
+    outputs, labels = batch()
+    logits = outputs.logits.clone().requires_grad_()
+    value = ref.objective("bgp", COUNTS, Outputs(logits, outputs.features, outputs.weight), labels, weight=1.7)
+    (gradient,) = torch.autograd.grad(value, logits)
+    p, hot = logits.detach().softmax(1), functional.one_hot(labels, logits.shape[1])
+    d, counts = p - hot, hot.sum(0)
+    for i, label in enumerate(labels):
+        hessian = p[i].diag() - torch.outer(p[i], p[i])
+        alpha = 2 * d[i] @ hessian @ d[i] / d[i].square().sum()
+        weight = 1 / len(labels) + 1.7 / int((counts > 0).sum() * counts[label]) * alpha
+        assert float(gradient[i] @ d[i] / d[i].square().sum()) == pytest.approx(float(weight), rel=1e-10)
+
+
 def test_with_two_classes_everything_lies_along_cross_entropy():
     """Two logits have one direction: the penalty *is* a re-weighting, by α = 4 p (1 - p)."""
     logits, labels = torch.randn(6, 2, dtype=torch.float64), torch.tensor([0, 1, 1, 0, 1, 0])
