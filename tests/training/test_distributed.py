@@ -29,6 +29,7 @@ METHODS = {
     "batch-balanced-ce": {"balance": "running"},
     "sam": {"sam.synchronized": True},
     "cmo": {"probability": 0.0, "unmixed_epochs": 0},
+    "bgp+mae": {"member": "classifier", "bgp.weight": 0.1},  # gathers rows of shards of 41 and 40
 }
 
 
