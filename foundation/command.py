@@ -148,3 +148,23 @@ def _silence(stream: TextIO) -> None:
     except (OSError, ValueError):
         with Path(os.devnull).open("w") as nowhere, contextlib.suppress(OSError, ValueError):
             os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def named_values(option: str, text: str, example: str) -> dict[str, str]:
+    """What `KEY=VALUE,KEY=VALUE` says.
+
+    Args:
+        option: The option it was given to, for the sentence.
+        text: What was given.
+        example: How to give it.
+
+    Returns:
+        Values by key.
+
+    Raises:
+        InputError: It is no such list.
+    """
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
+    if not all(key and sign and value for key, sign, value in pairs):
+        raise InputError(f"{option} {text!r} is not understood: write {example}")
+    return {key: value for key, _, value in pairs}

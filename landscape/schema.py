@@ -39,6 +39,10 @@ PYHESSIAN_AGREES = 0.02
 WEIGHT_NORM = "weight_norm"
 """Attribute of a measurement: ‖w‖ of the measured parameters, Euclidean."""
 
+LEVEL = 1e-3
+"""A slope over temperatures below this share of the loss is none: so near the lowest loss (a thousandth of T) a side of
+it means nothing."""
+
 NAT = "nat"
 """The unit of every loss, and of what a loss changes by."""
 SHARE = "1"
@@ -197,3 +201,16 @@ def _assemble(kind: type[Any], known: Mapping[tuple[str, ...], Any], others: Map
         elif inside:
             made[item.name] = _assemble(hints[item.name], inside, {})
     return kind(**made)
+
+
+def side_of(slope: float, loss: float) -> int:
+    """On which side of its lowest loss over all temperatures a network stands.
+
+    Args:
+        slope: dL/d log T at its temperature.
+        loss: L there.
+
+    Returns:
+        1 where the loss rises with the temperature, -1 where it falls, 0 at the lowest loss, as far as told.
+    """
+    return 0 if abs(slope) <= LEVEL * loss else 1 if slope > 0 else -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ class Comparison:
         rows: Every subset that any run measured, groups first, then classes from head to tail.
         table: Their measures.
         flatness: By run, how each row compares with the first run's; empty for the first itself.
-        seeds: How methods compare over seeds, where two have at least two; the first method before.
+        seeds: How methods compare over seeds, where any has several; the first method before.
     """
 
     runs: tuple[Run, ...]
@@ -32,19 +32,20 @@ class Comparison:
     seeds: tuple[SeedComparison, ...] = ()
 
 
-def compare(paths: Sequence[Path]) -> Comparison:
+def compare(paths: Sequence[Path], groups: Mapping[str, str] | None = None) -> Comparison:
     """Opens landscape files for comparison.
 
     Args:
         paths: Landscape files, the reference run first.
+        groups: Patterns of the names of runs that are seeds of one method, by the method's name.
 
     Returns:
         What they hold.
 
     Raises:
-        InputError: No file was given, one was given twice, or one cannot be read.
+        InputError: No file was given, one was given twice, one cannot be read, or `groups` fit no run or one twice.
     """
-    runs = open_runs(paths)
+    runs = open_runs(paths, groups)
     rows = rows_of(runs)
     table = tabulate(runs, rows)
     split = next((view.name for view in table.views if view.name in ("train", "test")), "train")

@@ -16,7 +16,7 @@ from landscape.comparison.columns import Z95
 from landscape.comparison.rows import Key, Row, keys_of
 from landscape.comparison.runs import Run
 from landscape.files.landscape_file import Measurement
-from landscape.subject.temperature import side_of
+from landscape.schema import side_of
 
 CLEAR = 1.25
 """Ratios nearer to one than this are told as equal."""

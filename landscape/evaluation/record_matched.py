@@ -14,9 +14,9 @@ from landscape.evaluation.record import SLOPE
 from landscape.files.landscape_file import read_landscape
 from landscape.files.target import Target
 from landscape.files.units import Recording
-from landscape.schema import NAT, SHARE
+from landscape.schema import NAT, SHARE, side_of
 from landscape.subject.subject import Subject
-from landscape.subject.temperature import matching_temperature, side_of, slope_of, tempered
+from landscape.subject.temperature import matching_temperature, slope_of, tempered
 
 BATCH = 500
 """Samples a forward pass."""

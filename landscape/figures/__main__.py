@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from foundation.command import Parser, run
-from foundation.errors import InputError
+from foundation.command import Parser, named_values, run
 from landscape.figures.write import SUBSETS, write_figures
 
 
@@ -44,19 +43,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     run(_command, parser(), argv)
 
 
-def _labels(text: str) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in text.split(",") if pair]
-    for run_name, sign, name in pairs:
-        if not (sign and run_name and name):
-            raise InputError(f"--labels {text!r} is not understood: write run=name pairs, such as ce=CE,bgp=BGP")
-    return {run_name: name for run_name, _, name in pairs}
-
-
 def _command(arguments: argparse.Namespace) -> None:
     figures = write_figures(
         arguments.files, arguments.out, split=arguments.split, surface=arguments.surface,
         subsets=arguments.subsets.split(","), formats=arguments.formats.split(","),
-        labels=_labels(arguments.labels), width=arguments.width, font=arguments.font,
+        labels=named_values("--labels", arguments.labels, "run=name pairs, such as ce=CE,bgp=BGP"),
+        width=arguments.width, font=arguments.font,
     )  # fmt: skip
     for path in figures.paths:
         print(path)

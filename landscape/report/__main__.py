@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
-from foundation.command import Parser, run
+from foundation.command import Parser, named_values, run
 from landscape.comparison.formatting import count
 from landscape.report.write import write_report
 
@@ -25,6 +25,12 @@ def parser() -> Parser:
         "files", nargs="+", type=Path, metavar="FILE", help="landscape.h5 files or run folders, the reference first"
     )
     made.add_argument("--out", type=Path, default=Path("report.html"), help="the page to write")
+    made.add_argument(
+        "--group",
+        default="",
+        metavar="NAME=RUNS,…",
+        help="runs that are seeds of one method, such as 'ce=ce-*,bgp=bgp-*' (default: those of one config.json)",
+    )
     made.add_argument("--json", action="store_true", help="print what was written as JSON, for scripts")
     return made
 
@@ -35,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _command(arguments: argparse.Namespace) -> None:
-    report = write_report(arguments.files, arguments.out)
+    groups = named_values("--group", arguments.group, "name=pattern pairs, such as 'ce=ce-*,bgp=bgp-*'")
+    report = write_report(arguments.files, arguments.out, groups=groups)
     if arguments.json:
         print(json.dumps(asdict(report), default=str, ensure_ascii=False))
         return

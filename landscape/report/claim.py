@@ -47,23 +47,32 @@ def claim(compared: Comparison) -> Markup:
         return Markup(
             "{} and {}, class by class: neither is called flatter before two scale‑free measures at equal loss say so."
         ).format(run_mark(runs, 0), run_mark(runs, 1))
-    return Markup("At equal loss {} is {}. Two networks, one seed each.").format(run_mark(runs, 1), told)
+    of = (
+        "Two seeds of one method." if runs[0].configuration == runs[1].configuration else "Two networks, one seed each."
+    )
+    return Markup("At equal loss {} is {}. {}").format(run_mark(runs, 1), told, of)
 
 
 def _methods(compared: Comparison, seeds: SeedComparison) -> Markup:
     """The same of two methods, where enough seeds allow it."""
-    first, second = (method_mark(compared.runs, runs[0]) for runs in (seeds.first, seeds.second))
-    told = _told(compared, seeds.flatness, first)
+    first, second = (method_mark(compared.runs, position) for position in seeds.methods)
+    over = count(seeds.pairs, "pair") + " of seeds"
+    alone = Markup(" {} without a partner of the same seed.").format(count(len(seeds.unpaired), "run"))
+    rest = alone if seeds.unpaired else Markup("")
+    if not seeds.pairs:
+        return Markup("{} and {} share no seed: nothing allows a claim about methods.").format(first, second) + rest
     if seeds.pairs < FEWEST_PAIRS:
-        return Markup("{} and {} over {} pairs of seeds: fewer than {} allow no claim about methods.").format(
-            first, second, seeds.pairs, FEWEST_PAIRS
-        )
+        few = Markup("{} and {} over {}: fewer than {} allow no claim about methods.")
+        return few.format(first, second, over, FEWEST_PAIRS) + rest
+    told = _told(compared, seeds.flatness, first)
     if told is None:
-        return Markup(
-            "{} and {} over {} pairs of seeds: neither is called flatter before two scale‑free measures at equal loss "
-            "say so."
-        ).format(first, second, seeds.pairs)
-    return Markup("Over {} pairs of seeds, at equal loss, {} is {}.").format(seeds.pairs, second, told)
+        return (
+            Markup(
+                "{} and {} over {}: neither is called flatter before two scale‑free measures at equal loss say so."
+            ).format(first, second, over)
+            + rest
+        )
+    return Markup("Over {}, at equal loss, {} is {}.").format(over, second, told) + rest
 
 
 def _told(compared: Comparison, flatness: Sequence[Flatness], first: Markup) -> Markup | None:

@@ -60,10 +60,15 @@ def seed_table(compared: Comparison, seeds: SeedComparison) -> SeedTable:
         seeds: Two methods of it.
 
     Returns:
-        Their names and the ratios of their witnesses, each with its interval over the pairs.
+        Their names and the means and ratios of their witnesses, each with its interval over the pairs.
     """
-    first, second = (compared.runs[runs[0]].method for runs in (seeds.first, seeds.second))
-    lines = _lines(compared, seeds.flatness, lambda w: f"{factor(w.ratio)} ({factor(w.low)} to {factor(w.high)})")
+    first, second = (compared.runs[position].method for position in seeds.methods)
+
+    def tell(witness: Witness) -> str:
+        means = f"{figure(witness.before)} → {figure(witness.after)}"
+        return f"{means} ({factor(witness.ratio)}; {factor(witness.low)} to {factor(witness.high)})"
+
+    lines = _lines(compared, seeds.flatness, tell)
     enough = seeds.pairs >= FEWEST_PAIRS
     if not enough:
         lines = (replace(line, verdict="too few seeds") for line in lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,23 +38,25 @@ class Report:
     left_out: int
 
 
-def write_report(paths: Sequence[Path], out: Path) -> Report:
+def write_report(paths: Sequence[Path], out: Path, *, groups: Mapping[str, str] | None = None) -> Report:
     """Writes one self-contained page that compares landscape files.
 
     Args:
         paths: Landscape files; the first is the reference the others are compared with.
         out: The HTML file; replaced in one step when it exists.
+        groups: Runs that are seeds of one method, by the method's name: a pattern of run names, such as `bgp-*`. The
+            others are grouped by the training configuration beside them.
 
     Returns:
         What was written.
 
     Raises:
-        InputError: A file is missing, damaged, empty or given twice, or `out` cannot be written.
+        InputError: A file is missing, damaged, empty or given twice, `groups` fit none, or `out` cannot be written.
     """
     out = Path(out)
     if out.is_dir():
         raise InputError(f"--out {str(out)!r} is a folder: name a file such as report.html")
-    compared = compare(paths)
+    compared = compare(paths, groups)
     runs, rows, table = compared.runs, compared.rows, compared.table
     for run in runs:
         if not run.landscape.measurements:

@@ -27,8 +27,6 @@ WIDEST = 1e4
 """Temperatures from 1/WIDEST to WIDEST are looked at …"""
 STEPS = 66
 """… in steps of 15 % each way."""
-LEVEL = 1e-3
-"""A slope below this share of the loss is none: a thousandth of T from the lowest loss, either side is the same."""
 
 
 def matching_temperature(
@@ -93,16 +91,3 @@ def slope_of(loss: LossFunction, dtype: torch.dtype = torch.float64) -> LossFunc
         return (higher - lower) / (2 * step)
 
     return slopes
-
-
-def side_of(slope: float, loss: float) -> int:
-    """On which side of its lowest loss over all temperatures a network stands.
-
-    Args:
-        slope: dL/d log T at its temperature.
-        loss: L there.
-
-    Returns:
-        1 where the loss rises with the temperature, -1 where it falls, 0 at the lowest loss, as far as told.
-    """
-    return 0 if abs(slope) <= LEVEL * loss else 1 if slope > 0 else -1

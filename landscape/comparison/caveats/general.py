@@ -81,7 +81,8 @@ def _rule(run: Run) -> str:
     return next((str(group["rule"]) for group in groups if isinstance(group, dict) and "rule" in group), "")
 
 
-def _seeds(runs: Sequence[Run]) -> str:
+def _seeds(compared: Comparison) -> str:
+    runs = compared.runs
     sizes = Counter(run.configuration for run in runs)
     if max(sizes.values()) == 1:
         return (
@@ -90,9 +91,12 @@ def _seeds(runs: Sequence[Run]) -> str:
         )
     methods = {run.configuration: run.method for run in reversed(runs)}
     told = listing([f"{quoted(methods[number])} ({count(size, 'seed')})" for number, size in sorted(sizes.items())], 6)
+    alone = [runs[i].name for i in sorted({i for seeds in compared.seeds for i in seeds.unpaired})]
+    rest = f" Without a partner in every comparison: {listing([quoted(name) for name in alone], 6)}." if alone else ""
     return (
-        f"Runs whose training configuration differs by the seed alone are one method: {told}. They share a color; the "
-        "i-th runs of two methods are compared as a pair."
+        "Runs whose training configuration differs by the seed alone, or that were grouped by name, are one method: "
+        f"{told}. They share a color; runs of the same seed are compared as a pair, in the order given where no file "
+        f"tells the seed.{rest}"
     )
 
 
@@ -117,7 +121,7 @@ def standing(compared: Comparison, left_out: int) -> Iterator[Caveat]:
             "holds the groups and the sharpest and flattest classes. All numbers of all classes are here.",
         )
     if len(runs) > 1:
-        yield Caveat("note", _seeds(runs))
+        yield Caveat("note", _seeds(compared))
     if any(_rule(run) == "rank thirds" for run in runs):
         yield Caveat(
             "note",

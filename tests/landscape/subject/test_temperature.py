@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from landscape.schema import side_of
 from landscape.subject.losses import LossFunction, cross_entropy
-from landscape.subject.temperature import WIDEST, matching_temperature, side_of, slope_of, tempered
+from landscape.subject.temperature import WIDEST, matching_temperature, slope_of, tempered
 
 
 def brier(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
