@@ -38,6 +38,7 @@ def test_batches_do_not_depend_on_the_processes_that_read_them(photographs):
     for workers in (0, 2):
         reader = Reader({"train": split}, reading_augmentation("autoaugment", 16), workers=workers, pinned=False)
         found.append([list(reader.read("train", orders, seed=seed)) for seed in (7, 7, 8)])
+        reader.close()
     for (pixels, labels), (others, other_labels), order in zip(found[0][0], found[1][0], orders, strict=True):
         assert torch.equal(pixels, others) and torch.equal(labels, other_labels)
         assert torch.equal(labels, split.labels[order]) and pixels.dtype == torch.uint8
@@ -84,6 +85,7 @@ def test_all_splits_are_read_by_as_many_processes_as_asked(photographs):
     next(iter(loaders["train"].batches([torch.arange(6)] * 9, seed=0)))  # left early: the next reading starts afresh
     (batch,) = loaders["test"].evaluation(torch.arange(4))
     assert torch.equal(batch[1], data.test.labels[:4])
+    loaders["train"].close()
 
 
 def imagenet(root, out, **changes):
