@@ -139,11 +139,12 @@ landscape.explorer = (({
     };
   }
 
-  // The group's own measured value, as a level under its classes.
+  // What was measured of all samples as one, and of each group, as levels under their classes.
   function groupLevels(runs, points, scale) {
     const levels = [];
-    for (const name of ["many", "medium", "few"]) {
-      const members = points.map((row, at) => (row.group === name ? at : -1)).filter((at) => at >= 0);
+    for (const name of ["all", "many", "medium", "few"]) {
+      const all = name === "all";
+      const members = points.map((row, at) => (all || row.group === name ? at : -1)).filter((at) => at >= 0);
       const group = groups.find((row) => row.name === name);
       if (!members.length || !group) continue;
       for (const run of runs) {
@@ -155,7 +156,9 @@ landscape.explorer = (({
           x: [members[0] - 0.42, members[members.length - 1] + 0.42],
           y: [y, y],
           customdata: [group.index, group.index],
-          line: { color: withAlpha(runColor(run), 0.35), width: 5 },
+          line: all
+            ? { color: withAlpha(runColor(run), 0.9), width: 1.2, dash: "dot" }
+            : { color: withAlpha(runColor(run), 0.35), width: 5 },
           hoverinfo: "text",
           text: [0, 1].map(() => hoverOf(run, group, measureOf.get(state.y))),
           showlegend: false,
@@ -261,7 +264,7 @@ landscape.explorer = (({
       told && state.x !== state.y
         ? ` Rank correlation with ${against} over ${grouped(most)} classes (Spearman, 95 %): ${told}.`
         : "";
-    return `${measure.title}: ${measure.words}.${rank}${bars}${state.x === "rank" && groups.length ? " Wide pale lines: the group measured as one." : ""}${few}`;
+    return `${measure.title}: ${measure.words}.${rank}${bars}${state.x === "rank" && groups.length ? " Wide pale lines: the group measured as one; dotted ones: all samples." : ""}${few}`;
   }
 
   function explorerNumbers() {

@@ -364,7 +364,11 @@ def test_charts_are_zoomed_by_the_wheel_and_read_by_keys(browser: Browser, repor
         assert page.plotted("surface", range_) == before
         page.settle("explorer")
         page.page.locator("#explorer .js-plotly-plot").focus()
-        for key in (*["ArrowDown"] * 7, "ArrowRight", "ArrowRight"):  # behind the levels of three groups in two runs
+        for key in (
+            *["ArrowDown"] * 9,
+            "ArrowRight",
+            "ArrowRight",
+        ):  # behind the levels of all and three groups in two runs
             page.page.keyboard.press(key)
         assert NAMES[2] in said.inner_text() and "training samples, " in said.inner_text()
         page.page.keyboard.press("Enter")
