@@ -1,5 +1,5 @@
 # make demo: set-up and the main job.  make test: set-up and tests.  Both make .venv themselves.
-# make test-all: the tests and then the exhaustive ones.  make gpu: what needs a CUDA device.
+# make test-all: the tests and the exhaustive ones, in one run.  make gpu: what needs a CUDA device.
 # make lint: format, lint, types, the page's scripts.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,8 +14,8 @@ demo: .venv/.installed
 test: .venv/.test-installed
 	$(PYTEST)
 
-test-all: test
-	$(PYTEST) -m exhaustive
+test-all: .venv/.test-installed
+	$(PYTEST) -m "not gpu"
 
 # Where no CUDA device is, every one of these fails and says so; none is skipped.
 gpu: .venv/.bench-installed
