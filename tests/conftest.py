@@ -15,8 +15,8 @@ import pytest
 
 from foundation import endings
 
-# Before PyTorch is loaded: the tests run in processes side by side, and where one asks for threads, those that wait must
-# not spin on the cores of others (two networks of the zoo on a busy machine: 15 s of processor time instead of 70).
+# Before PyTorch is loaded: the tests run in processes side by side, and where one asks for threads, those that wait
+# must not spin on the cores of others (two networks of the zoo on a busy machine: 15 s of processor time, not 70).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -141,6 +142,8 @@ def _check_differences(subject: Subject, double: Double) -> None:
         _put(parameters, point)
         own = slopes()
         size = _norm(own)
+        if not math.isfinite(size):
+            return  # nothing can be said of a network that has diverged; its measurement says so
         for _ in range(DIRECTIONS):
             signs = [_normal(p, generator) for p in point]
             turns = [scale * sign for scale, sign in zip(scales, signs, strict=True)]

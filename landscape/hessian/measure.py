@@ -16,7 +16,7 @@ from landscape.hessian.checks import check_symmetry
 from landscape.hessian.estimators.exact_trace import SampleTraces, backward_passes
 from landscape.hessian.estimators.lanczos import smallest_basis
 from landscape.hessian.estimators.layerwise import layers
-from landscape.hessian.estimators.scaled import ScaledProbes
+from landscape.hessian.estimators.probe_forms import ProbeForms
 from landscape.hessian.estimators.trace import probe
 from landscape.hessian.measure_subset import SHARED_BYTES, measure_subset
 from landscape.hessian.products.autotune import choose_plan
@@ -92,7 +92,9 @@ def measure_hessian(
     measured = dict(done or {})
     same = {s.name: (subject.twin(s) or s).name for s in subject.subsets}
     first = {same[name]: curvature for name, curvature in measured.items() if name in same}
-    pool, scaled = _SharedProbes(subject, settings), ScaledProbes(hessians, settings.seed, asked.probes)
+    pool = _SharedProbes(subject, settings)
+    forms = ProbeForms(hessians, settings.seed)
+    scaled = ProbeForms(hessians, settings.seed, hessians.weight_sizes)
     traces = SampleTraces(hessians, seed=settings.seed, half_width=settings.trace_rtol)
     with math_attention(), hessians.workers.alone(subject.size):
         for subset in work_order(subject):
@@ -108,7 +110,8 @@ def measure_hessian(
                     settings,
                     probe_products=products,
                     sample_traces=traces,
-                    scaled_probes=scaled,
+                    forms=forms,
+                    scaled_forms=scaled,
                     initial_vectors=initial,
                 )
             first.setdefault(same[subset.name], twin)

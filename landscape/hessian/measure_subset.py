@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,8 +29,9 @@ from landscape.hessian.estimators.lanczos import (
     warm_start,
 )
 from landscape.hessian.estimators.layerwise import layer_tops, layers
+from landscape.hessian.estimators.probe_forms import ProbeForms
 from landscape.hessian.estimators.random_vectors import seed_of
-from landscape.hessian.estimators.scaled import ScaledProbes, scaled_top
+from landscape.hessian.estimators.scaled import scaled_top, scaled_trace
 from landscape.hessian.estimators.trace import Trace, estimate_trace, probe
 from landscape.hessian.products.hvp import HessianOperator
 from landscape.hessian.products.operators import COMPARED, HessianFactory
@@ -58,7 +59,8 @@ def measure_subset(
     *,
     probe_products: Sequence[Tensor] | None = None,
     sample_traces: SampleTraces | None = None,
-    scaled_probes: ScaledProbes | None = None,
+    forms: ProbeForms | None = None,
+    scaled_forms: ProbeForms | None = None,
     initial_vectors: Tensor | None = None,
 ) -> SubsetCurvature:
     """Measures one subset.
@@ -70,7 +72,8 @@ def measure_subset(
         settings: How much to measure.
         probe_products: H times the seed's probes, where they are known already.
         sample_traces: Where exact traces come from, shared with other subsets; its own by default.
-        scaled_probes: Probes of the scale-free trace that other subsets share; its own by default.
+        forms: Values of probes of H that other subsets share; its own by default.
+        scaled_forms: The same of the scale-free Hessian.
         initial_vectors: (w, P) vectors that may lie close to its top eigenvectors; they save products and decide
             nothing, for trace and density rest on probes that are independent of them.
 
@@ -80,8 +83,11 @@ def measure_subset(
     blank = SubsetCurvature(subset.name, hessian.value, float(hessian.gradient.norm()))
     try:
         traces = sample_traces or SampleTraces(hessians, seed=settings.seed, half_width=settings.trace_rtol)
-        probes = scaled_probes or ScaledProbes(hessians, settings.seed, settings.probes)
-        measured = _measure(hessians, subset, hessian, settings, blank, probe_products, traces, probes, initial_vectors)
+        plain = forms or ProbeForms(hessians, settings.seed)
+        scaled = scaled_forms or ProbeForms(hessians, settings.seed, hessians.weight_sizes)
+        measured = _measure(
+            hessians, subset, hessian, settings, blank, probe_products, traces, (plain, scaled), initial_vectors
+        )
     except FloatingPointError:
         return replace(blank, products=hessian.products)
     return replace(measured, products=measured.products + hessian.products)
@@ -95,7 +101,7 @@ def _measure(
     blank: SubsetCurvature,
     probe_products: Sequence[Tensor] | None,
     sample_traces: SampleTraces,
-    scaled_probes: ScaledProbes,
+    forms: tuple[ProbeForms, ProbeForms],
     initial_vectors: Tensor | None,
 ) -> SubsetCurvature:
     """The curvature; its `products` are those on the way that were not the subset's own Hessian's."""
@@ -110,7 +116,14 @@ def _measure(
     exact = sample_traces.of(subset)
     cold = initial_vectors is None and not run.space.compressed
     trace, frobenius, rank, density = _sums(
-        hessian, run.space, settings, like, probe_products, exact.plain if exact else None, include_own_chain=cold
+        hessian,
+        run.space,
+        settings,
+        like,
+        probe_products,
+        exact.plain if exact else None,
+        lambda count: forms[0].of(subset, count),
+        include_own_chain=cold,
     )
     pairs, converged = ExtremalEigenpairs(run.top, run.bottom), run.converged
     del run  # a basis is the largest thing that is held, and others come
@@ -141,7 +154,7 @@ def _measure(
         top=_kept(pairs.top, settings),
         bottom=_kept(pairs.bottom, settings),
         top_scaled=Eigenvalue(float(scaled.top.values[0]), float(scaled.top.residuals[0]), scaled.converged),
-        trace_scaled=exact.scaled if exact else scaled_probes.trace(subset, scaled.space),
+        trace_scaled=exact.scaled if exact else scaled_trace(forms[1], subset, scaled.space, settings.probes),
         trace=trace,
         frobenius=frobenius,
         effective_rank=rank,
@@ -163,6 +176,7 @@ def _sums(
     like: Tensor,
     probe_products: Sequence[Tensor] | None,
     exact: Trace | None,
+    forms: Callable[[int], np.ndarray],
     *,
     include_own_chain: bool,
 ) -> tuple[Trace, Estimate, Estimate, Density]:
@@ -179,7 +193,7 @@ def _sums(
         products = list(hessian.block(torch.stack(starts)))
     width = settings.trace_rtol if exact is None else 0.0
     probed = estimate_trace(
-        hessian, space, seed=settings.seed, probes=settings.probes, half_width=width, known=products
+        hessian, space, seed=settings.seed, probes=settings.probes, half_width=width, known=products, forms=forms
     )
     chains = zip(starts[: settings.slq_vectors - include_own_chain], products, strict=False)
     density, absolute = spectral_density(hessian, space, chains, steps=CHAIN, include_own_chain=include_own_chain)

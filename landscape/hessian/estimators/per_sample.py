@@ -35,14 +35,38 @@ def per_sample_curvature(hessians: HessianFactory, rows: slice, vectors: Tensor)
     Returns:
         (k, n) float64.
     """
+    found = _expanded(hessians, rows, vectors)
+    if found is not None:
+        return found
     places = range(rows.start, rows.stop, rows.step or 1)
-    try:
-        if _agrees(hessians, places, vectors):
-            return _by_jets(hessians, places, vectors)
-    except RuntimeError:  # an operation that Taylor passes do not know, or no memory for one
-        pass
     products = [hessians.of_rows(slice(i, i + 1)).block(vectors).double() for i in places]
     return torch.stack([(product * vectors.double()).sum(1) for product in products], 1)
+
+
+def mean_curvature(hessians: HessianFactory, rows: slice, vectors: Tensor) -> Tensor:
+    """vᵀHv of the mean loss over some rows.
+
+    Args:
+        hessians: The subject and how much of it is computed at a time.
+        rows: The samples, a range of class-sorted rows that may have a step.
+        vectors: Directions v, (k, P).
+
+    Returns:
+        (k,) float64.
+    """
+    found = _expanded(hessians, rows, vectors)
+    if found is not None:
+        return found.mean(1)
+    return (hessians.of_rows(rows).block(vectors).double() * vectors.double()).sum(1)
+
+
+def _expanded(hessians: HessianFactory, rows: slice, vectors: Tensor) -> Tensor | None:
+    """vᵀH_i v of each sample by Taylor passes, (k, n); None where they do not serve."""
+    places = range(rows.start, rows.stop, rows.step or 1)
+    try:
+        return _by_jets(hessians, places, vectors) if _agrees(hessians, places, vectors) else None
+    except RuntimeError:  # an operation that Taylor passes do not know, or no memory for one
+        return None
 
 
 def _agrees(hessians: HessianFactory, places: range, vectors: Tensor) -> bool:

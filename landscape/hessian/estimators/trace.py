@@ -11,7 +11,7 @@ between subsets share the probes' noise.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,10 +101,20 @@ class TraceEstimate:
             z: Independent random signs, (P,).
             product: Hz, (P,).
         """
-        along, through = _along(self._space.basis, z), _along(self._space.basis, product)
+        along, through = coordinates(self._space.basis, z), coordinates(self._space.basis, product)
         straight = float(torch.dot(z.double(), product.double()))
         self._samples.append(straight - 2 * along @ through + along @ self._inner @ along)
         self._squares.append(self._space.outside(product, along))
+
+    def add_form(self, z: Tensor, value: float) -> None:
+        """Takes one more probe of which only zᵀHz is known; the couplings of the basis add a little to its spread.
+
+        Args:
+            z: Independent random signs, (P,).
+            value: zᵀHz.
+        """
+        along = coordinates(self._space.basis, z)
+        self._samples.append(value - along @ self._inner @ along)
 
     def result(self) -> ProbedTrace:
         """The estimate. Fewer than two probes leave its error unknown (NaN); a basis of the whole space is exact."""
@@ -131,6 +141,7 @@ def estimate_trace(
     half_width: float = 0.0,
     most: int = 256,
     known: Sequence[Tensor] = (),
+    forms: Callable[[int], np.ndarray] | None = None,
 ) -> ProbedTrace:
     """The trace from a basis and random probes.
 
@@ -142,6 +153,7 @@ def estimate_trace(
         half_width: Go on until the 95 % half-width is below this share of the trace.
         most: How many at most.
         known: Hz of the first few probes, where they are known already.
+        forms: zᵀHz of the first so many probes, for those beyond `probes`; by default they take products too.
 
     Returns:
         The estimate.
@@ -155,10 +167,14 @@ def estimate_trace(
             break
         far = half / allowed if allowed else 1.5
         more = min(1.5, max(1.1, far**2))  # as many again as the error asks for, which so few probes know roughly
-        wanted = probes if found.probes < probes else math.ceil(found.probes * more)
-        for index in range(found.probes, min(wanted, most)):
+        wanted = min(probes if found.probes < probes else math.ceil(found.probes * more), most)
+        values = None if forms is None or found.probes < probes else forms(wanted)
+        for index in range(found.probes, wanted):
             z = probe(space.size, seed, index).to(like)
-            estimate.add(z, known[index] if index < len(known) else matvec(z))
+            if values is None:
+                estimate.add(z, known[index] if index < len(known) else matvec(z))
+            else:
+                estimate.add_form(z, float(values[index]))
     return estimate.result()
 
 
@@ -171,8 +187,16 @@ def _standard_error(samples: Sequence[float]) -> float:
     return float(np.std(samples, ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else float("nan")
 
 
-def _along(basis: Tensor, vector: Tensor) -> np.ndarray:
-    """Vᵀx in float64, a stripe of coordinates at a time."""
+def coordinates(basis: Tensor, vector: Tensor) -> np.ndarray:
+    """Vᵀx in float64, (m,), a stripe of numbers at a time.
+
+    Args:
+        basis: The rows of Vᵀ, (m, P).
+        vector: x, (P,).
+
+    Returns:
+        The coordinates.
+    """
     total = torch.zeros(len(basis), dtype=torch.float64, device=basis.device)
     for begin in range(0, vector.numel(), STRIPE):
         part = slice(begin, begin + STRIPE)

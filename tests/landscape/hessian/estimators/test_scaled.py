@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from landscape.hessian.estimators.lanczos import LanczosOptions
-from landscape.hessian.estimators.scaled import ScaledProbes, scaled_top
+from landscape.hessian.estimators.probe_forms import ProbeForms
+from landscape.hessian.estimators.scaled import scaled_top, scaled_trace
 from landscape.hessian.estimators.trace import probe
 from landscape.hessian.products.operators import HessianFactory, Plan
 from tests.landscape.hessian.oracle import dense, sizes, standard
@@ -24,7 +25,7 @@ def scaled(of, subset) -> np.ndarray:
 def test_top_and_trace(max_products):
     of = standard()
     hessians = HessianFactory(of, Plan(16, keep=1000, workers=2))
-    probes = ScaledProbes(hessians, SEED, PROBES)
+    forms = ProbeForms(hessians, SEED, hessians.weight_sizes)
     for subset in (s for s in of.subsets if s.name in ("balanced", "class:2")):
         exact = scaled(of, subset)
         options = LanczosOptions(5, 1, tol=1e-6, max_products=max_products)
@@ -37,10 +38,10 @@ def test_top_and_trace(max_products):
         drawn = [probe(of.size, SEED, index).double().numpy() for index in range(PROBES)]
         # zᵀMz − (Vᵀz)ᵀ VᵀMV (Vᵀz) is zᵀ(M − VVᵀMVVᵀ)z: the trace of what the basis does not hold, unbiased
         left = exact - (np.eye(of.size) - outside) @ exact @ (np.eye(of.size) - outside)
-        forms = [z @ left @ z for z in drawn]
-        found = probes.trace(subset, run.space)
-        assert found.value == pytest.approx(kept + np.mean(forms), rel=1e-7)
-        assert found.error == pytest.approx(np.std(forms, ddof=1) / PROBES**0.5, rel=1e-6)
+        values = [z @ left @ z for z in drawn]
+        found = scaled_trace(forms, subset, run.space, PROBES)
+        assert found.value == pytest.approx(kept + np.mean(values), rel=1e-7)
+        assert found.error == pytest.approx(np.std(values, ddof=1) / PROBES**0.5, rel=1e-6)
         assert kept + np.trace(left) == pytest.approx(np.trace(exact), rel=1e-10)
 
 
@@ -54,5 +55,6 @@ def test_the_interval_holds_the_trace():
         LanczosOptions(1, 0, max_products=6),
         torch.Generator().manual_seed(1),
     )
-    found = [ScaledProbes(hessians, seed, 8).trace(subset, run.space) for seed in range(20)]
+    forms = [ProbeForms(hessians, seed, hessians.weight_sizes) for seed in range(20)]
+    found = [scaled_trace(each, subset, run.space, 8) for each in forms]
     assert sum(f.low <= exact <= f.high for f in found) >= 17
