@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from landscape.execution.dispatch import Dispatch
+from foundation.dispatch import Dispatch
 from landscape.execution.thread_pool import ThreadPool
 from landscape.execution.traced import HOOKS
 from landscape.subject.nested import Inputs, pieces

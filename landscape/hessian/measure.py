@@ -16,7 +16,7 @@ from landscape.hessian.checks import check_symmetry
 from landscape.hessian.estimators.exact_trace import SampleTraces, backward_passes
 from landscape.hessian.estimators.lanczos import smallest_basis
 from landscape.hessian.estimators.layerwise import layers
-from landscape.hessian.estimators.probe_forms import ProbeForms
+from landscape.hessian.estimators.per_sample import ProbeForms
 from landscape.hessian.estimators.trace import probe
 from landscape.hessian.measure_subset import SHARED_BYTES, measure_subset
 from landscape.hessian.products.autotune import choose_plan

@@ -29,7 +29,7 @@ from landscape.hessian.estimators.lanczos import (
     warm_start,
 )
 from landscape.hessian.estimators.layerwise import layer_tops, layers
-from landscape.hessian.estimators.probe_forms import ProbeForms
+from landscape.hessian.estimators.per_sample import ProbeForms
 from landscape.hessian.estimators.random_vectors import seed_of
 from landscape.hessian.estimators.scaled import scaled_top, scaled_trace
 from landscape.hessian.estimators.trace import Trace, estimate_trace, probe

@@ -2,7 +2,7 @@
 
 Its eigenvalues and trace do not change when a layer's weights are multiplied and the next one's divided. The trace is
 that of a Krylov basis and of random probes beyond it, zᵀMz − (Vᵀz)ᵀVᵀMV(Vᵀz), for which the numbers zᵀMz are enough:
-they are those of `probe_forms`, which every subset shares.
+they are those of `per_sample.ProbeForms`, which every subset shares.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from landscape.hessian.estimators.krylov_space import KrylovSpace
 from landscape.hessian.estimators.lanczos import LanczosOptions, LanczosRun, extremal_eigenpairs
-from landscape.hessian.estimators.probe_forms import ProbeForms
+from landscape.hessian.estimators.per_sample import ProbeForms
 from landscape.hessian.estimators.random_vectors import random_normal
 from landscape.hessian.estimators.trace import Trace, coordinates
 from landscape.hessian.products.hvp import HessianOperator

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from landscape.execution.dispatch import Dispatch
+from foundation.dispatch import Dispatch
 from landscape.hessian.products.jet_rules import COMPOSED, Call, NoJet, rule
 
 CONSTANT = {"detach", "zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty"}

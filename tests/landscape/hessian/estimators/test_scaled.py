@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from landscape.hessian.estimators.lanczos import LanczosOptions
-from landscape.hessian.estimators.probe_forms import ProbeForms
+from landscape.hessian.estimators.per_sample import ProbeForms
 from landscape.hessian.estimators.scaled import scaled_top, scaled_trace
 from landscape.hessian.estimators.trace import probe
 from landscape.hessian.products.operators import HessianFactory, Plan

@@ -8,7 +8,7 @@ import torch
 from scipy import special
 
 from landscape.hessian.estimators import per_sample
-from landscape.hessian.estimators.probe_forms import BLOCK, ProbeForms
+from landscape.hessian.estimators.per_sample import BLOCK, ProbeForms
 from landscape.hessian.estimators.trace import probe
 from landscape.hessian.measure import measure_hessian
 from landscape.hessian.products.operators import HessianFactory, Plan
@@ -57,7 +57,7 @@ def test_a_mixture_passes_no_sample_that_its_classes_passed(monkeypatch):
     for subset in of.subsets:
         if subset.kind == "class":
             forms.of(subset, COUNT)
-    monkeypatch.setattr("landscape.hessian.estimators.probe_forms.mean_curvature", None)
+    monkeypatch.setattr("landscape.hessian.estimators.per_sample.mean_curvature", None)
     for subset in of.subsets:
         assert np.isfinite(forms.of(subset, COUNT)).all()
 
