@@ -259,7 +259,20 @@ landscape.surface = (({
       .filter((run) => !grids.some((grid) => grid.run === run || grid.first === run))
       .map((run) => page.runs[run]);
     const none = absent.length ? ` No such surface: ${absent.join(", ")}.` : "";
-    return `${what}${shared}, in ${several ? "random planes" : `${/^[aeio]/.test(plane.plane) ? "an" : "a"} ${plane.plane} plane (${plane.name})`}; the cross is the measured network.${apart}${clip}${path}${marks}${dots}${none}`;
+    return `${what}${shared}, in ${several ? "random planes" : `${/^[aeio]/.test(plane.plane) ? "an" : "a"} ${plane.plane} plane (${plane.name})`}; the cross is the measured network.${apart}${differs ? "" : toleranceOf(grids)}${clip}${path}${marks}${dots}${none}`;
+  }
+
+  // Which subsets were too rough for the tolerance that was asked of their interpolated cells.
+  function toleranceOf(grids) {
+    const told = grids.flatMap(({ plane, row, run }) => {
+      const kept = plane.kept ? unpack(plane.kept)[plane.rows.indexOf(row)] : NaN;
+      return kept > plane.tolerance
+        ? [
+            `“${cut(rows[row].title, 24)}” of ${page.runs[run]} keeps ${percent(kept)} of its range, not ${percent(plane.tolerance)}`,
+          ]
+        : [];
+    });
+    return told.length ? ` Too rough for the tolerance that was asked for: ${told.join("; ")}.` : "";
   }
 
   function surfaceNumbers() {

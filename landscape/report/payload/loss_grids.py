@@ -31,7 +31,8 @@ def pack_surfaces(
 
     Returns:
         One entry a plane: its `name`, kind of `plane` and `split`, `a`, `b`, `rows`, a packed grid (b by a) a row for
-        `loss` and, where stored, `accuracy`, `se` and `error`; the cells' `status`; the `path` of a trajectory.
+        `loss` and, where stored, `accuracy`, `se` and `error`; the cells' `status`; the `path` of a trajectory; the
+        `tolerance` that was asked of interpolation, and the one `kept` by each row.
     """
     index = places_of(rows)
     return [_plane(run, measurement, index, kept, _networks(run, measurement, known)) for measurement in planes_of(run)]
@@ -62,6 +63,9 @@ def _plane(
         "status": bytes_(data["status"]) if "status" in data else None,
         "path": _path(measurement, networks),
     }
+    asked = measurement.extent.get("tolerance")
+    if asked and "kept_tolerance" in data:
+        packed |= {"tolerance": float(asked), "kept": floats(data["kept_tolerance"][[p for p, _ in positions]])}
     for key, name in (("accuracy", "accuracy"), ("se", "loss_se"), ("error", "error")):
         if name in data and (key == "accuracy" or np.any(data[name] > 0)):
             packed[key] = [codes(data[name][p]) for p, _ in positions]

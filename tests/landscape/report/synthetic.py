@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,15 @@ def subsets_of(counts: Sequence[int], names: Sequence[str], measured: Sequence[i
 
 
 def open_recording(
-    file: Path, analysis: str, name: str, subsets: Sequence[Subset], **config: object
+    file: Path,
+    analysis: str,
+    name: str,
+    subsets: Sequence[Subset],
+    extent: Mapping[str, object] | None = None,
+    **config: object,
 ) -> AbstractContextManager[Any]:
     config = {"split": name, "groups": _groups(subsets), **config}
-    return recording(Target(file, name, _sha256(file), config, PROVENANCE), analysis, subsets=subsets)
+    return recording(Target(file, name, _sha256(file), config, PROVENANCE), analysis, subsets=subsets, extent=extent)
 
 
 def _groups(subsets: Sequence[Subset]) -> dict[str, object]:

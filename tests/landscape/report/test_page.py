@@ -384,11 +384,14 @@ def test_planes_name_their_axes_and_random_ones_stand_side_by_side(browser: Brow
     file = write_run(tmp_path / "ce" / "landscape.h5", points=5)
     subsets, ticks = subsets_of(COUNTS, NAMES), np.linspace(-1, 1, 5)
     for name, plane, share in (("train-1", "random", 1.0), ("train-eigen-few", "eigen", 0.01)):
-        with open_recording(file, "surface", name, subsets, plane=plane, split="train") as record:
+        with open_recording(
+            file, "surface", name, subsets, extent={"tolerance": 0.01}, plane=plane, split="train"
+        ) as record:
             record.scale("a", share * ticks)
             record.scale("b", ticks)
             record.note("axes", [f"first of {name}", f"second of {name}"])
             put(record, "loss", np.ones((len(subsets), 5, 5)) + ticks**2, ("subset", "b", "a"))
+            put(record, "kept_tolerance", np.where(np.arange(len(subsets)) == 4, 0.03, 0.005), ("subset",))
             record.finish()
     report = write_report([file], tmp_path / "report.html").path
     titles = "Object.keys(plot.layout).filter((k) => /^[xy]axis/.test(k)).map((k) => plot.layout[k].title.text)"
@@ -396,6 +399,7 @@ def test_planes_name_their_axes_and_random_ones_stand_side_by_side(browser: Brow
         assert page.plotted("surface", titles) == ["first of train-eigen-few", "second of train-eigen-few"]
         width, height = page.plotted("surface", "[plot._fullLayout.xaxis._length, plot._fullLayout.yaxis._length]")
         assert height > 0.7 * width  # though one axis is a hundredth of the other
+        assert "“few” of ce keeps 3.0 % of its range, not 1.0 %." in page.page.locator("#surface .caption").inner_text()
         page.page.locator("#surface select[data-key=plane]").select_option("*random")
         shown = page.plotted("surface", "plot.data.filter((t) => t.type === 'contour').length")
         assert shown == 2 and len(set(page.plotted("surface", titles)[:2])) == 2
