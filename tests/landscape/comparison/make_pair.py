@@ -1,4 +1,4 @@
-"""Makes the small files that sentences of a page are checked against: `python -m tests.landscape.report.make_pair`.
+"""Makes the small files that sentences of a page are checked against: `python -m tests.landscape.comparison.make_pair`.
 
 They are measured for real: two networks of `test_twins`, trained without and with weight decay, each at its own losses
 and at the other's. They lie in the repository compressed, in less than 200 kB each.
@@ -10,7 +10,7 @@ import lzma
 import tempfile
 from pathlib import Path
 
-from tests.landscape.report.test_twins import decayed, lift, measured
+from tests.landscape.comparison.test_twins import decayed, lift, measured
 
 PAIR = Path(__file__).resolve().parents[2] / "data" / "pair"
 NAMES = ("plain", "decayed")

@@ -12,7 +12,7 @@ import pytest
 
 from landscape.comparison.compare import compare
 from landscape.report.headline import Headline, headline_of
-from tests.landscape.report.make_pair import PAIR, unpacked
+from tests.landscape.comparison.make_pair import PAIR, unpacked
 
 WITNESSES = ("λ₁ of |w|H|w|", "trace of |w|H|w|", "adaptive sharpness, ρ 0.1")
 RARE = "class:3"
