@@ -128,9 +128,9 @@ def announcement(subject: Subject, settings: HessianSettings, plan: Plan, done: 
     products += settings.layers * 6 * len(layers(subject))
     seconds = samples * products * plan.sample_seconds
     held = max(min(plan.keep, s.measured_count) for s in subject.subsets) * plan.sample_bytes
-    known = f", {done} of them done" if done else ""
+    left = f"{len(subject.subsets) - done} of " if done else ""
     return (
-        f"Hessian of {describe(subject.subsets)}{known}, {subject.size:,} parameters: "
+        f"Hessian of {left}{describe(subject.subsets)}, {subject.size:,} parameters: "
         f"about {products} products each, {held / 2**20:,.0f} MiB of graphs, "
         f"{max(seconds / 60, 0.1):.1f} min"
     )
