@@ -17,6 +17,7 @@ from foundation.errors import InputError
 from landscape.files.contents import LARGE
 from landscape.files.measurement_model import WAY_OUT, check_attributes, check_dataset, check_root, check_values
 from landscape.files.safe_read import attributes_of, dims_of, items, naming, read, walk
+from landscape.files.seal import SEAL, check_seal
 from landscape.files.unit_folder import Head, UnitFolder, partial_path
 
 
@@ -155,6 +156,26 @@ def read_array(path: Path, key: str) -> np.ndarray:
         return read(found[inside], place)
 
 
+def large_arrays(path: Path, key: str) -> Iterator[np.ndarray]:
+    """The whole parameter vectors of a measurement, which `read_landscape` leaves out, one data set after the other.
+
+    Args:
+        path: A `landscape.h5`.
+        key: Of the measurement, such as `"hessian/train"`.
+
+    Yields:
+        Each array.
+
+    Raises:
+        InputError: One is damaged.
+    """
+    place = repr(str(path))
+    with open_file(path) as file, naming(place):
+        for name, item in walk(file[key], place).items():
+            if name.split("/")[0] in LARGE:
+                yield read(item, place)
+
+
 def open_file(path: Path) -> h5py.File:
     """Opens a landscape file for reading.
 
@@ -235,6 +256,8 @@ def read_measurement(group: h5py.Group, analysis: str, name: str, *, complete: b
         data[path] = read(item, place)
         check_dataset(analysis, path, dims[path], str if data[path].dtype.kind == "O" else data[path].dtype, place)
     check_values(data, dims, place)
+    if attributes.pop(SEAL, None) is not None:
+        check_seal(group, f"{analysis}/{name}", data, place)
     config, extent, provenance = (attributes.pop(key) for key in ("config", "extent", "provenance"))
     texts = {key: tuple(str(text) for text in data.pop(key)) for key in ("subset", "label", "kind")}
     return Measurement(

@@ -16,6 +16,7 @@ from foundation.files import locked, replacing
 from landscape.files.contents import Contents
 from landscape.files.dimension_scales import copy_group
 from landscape.files.landscape_file import groups_of, open_file
+from landscape.files.seal import seal
 from landscape.schema import SCHEMA_VERSION
 
 IN_MEMORY = 1 << 30
@@ -87,7 +88,9 @@ def _fill(
                             f"{analysis}/{name} in {str(file)!r} is damaged: move the file away, then the same command "
                             "makes one"
                         ) from None
-    contents.build(made.create_group(key), attributes)
+    group = made.create_group(key)
+    contents.build(group, attributes)
+    seal(group, key, repr(str(file)))
 
 
 def _compare(temporary: Path, file: Path, key: str, contents: Contents) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 import yaml
 
+from tests.landscape.altered import reseal
+
 Fault = tuple[str, Callable[[Path], None]]
 ABSENT = object()
 DEEP = json.loads("[" * 200 + "]" * 200)
@@ -149,6 +151,7 @@ def hdf5_attributes(path: Path) -> Iterator[Fault]:
             else:
                 plain = isinstance(value, int | float | str) and abs(value if not isinstance(value, str) else 0) < 2**63
                 file[place].attrs[name] = h5py.Empty("f") if value is None else value if plain else json.dumps(value)
+            reseal(file)
 
     for place, name, given in found:
         for value in VALUES:
@@ -176,6 +179,7 @@ def hdf5_datasets(path: Path) -> Iterator[Fault]:
             change(parent, name, np.asarray(values))
             if name in parent and isinstance(parent.get(name, getlink=True), h5py.HardLink):
                 parent[name].attrs.update(attributes)
+            reseal(file)
 
     def make(values: Callable[[np.ndarray], Any]) -> Callable[[h5py.Group, str, np.ndarray], None]:
         return lambda parent, name, old: parent.create_dataset(name, data=values(old)) and None

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,6 +41,7 @@ from landscape.comparison.flatness import (
 )
 from landscape.report.headline import headline_of
 from landscape.report.write import write_report
+from tests.landscape.altered import altered
 from tests.landscape.report.synthetic import open_recording, put, subsets_of
 
 COUNTS, NAMES = (300, 60, 12, 8), ("dog", "cat", "owl", "elk")
@@ -102,7 +102,7 @@ def write(
     file.parent.mkdir(parents=True, exist_ok=True)
     told = {"slope": 1.0, "temperature": 2.0, **(lifted or {})}
     shutil.copy(built(bool(lifted), trace, model, norm, slope is None, told["slope"] is None), file)
-    with h5py.File(file, "r+") as opened:
+    with altered(file) as opened:
         opened.attrs["checkpoint_sha256"] = SHAS[name]
         places = {"train": {"scaled": scaled, "loss": loss, "slope": slope}} | (
             {"train-matched": told} if lifted else {}
@@ -203,7 +203,7 @@ def test_the_run_of_the_smaller_loss_is_read_where_it_was_lifted(tmp_path: Path)
 def test_classes_of_several_verdicts_are_told_apart_and_ratios_are_those_of_the_verdict(tmp_path: Path) -> None:
     """Two measures that agree and one that says the opposite are no verdict, though the first is the clearest."""
     paths = [write(tmp_path, "a"), write(tmp_path, "b", scaled=0.1)]
-    with h5py.File(paths[1], "r+") as opened:
+    with altered(paths[1]) as opened:
         names = list(opened["sharpness/train/label"].asstr()[()])
         opened["sharpness/train/adaptive"][names.index("elk")] = 2.0
     assert title(paths) == (
@@ -261,7 +261,7 @@ def test_one_witness_is_no_verdict_and_another_architecture_none_at_all(tmp_path
     assert [w.name for w in judged(older).witnesses] == [TOP, ADAPTIVE]
     assert judged(older).verdict == FLATTER
     for path in older:
-        with h5py.File(path, "r+") as opened:
+        with altered(path) as opened:
             del opened["sharpness"]
     assert judged(older).verdict == UNKNOWN and judged(older).reason == FEW_WITNESSES
     others = [write(tmp_path / "m", "a"), write(tmp_path / "m", "b", scaled=0.1, model="wide")]
@@ -384,7 +384,7 @@ def test_runs_are_grouped_by_name_where_nothing_else_tells(tmp_path: Path) -> No
 def test_scattered_seeds_are_no_difference(tmp_path: Path) -> None:
     paths, _ = write_seeds(tmp_path, 5)
     for path, scale in zip(paths[5:], (0.1, 9.0, 0.2, 5.0, 1.0), strict=True):
-        with h5py.File(path, "r+") as opened:
+        with altered(path) as opened:
             for key in ("hessian/train/top_scaled", "hessian/train/trace_scaled", "sharpness/train/adaptive"):
                 opened[key][...] = scale
     assert compare(paths).seeds[0].flatness[-1].verdict == UNCERTAIN

@@ -6,7 +6,6 @@ import dataclasses
 import math
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -24,6 +23,7 @@ from landscape.sharpness import matched_loss
 from landscape.sharpness.measure import measure_sharpness
 from landscape.sharpness.record_matched import record_matched_sharpness
 from landscape.sharpness.result import Sharpness, SharpnessSettings
+from tests.landscape.altered import altered
 
 COUNTS = (20, 12, 6, 4)
 SETTINGS = SharpnessSettings(radii=(0.1, 0.3), steps=2, draws=3)
@@ -96,7 +96,7 @@ def test_a_loss_that_refuses_float64_has_a_slope_too(tmp_path: Path) -> None:
 def test_files_without_slopes_are_evaluated_once_more(other: Path, tmp_path: Path) -> None:
     """Those of earlier versions; as the other run's they are answered with the way out."""
     before = told_in(other, "loss_slope")
-    with h5py.File(other, "r+") as opened:
+    with altered(other) as opened:
         del opened["evaluation/train/loss_slope"]
         opened["evaluation/train"].attrs["extent"] = "{}"
     one = subject(network())
@@ -126,7 +126,7 @@ def test_the_lower_loss_is_lifted_to_the_higher_in_either_direction(other: Path,
 
 
 def set_losses(file: Path, losses: dict[str, float], *, slope: float = -1.0) -> None:
-    with h5py.File(file, "r+") as opened:
+    with altered(file) as opened:
         names = list(opened["evaluation/train/subset"].asstr()[()])
         for name, loss in losses.items():
             opened["evaluation/train/loss"][names.index(name)] = loss
@@ -233,13 +233,13 @@ def test_unmatched_subsets_of_older_files_are_not_read(other: Path, tmp_path: Pa
     """They were measured as they are, at a temperature of NaN, beside others at the other run's loss."""
     one, file = subject(network()), tmp_path / "l.h5"
     record_matched_sharpness(one, matched(one, file), SETTINGS, other)
-    with h5py.File(file, "r+") as opened:
+    with altered(file) as opened:
         opened["sharpness/train-matched/temperature"][2:] = np.nan
     (run,) = open_runs([file])
     read = run.of("sharpness")["train-matched"]
     assert read.subset == tuple(subset.name for subset in one.subsets[:2])
     assert {len(read.data[key]) for key in ("loss", "adaptive", "draws", "status")} == {2}
     assert len(read.data["radius"]) == 2 and len(read.train_count) == len(read.label) == 2
-    with h5py.File(file, "r+") as opened:
+    with altered(file) as opened:
         opened["sharpness/train-matched/temperature"][...] = np.nan
     assert open_runs([file])[0].of("sharpness") == {}

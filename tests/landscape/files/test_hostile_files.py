@@ -15,6 +15,7 @@ from landscape.hessian.result import SubsetCurvature
 from landscape.schema import quantities
 from landscape.sharpness.result import Sharpness
 from landscape.surface.result import Surface
+from tests.landscape.altered import altered
 from tests.landscape.files.test_landscape_file import fill, opened
 
 RESULTS = {"hessian": (SubsetCurvature, CrossClass), "sharpness": (Sharpness,), "surface": (Surface,)}
@@ -47,7 +48,7 @@ def test_every_quantity_of_a_result_is_declared_as_it_is_written(analysis):
 
 
 def spoil(file: Path, name: str, change) -> None:
-    with h5py.File(file, "r+") as opened_file:
+    with altered(file) as opened_file:
         group = opened_file["hessian/train"]
         old, attributes = group[name][()], {k: v for k, v in group[name].attrs.items() if not k.isupper()}
         del group[name]
@@ -83,7 +84,7 @@ def test_a_data_set_that_is_not_as_declared_is_named(file: Path, how: str) -> No
     ("name", "value"), [("status", 9), ("status", -1), ("train_count", -1), ("measured_count", -5)]
 )
 def test_codes_and_counts_that_cannot_be(file: Path, name: str, value: int) -> None:
-    with h5py.File(file, "r+") as opened_file:
+    with altered(file) as opened_file:
         opened_file[f"hessian/train/{name}"][0] = value
     with pytest.raises(InputError, match=f"has {name} "):
         read_landscape(file)
@@ -95,7 +96,7 @@ def test_codes_and_counts_that_cannot_be(file: Path, name: str, value: int) -> N
      ("provenance", "[]"), ("provenance", "text"), ("schema", 4)],
 )  # fmt: skip
 def test_attributes_of_the_file(file: Path, attribute: str, value: object) -> None:
-    with h5py.File(file, "r+") as opened_file:
+    with altered(file) as opened_file:
         opened_file.attrs[attribute] = value
     with pytest.raises(InputError, match=r"landscape\.h5"):
         read_landscape(file)
@@ -106,7 +107,7 @@ def test_attributes_of_the_file(file: Path, attribute: str, value: object) -> No
                              ("numerics", "x"), ("config", "[" * 60_000)]
 )  # fmt: skip
 def test_attributes_of_a_measurement(file: Path, attribute: str, value: object) -> None:
-    with h5py.File(file, "r+") as opened_file:
+    with altered(file) as opened_file:
         opened_file["hessian/train"].attrs[attribute] = value
     with pytest.raises(InputError, match=attribute):
         read_landscape(file)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -18,6 +17,7 @@ from landscape.hessian.products.operators import Plan
 from landscape.hessian.record import columns, create_datasets, load_eigenpairs, read, record_hessian, write
 from landscape.hessian.result import HessianSettings, SubsetCurvature
 from landscape.schema import quantities
+from tests.landscape.altered import altered
 from tests.landscape.hessian.oracle import network, subject
 
 PLAN = Plan(16, keep=1000, fused=True)
@@ -110,7 +110,7 @@ def target(file, of):
 
 def as_version_1(file):
     """The settings' names and values as they were written before."""
-    with h5py.File(file, "r+") as opened:
+    with altered(file) as opened:
         attributes = opened["hessian/train"].attrs
         extent = json.loads(attributes["extent"])
         extent = {{"slq_vectors": "chains", "trace_rtol": "trace_width"}.get(k, k): v for k, v in extent.items()}

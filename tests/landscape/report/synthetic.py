@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from foundation.groups import group_classes
@@ -19,6 +18,7 @@ from landscape.files.target import Target
 from landscape.files.units import Recording, recording
 from landscape.schema import INTERPOLATED, MEASURED
 from landscape.subject.subsets import Subset
+from tests.landscape.altered import altered
 
 COUNTS = (600, 359, 215, 129, 77, 46, 27, 16, 10, 6)
 NAMES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -79,7 +79,7 @@ def write_run(file: Path, **options: object) -> Path:
     for made in _built[key].parent.iterdir():
         if made.suffix in (".h5", ".jsonl"):
             shutil.copy(made, file if made.suffix == ".h5" else file.parent)
-    with h5py.File(file, "r+") as copied:
+    with altered(file) as copied:
         copied.attrs["checkpoint_sha256"] = _sha256(file)
     return file
 

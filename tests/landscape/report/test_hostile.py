@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from playwright.sync_api import Browser
@@ -13,6 +12,7 @@ from playwright.sync_api import Browser
 from foundation.errors import InputError
 from landscape.report import write_report
 from landscape.report.__main__ import main
+from tests.landscape.altered import altered
 from tests.landscape.report.browser import opened
 from tests.landscape.report.synthetic import open_recording, put, subsets_of, write_run
 
@@ -74,7 +74,7 @@ def test_one_class_and_a_run_with_other_classes(browser: Browser, tmp_path: Path
 
 def test_nan_everywhere_and_an_unfinished_measurement(browser: Browser, tmp_path: Path) -> None:
     file = write_run(tmp_path / "nan" / "landscape.h5", points=5)
-    with h5py.File(file, "r+") as opened_file:
+    with altered(file) as opened_file:
         for name in ("top", "bottom", "trace", "density", "loss"):
             opened_file["hessian/train"][name][...] = np.nan
         opened_file["hessian/train/status"][...] = 2

@@ -24,6 +24,7 @@ from landscape.report.palette import diverging
 from landscape.report.payload import budget
 from landscape.report.payload.loss_grids import pack_surfaces
 from landscape.report.render import escape_json
+from tests.landscape.altered import altered
 from tests.landscape.report.synthetic import COUNTS, NAMES, open_recording, put, subsets_of, write_run
 
 
@@ -109,7 +110,7 @@ def test_bars_run_from_the_held_out_eigenvalue_to_the_plain_one(tmp_path: Path) 
 
 def test_pyhessian_and_held_out_samples_have_their_say(tmp_path: Path) -> None:
     file = write_run(tmp_path / "run" / "landscape.h5", points=5, deep=True)
-    with h5py.File(file, "r+") as opened:
+    with altered(file) as opened:
         opened["hessian/train/top_held_out"][6, 0] = 0.1 * opened["hessian/train/top"][6, 0]
     told = "\n".join(write_report([file], tmp_path / "report.html").caveats)
     assert "PyHessian agrees on the eigenvalue of largest magnitude within 0.4 % for 2 of 3 subsets" in told
@@ -150,7 +151,7 @@ def test_raw_change_stands_second_with_the_loss_beside_it(tmp_path: Path) -> Non
         write_run(tmp_path / "ce" / "landscape.h5", points=5),
         write_run(tmp_path / "bgp" / "landscape.h5", points=5, sharpness=0.25, matched=True),
     ]
-    with h5py.File(paths[0], "r+") as first, h5py.File(paths[1], "r+") as second:
+    with altered(paths[0]) as first, altered(paths[1]) as second:
         for file, few, loss in ((first, 200.0, 0.01), (second, 50.0, 0.03)):
             file["hessian/train/top"][4, 0] = few
             file["hessian/train/loss"][4] = loss
@@ -166,7 +167,7 @@ def test_raw_change_stands_second_with_the_loss_beside_it(tmp_path: Path) -> Non
 
 def test_one_run_is_told_in_ranges_over_classes(tmp_path: Path) -> None:
     path = write_run(tmp_path / "ce" / "landscape.h5", points=5)
-    with h5py.File(path, "r+") as file:
+    with altered(path) as file:
         file["hessian/train/top"][[2, 4], 0] = [np.nan, 200.0]  # groups measured as one say nothing here
         file["hessian/train/top"][5:9] = np.nan
         file["hessian/train/top"][5:7, 0] = [10.0, 4.0]
@@ -180,7 +181,7 @@ def test_one_run_is_told_in_ranges_over_classes(tmp_path: Path) -> None:
 
 def test_what_the_hessian_left_out_is_taken_from_the_evaluation(tmp_path: Path) -> None:
     file = write_run(tmp_path / "run" / "landscape.h5", points=5, matched=True)
-    with h5py.File(file, "r+") as opened:
+    with altered(file) as opened:
         for name in ("train", "train-matched"):
             opened[f"hessian/{name}/loss"][0] = np.nan
         expected = opened["evaluation/train/loss"][0]
@@ -217,7 +218,7 @@ def test_a_surface_of_its_own_name_makes_no_view_and_names_the_runs_it_goes_thro
 def test_every_weakness_is_told(tmp_path: Path) -> None:
     first = write_run(tmp_path / "a" / "landscape.h5", spoil=True, trajectory=True, points=11)
     second = write_run(tmp_path / "b" / "landscape.h5", sharpness=0.2, points=11)
-    with h5py.File(first, "r+") as file:
+    with altered(first) as file:
         file["hessian/train/top_residual"][6, 0] = 99.0
         file["hessian/train/loss"][3] = 1e-5
         file["hessian/train/verdict"][1] = b"undecided"
@@ -238,7 +239,7 @@ def test_one_idea_is_one_caveat(tmp_path: Path) -> None:
     """What holds for two runs on two splits is said once, with all places where it holds."""
     paths = [write_run(tmp_path / name / "landscape.h5", points=5) for name in ("a", "b")]
     for path in paths:
-        with h5py.File(path, "r+") as file:
+        with altered(path) as file:
             for split in ("train", "test"):
                 file[f"hessian/{split}/gradient_norm"][3] = 7.0
     told = write_report(paths, tmp_path / "report.html").caveats

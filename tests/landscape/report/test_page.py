@@ -15,6 +15,7 @@ from playwright.sync_api import Browser
 
 from landscape.comparison.formatting import figure
 from landscape.report import write_report
+from tests.landscape.altered import altered
 from tests.landscape.report.browser import Opened, opened
 from tests.landscape.report.synthetic import COUNTS, NAMES, open_recording, put, subsets_of, write_run
 
@@ -326,7 +327,7 @@ def test_a_difference_is_offered_only_over_the_same_points(browser: Browser, rep
         assert page.page.locator("#surface input[data-key=difference]").count() == 0
     files = [write_run(tmp_path / name / "landscape.h5", points=5, seed=i) for i, name in enumerate(("eval", "fresh"))]
     for file in files:
-        with h5py.File(file, "r+") as opened_file:
+        with altered(file) as opened_file:
             opened_file.attrs["checkpoint_sha256"] = "c" * 64  # one network, measured in two ways
     both = write_report(files, tmp_path / "report.html").path
     with h5py.File(files[0]) as first, h5py.File(files[1]) as second:

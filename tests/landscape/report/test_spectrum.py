@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from landscape.comparison.spectrum import SpectralMeasure, spectra_of
 from landscape.figures.spectra import _steps
 from landscape.files.dimension_scales import make_scale
 from landscape.report import write_report
+from tests.landscape.altered import altered
 from tests.landscape.report.browser import opened
 from tests.landscape.report.synthetic import write_run
 
@@ -23,7 +23,7 @@ WEIGHTS = np.array([0.1, 0.2, 0.3, 0.2, 0.1, 0.1])
 
 
 def with_nodes(file: Path) -> Path:
-    with h5py.File(file, "r+") as opened:
+    with altered(file) as opened:
         group = opened["hessian/train"]
         size = len(group["top"])
         make_scale(group, "node", np.arange(len(NODES) + 1))
