@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from landscape.surface.plane_kinds import gradient_plane as gradient_plane
     from landscape.surface.plane_kinds import pca_plane as pca_plane
     from landscape.surface.result import SurfaceSettings as SurfaceSettings
+    from landscape.verification.selftest import selftest as selftest
+    from landscape.verification.verify import verify as verify
 
 if not hasattr(foundation, "__longtail_landscape__"):
     _place = getattr(foundation, "__file__", None)
@@ -81,8 +83,10 @@ _HOMES = {
     "read_landscape": "landscape.files.landscape_file",
     "read_track": "landscape.recording.track",
     "save": "landscape.recording.save",
+    "selftest": "landscape.verification.selftest",
     "top_eigenvalues": "landscape.hessian.top_eigenvalues",
     "transformers_callback": "landscape.recording.callbacks",
+    "verify": "landscape.verification.verify",
     "write_figures": "landscape.figures",
     "write_report": "landscape.report",
 }

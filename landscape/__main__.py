@@ -15,6 +15,8 @@ COMMANDS = {  # only the one that is asked for is imported
     "sharpness": ("landscape.sharpness.__main__", "how far each class's loss rises in small balls around the weights"),
     "surface": ("landscape.surface.__main__", "every class's loss on a plane through the weights, or along a line"),
     "check": ("landscape.recording.check_command", "what can be measured of an own network, how, and at what cost"),
+    "verify": ("landscape.verification.verify_command", "whether result files can be believed"),
+    "selftest": ("landscape.verification.selftest_command", "whether this machine computes what it should"),
     "report": ("landscape.report.__main__", "one interactive page that compares measured networks"),
     "figures": ("landscape.figures.__main__", "figures and a table for papers"),
 }

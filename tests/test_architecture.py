@@ -20,6 +20,7 @@ ORDER = (
     ("landscape.hessian", "landscape.sharpness", "landscape.comparison"),
     ("landscape.surface",),
     ("landscape.recording",),
+    ("landscape.verification",),
     ("landscape.report", "landscape.figures", "landscape.notebook"),
     ("landscape",),
 )

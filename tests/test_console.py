@@ -13,6 +13,8 @@ from foundation.packages import require_own
 from landscape.__main__ import COMMANDS, main
 from tests.conftest import ROOT, SMALL, run_command
 
+OWN = {"check", "verify", "selftest"}  # no room of their own: `landscape.check` and so on are the functions
+
 
 def said(capsys, *argv):
     with pytest.raises(SystemExit) as ended:
@@ -25,7 +27,7 @@ def test_help_lists_every_command(capsys):
     assert (code, err) == (0, "")
     assert all(f"  {name} " in out for name in COMMANDS)
     rooms = {path.parent.name for path in (ROOT / "landscape").glob("*/__main__.py")}
-    assert set(COMMANDS) == rooms | {"check"}  # no room of its own: `landscape.check` is the function
+    assert set(COMMANDS) == rooms | OWN
 
 
 def test_version_is_the_installed_one(capsys):
@@ -56,7 +58,7 @@ def test_an_unknown_command_is_one_sentence(capsys, argv, sentence):
     assert err.startswith(f"error: {sentence}")
 
 
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"check"}))
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - OWN))
 def test_a_command_ends_as_it_does_by_python_m(capsys, command, tmp_path):
     asked = ("--ckpt", tmp_path / "no.pt") if command in {"hessian", "sharpness", "surface"} else (tmp_path / "no.h5",)
     code, out, err = said(capsys, command, *asked)

@@ -1,0 +1,1 @@
+"""Whether a file's numbers and this machine's can be trusted."""
