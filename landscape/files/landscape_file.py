@@ -16,8 +16,7 @@ from foundation.declared import shown
 from foundation.errors import InputError
 from landscape.files.contents import LARGE
 from landscape.files.measurement_model import WAY_OUT, check_attributes, check_dataset, check_root, check_values
-from landscape.files.safe_read import attributes_of, dims_of, items, naming, read, walk
-from landscape.files.seal import SEAL, check_seal
+from landscape.files.safe_read import SEAL, attributes_of, check_seal, dims_of, items, naming, read, walk
 from landscape.files.unit_folder import Head, UnitFolder, partial_path
 
 

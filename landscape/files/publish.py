@@ -16,7 +16,7 @@ from foundation.files import locked, replacing
 from landscape.files.contents import Contents
 from landscape.files.dimension_scales import copy_group
 from landscape.files.landscape_file import groups_of, open_file
-from landscape.files.seal import seal
+from landscape.files.safe_read import seal
 from landscape.schema import SCHEMA_VERSION
 
 IN_MEMORY = 1 << 30

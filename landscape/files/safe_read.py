@@ -1,10 +1,14 @@
-"""Reads HDF5 that others made: no link is followed, no size is believed, no foreign filter is loaded."""
+"""Reads HDF5 that others made: no link is followed, no size, filter or change after the writing is believed.
+
+HDF5 has checksums for numbers, none for texts, names and attributes: a seal is one over all that a measurement says.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import h5py
@@ -12,6 +16,7 @@ import numpy as np
 
 from foundation.declared import DEEPEST, shown
 from foundation.errors import InputError, LandscapeError
+from landscape.files.contents import LARGE
 from landscape.files.measurement_model import WAY_OUT
 
 MOST_ITEMS = 2000  # groups and data sets of a measurement
@@ -20,6 +25,10 @@ MOST_TEXT = 64 << 20
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _BEST_RATIO = 1100  # deflate cannot do better
 _SLACK = 1 << 20  # bytes that need not be there: chunks that were never written
+SEAL = "content_sha256"
+"""Attribute of a measurement. Whole parameter vectors are left to their own checksums, for they are read one by one."""
+_OF_FILE = ("checkpoint_sha256", "provenance")
+
 
 _HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, IndexError,
                 MemoryError, RecursionError)  # fmt: skip
@@ -199,3 +208,56 @@ def plain(value: Any, place: str) -> Any:
     if isinstance(value, int | float):
         return value
     raise InputError(f"{place} is {shown(str(type(value).__name__))}, expected is a number or a text: {WAY_OUT}")
+
+
+def seal(group: h5py.Group, key: str, place: str) -> None:
+    """Says in a group's attribute what its contents are.
+
+    Args:
+        group: A whole measurement in a file that says whose it is.
+        key: Its path there, `<analysis>/<name>`.
+        place: The file, for sentences.
+    """
+    data = {path: read(item, place) for path, item in walk(group, place, without=LARGE).items()}
+    group.attrs[SEAL] = _digest(group, key, data)
+
+
+def check_seal(group: h5py.Group, key: str, data: Mapping[str, np.ndarray], place: str) -> None:
+    """Refuses a measurement that was changed after it was written; one without a seal is of an earlier version.
+
+    Args:
+        group: The measurement.
+        key: Its path in the file, `<analysis>/<name>`.
+        data: Its data sets and scales as they were read, by path.
+        place: The file, for the sentence.
+
+    Raises:
+        InputError: It was.
+    """
+    told = group.attrs.get(SEAL)
+    if told is not None and told != _digest(group, key, data):
+        raise InputError(
+            f"{place} was changed after it was written (its contents are not those of its {SEAL}): take a copy that "
+            "was not, or measure again"
+        )
+
+
+def _digest(group: h5py.Group, key: str, data: Mapping[str, np.ndarray]) -> str:
+    found = hashlib.sha256()
+    about = {name: group.file.attrs.get(name) for name in _OF_FILE}
+    for part in (key, about, _said(group), *(piece for path in sorted(data) for piece in _pieces(group, path, data))):
+        found.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode())
+        found.update(b"\0")
+    return found.hexdigest()
+
+
+def _pieces(group: h5py.Group, path: str, data: Mapping[str, np.ndarray]) -> Iterator[Any]:
+    values = data[path]
+    yield [path, list(values.shape), values.dtype.str, _said(group[path])]
+    yield [str(text) for text in values.ravel()] if values.dtype.kind == "O" else np.ascontiguousarray(values).tobytes()
+
+
+def _said(item: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+    """All attributes but the seal, and those by which HDF5 and netCDF bind scales."""
+    ours = (name for name in item.attrs if name != SEAL and not name.isupper() and not name.startswith("_"))
+    return {name: item.attrs[name] for name in ours}

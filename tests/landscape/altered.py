@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 
 from foundation.errors import InputError
-from landscape.files.seal import SEAL, seal
+from landscape.files.safe_read import SEAL, seal
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import pytest
 
 from foundation.errors import InputError
 from landscape.files.landscape_file import read_landscape
-from landscape.files.seal import SEAL
+from landscape.files.safe_read import SEAL
 from tests.landscape.altered import altered
 from tests.landscape.files.test_landscape_file import fill, opened
 
