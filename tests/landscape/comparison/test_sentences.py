@@ -12,6 +12,7 @@ import pytest
 
 from landscape.comparison.compare import compare
 from landscape.report.headline import Headline, headline_of
+from tests.landscape.altered import altered
 from tests.landscape.comparison.make_pair import PAIR, unpacked
 
 WITNESSES = ("λ₁ of |w|H|w|", "trace of |w|H|w|", "adaptive sharpness, ρ 0.1")
@@ -131,7 +132,7 @@ def test_the_sharpest_classes_and_the_proofs_are_those_of_each_file(files: tuple
 def test_other_numbers_make_other_sentences(files: tuple[Path, ...], scale: float | None, verdict: str) -> None:
     """The same files with the second network's witnesses rescaled, or made those of the first."""
     keys = ("top_scaled", "top_scaled_residual", "trace_scaled", "trace_scaled_low", "trace_scaled_high")
-    with h5py.File(files[0]) as first, h5py.File(files[1], "r+") as second:
+    with h5py.File(files[0]) as first, altered(files[1]) as second:
         for place in ("train", "train-matched"):
             source = "train-matched" if place == "train" else "train"
             for name in (*(f"hessian/{{}}/{key}" for key in keys), "sharpness/{}/adaptive"):
