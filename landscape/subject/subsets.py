@@ -148,8 +148,11 @@ def subset_name(known: Sequence[Subset], wanted: str) -> str:
         raise InputError(f"{wanted!r} labels {len(labeled)} subsets: say {' or '.join(labeled[:3])}")
     near = get_close_matches(wanted, sorted({s.name for s in known} | {s.label for s in known}), n=1)
     meant = "".join(f" (did you mean {name}?)" for name in near)
-    classes, named = sum(s.kind == "class" for s in known), [s.name for s in known if s.kind != "class"]
-    listed = [*named, f"class:0 to class:{classes - 1}"] if classes else named
+    named = [s.name for s in known if s.kind != "class"]
+    numbers = sorted(s.classes[0] for s in known if s.kind == "class")
+    whole = len(numbers) > 2 and numbers[-1] - numbers[0] < len(numbers)
+    ends = [f"class:{c}" for c in ((numbers[0], numbers[-1]) if whole else numbers)]
+    listed = [*named, " to ".join(ends)] if whole else [*named, *ends]
     choice = f"{', '.join(listed[:-1])} and {listed[-1]}" if listed[1:] else f"{listed[0]} alone"
     raise InputError(f"unknown subset {wanted!r}{meant}: choose among {choice}")
 

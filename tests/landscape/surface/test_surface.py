@@ -297,7 +297,7 @@ def test_the_command_writes_what_the_contract_names(small_run: Path, tmp_path: P
     ("plane", "name"),
     [
         (("gradient",), "train-gradient"),
-        (("eigen", "--of", "ankle boot"), "train-eigen-class-9"),
+        (("eigen", "--of", "9"), "train-eigen-class-9"),
         (("pca",), "train-pca"),
     ],
 )
