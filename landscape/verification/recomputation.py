@@ -144,8 +144,9 @@ def _hessian(subject: Subject, _: Landscape, known: Measurement, rows: int, gene
                 before, theirs = float(data[end][row, rank]), float(data[f"{end}_residual"][row, rank])
                 yield f"{end}[{rank}] of {name}", before, now, residual + theirs + CLOSE * largest
         for key, trace in (("trace", found.trace), ("trace_scaled", found.trace_scaled)):
-            before, error = float(data[key][row]), float(np.hypot(data[f"{key}_se"][row], trace.error))
-            yield f"{key} of {name}", before, trace.value, 6 * error + 10 * CLOSE * (abs(before) + largest)
+            before = float(data[key][row])  # two probes know little of their own error: their interval counts
+            error = 6 * float(data[f"{key}_se"][row]) + trace.half_width
+            yield f"{key} of {name}", before, trace.value, error + 10 * CLOSE * (abs(before) + largest)
 
 
 def _drawn(known: Measurement, rows: int, generator: np.random.Generator) -> list[int]:

@@ -21,6 +21,7 @@ from landscape.sharpness.result import SharpnessSettings
 from landscape.surface.result import SurfaceSettings
 from landscape.verification import verify_command
 from landscape.verification.verify import verify
+from tests.conftest import run_command
 from tests.landscape.altered import altered
 
 ROW = 1
@@ -109,6 +110,23 @@ def test_a_checkpoint_computes_numbers_again(small_run: Path, tmp_path: Path) ->
         assert verify(changed).works
         wrong = [finding for finding in verify(changed, checkpoint=checkpoint).findings if not finding.works]
         assert len(wrong) == 1 and name.rpartition("/")[0] in wrong[0].what and "when computed again" in wrong[0].said
+
+
+@pytest.mark.exhaustive
+def test_a_checkpoint_computes_a_hessian_again(small_run: Path, tmp_path: Path) -> None:
+    """An eigenvalue within its bounds of norm and rank, and everything else as it was."""
+    file, checkpoint = tmp_path / "landscape.h5", small_run / "checkpoint.pt"
+    few = ("--subsets", "class:8,class:9", "--top", 2, "--no-intervals")
+    run_command("landscape.hessian", "--ckpt", checkpoint, *few, "--out", file)
+    report = verify(file, checkpoint=checkpoint)
+    assert report.works, report
+    assert any("hessian" in f.what and "computed again agree" in f.said for f in report.findings)
+    changed = Path(shutil.copy(file, tmp_path / "changed.h5"))
+    with altered(changed) as opened_file:
+        shifted("hessian/train/top", (slice(None), 0), -0.02)(opened_file)
+    assert verify(changed).works
+    wrong = [f for f in verify(changed, checkpoint=checkpoint).findings if not f.works]
+    assert len(wrong) == 1 and "top[0]" in wrong[0].said
 
 
 def test_another_checkpoint_is_refused(measured: Path, small_run: Path) -> None:
