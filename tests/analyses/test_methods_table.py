@@ -80,5 +80,5 @@ def test_a_run_with_other_settings_than_the_methods_are_now_is_refused(tmp_path)
     run = train(replace(configuration(tmp_path, "bgp", seed=0, epochs=1), model_kwargs={"widths": [2]}))
     check_settings(run)
     other = replace(run, config=replace(run.config, method_kwargs={"weight": 3.0}))  # as if 3 were the default by now
-    with pytest.raises(InputError, match="remove the folder"):
+    with pytest.raises(InputError, match="move the folder away"):
         check_settings(other)

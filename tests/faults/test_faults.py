@@ -33,7 +33,7 @@ def deviations(server: Server, made: Path, kind: Kind, most: int, seed: int) -> 
 
 def test_a_sample_of_spoiled_files(server: Server, made: Path) -> None:
     """All kinds in one test: the world of files is made once."""
-    found = {kind.name: deviations(server, made, kind, 3, seed=1) for kind in KINDS}
+    found = {kind.name: deviations(server, made, kind, 2, seed=1) for kind in KINDS}
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 

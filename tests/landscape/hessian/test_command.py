@@ -77,6 +77,7 @@ def test_across_classes_and_a_kill_in_the_middle(small_run, tmp_path):
             np.testing.assert_array_equal(one[f"hessian/train/{key}"][()], other[f"hessian/train/{key}"][()])
 
 
+@pytest.mark.exhaustive
 def test_shares_layers_and_a_neighbors_vectors(small_run, tmp_path):
     out, again = tmp_path / "landscape.h5", tmp_path / "again.h5"
     subsets = ",".join(["all", *(f"class:{c}" for c in range(10))])

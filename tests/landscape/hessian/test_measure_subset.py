@@ -250,3 +250,13 @@ def test_more_eigenvalues_than_memory_holds_are_refused():
     of = subject(subsets=["class:0"])
     with pytest.raises(InputError, match="a basis of 12 vectors, of 16 that --top 5 and --bottom 1 need"):
         measure_hessian(of, plan=Plan(16, basis=12))
+
+
+def test_a_neighbors_vectors_decide_nothing():
+    of, settings = subject(subsets=["class:1", "class:2"]), HessianSettings(top=2, vectors=True, intervals=False)
+    cold = measure_hessian(of, settings=settings)
+    near = {one.subset: torch.as_tensor(one.top.vectors) for one in cold.curvatures}
+    warm = measure_hessian(of, settings=settings, initial_vectors=near)
+    for before, after in zip(cold.curvatures, warm.curvatures, strict=True):
+        np.testing.assert_allclose(after.top.values, before.top.values, rtol=1e-5)
+        assert after.trace.low <= before.trace.high and before.trace.low <= after.trace.high

@@ -94,6 +94,7 @@ def test_nan_everywhere_and_an_unfinished_measurement(browser: Browser, tmp_path
         shown.settle("explorer")
 
 
+@pytest.mark.exhaustive
 def test_thousands_of_classes_stay_usable(browser: Browser, tmp_path: Path) -> None:
     counts = [int(count) for count in np.geomspace(1000, 2, 8142)]
     names = [f"species {c}" for c in range(len(counts))]

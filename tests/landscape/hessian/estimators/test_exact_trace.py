@@ -277,7 +277,7 @@ def test_scaled_mixtures_estimate_the_scaled_trace():
 
 
 def many_classes():
-    counts = tuple(max(1, 12 - c // 4) for c in range(2 * MIXTURES))
+    counts = tuple(max(1, 12 - c // 4) for c in range(MIXTURES + 4))
     torch.manual_seed(3)
     net = network(activation=nn.ReLU, width=3, classes=len(counts))
     return subject(net=net, samples=samples(counts), train_counts=counts, subsets=["few", "class:0"])
