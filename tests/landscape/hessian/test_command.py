@@ -57,6 +57,7 @@ def test_fewer_eigenvalues_are_taken_from_what_is_there_and_more_are_measured(sm
     np.testing.assert_allclose(measured(out).data["top"][:, :4], four.data["top"], rtol=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_across_classes_and_a_kill_in_the_middle(small_run, tmp_path):
     whole, broken = tmp_path / "whole.h5", tmp_path / "broken.h5"
     chosen = ("--subsets", "few,class:7,class:8,class:9", "--top", "2", "--cross-class")
