@@ -1,12 +1,13 @@
 # make demo: set-up and the main job.  make test: set-up and tests.  Both make .venv themselves.
 # make test-all: the tests and the exhaustive ones, in one run.  make gpu: what needs a CUDA device.
+# make docs: the site in docs/_build/html; only what has changed is made again.
 # make lint: format, lint, types, the page's scripts.
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all gpu lint lint-page bench faults figures clean
+.PHONY: demo test test-all gpu lint lint-page bench faults figures docs clean
 
 demo: .venv/.installed
 	$(BIN)/python -m analyses.quickstart
@@ -49,8 +50,12 @@ figures: .venv/.test-installed
 	$(BIN)/python docs/take_pictures.py runs/quickstart/report.html docs/images
 	$(BIN)/python -m landscape.figures runs/quickstart/ce/landscape.h5 runs/quickstart/bgp/landscape.h5 --out runs/quickstart/figures
 
+docs: .venv/.docs-installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W -n --keep-going -q docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 clean:
-	rm -rf .venv build dist node_modules *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf docs/_build docs/generated .venv build dist node_modules *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -63,6 +68,10 @@ clean:
 
 .venv/.test-installed: .venv/.installed
 	$(INSTALL) --editable '.[test]'
+	@touch $@
+
+.venv/.docs-installed: .venv/.test-installed
+	$(INSTALL) --editable '.[test,docs]'
 	@touch $@
 
 .venv/.bench-installed: .venv/.test-installed

@@ -40,7 +40,8 @@ NUMERICS = ("landscape.schema", "landscape.subject", "landscape.execution", "lan
             "landscape.hessian.estimators")  # fmt: skip
 NEVER_BELOW = {"argparse", "h5py", "plotly", "matplotlib", "jinja2", "training"}
 
-PYTHON = [path for package in (*PACKAGES, "tests", "docs") for path in sorted((ROOT / package).rglob("*.py"))]
+PYTHON = [path for package in (*PACKAGES, "tests") for path in sorted((ROOT / package).rglob("*.py"))]
+PYTHON += sorted((ROOT / "docs").glob("*.py"))  # not what the site is made of below it
 
 # What does not hold yet, and why. Each line must still be needed; the aim is none.
 EXCEPTIONS: dict[str, str] = {
