@@ -23,10 +23,8 @@ CLASSES = ",".join(f"class:{c}" for c in range(10))
 EVERYTHING = f"all,medium,few,{CLASSES}"  # `all` beside the tail; `balanced` and `many` would take as long again, each
 HEAD_AND_TAIL = "class:0,class:7,class:8,class:9"
 QUICK = ("--top", 1, "--tol", 3e-2, "--slq-vectors", 2, "--no-intervals")  # 3 % puts eigenvalues within about 0.01 %
-SOME = (
-    "--samples-per-class",
-    50,
-)  # a quarter of the training images, all of the tail; what it costs stands in `loss_se`
+# A quarter of the training images and all of the tail; what that costs stands in `loss_se`.
+SOME = ("--samples-per-class", 50)
 TAIL = "few,class:7,class:8,class:9"
 
 
