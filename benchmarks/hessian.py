@@ -205,7 +205,7 @@ def _contest(arguments: argparse.Namespace, model: str, epochs: int, classes: in
     return Contest(subject, [s.name for s in classes_of(subject)][-classes:], arguments.folder / model)
 
 
-JETS = ("cnn", "gelu_cnn", "resnet32")
+JETS = ("cnn", "gelu_cnn")
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, float]]] = {
     "products": _products,
     "ends": _ends,
