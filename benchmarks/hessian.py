@@ -35,9 +35,8 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     "cnn": ("--model", "cnn"),
     "resnet32": ("--model", "resnet32"),
     "gelu_cnn": ("--model", "cnn", "--model-kwargs", "activation=gelu"),
-    "vit_small": ("--model", "vit-small", "--model-kwargs", "depth=4", "width=192", "heads=3"),
 }
-"""How training is told of each; the transformer has 1.8 M parameters and 49 tokens."""
+"""How training is told of each."""
 
 
 def checkpoint(folder: Path, model: str, epochs: int) -> Subject:
@@ -212,7 +211,6 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, float]]] = {
     "bundles": _bundles,
     "resnet32": partial(_bundle_of, "resnet32", 6, 1),
     "gelu_cnn": partial(_bundle_of, "gelu_cnn", 4, 1),
-    "vit_small": partial(_bundle_of, "vit_small", 3, 1),
     "command": _command_row,
     "jets": _jets,
 }

@@ -58,9 +58,10 @@ def jet_vs_nested(subject: Subject, turns: int) -> tuple[float, float]:
         RuntimeError: They disagree.
     """
     hessians = HessianFactory(subject, replace(choose_plan(subject), workers=1))
-    rows = slice(0, SAMPLES)
+    rows = slice(0, min(SAMPLES, len(subject.labels)))
     generator = torch.Generator().manual_seed(0)
-    vectors = torch.stack([random_signs(subject.size, generator) for _ in range(DIRECTIONS)])
+    like = subject.vector()
+    vectors = torch.stack([random_signs(subject.size, generator).to(like) for _ in range(DIRECTIONS)])
     pairs = []
     for _ in range(turns):
         mine = _timed(lambda: per_sample.per_sample_curvature(hessians, rows, vectors))

@@ -5,7 +5,8 @@ second-order Taylor pass gives z′ and z″ of a whole batch without a graph. T
 samples that is checked against a product, and where it fails products are taken.
 
 A trace needs the numbers zᵀMz of random probes alone, not the products Mz: of M = H or diag|w| H diag|w| they are such
-means, for which Taylor passes take 4K + 1 forward passes for K probes where products on kept graphs take 6K.
+means: those of the classes serve every mixture. Taylor passes take 4K + 1 forward passes for K probes where products on
+kept graphs take 6K, which on a CPU comes to the same time (0.64 and 0.65 s for 600 images of a `cnn` with GELU).
 """
 
 from __future__ import annotations
