@@ -1,5 +1,6 @@
 """The plain routes that ours are timed against say the same."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -12,6 +13,7 @@ def test_both_routes_of_the_command_agree():
     assert ours > 0 and plain > 0 and difference < 1e-3
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:FutureWarning")  # PyTorch's forward mode scripts its own rules
 def test_taylor_passes_and_nested_forward_mode_agree():
     ours, nested = jet_vs_nested(subject(torch.float64), 1)  # it raises where they do not
     assert ours > 0 and nested > 0
