@@ -328,6 +328,7 @@ def test_an_interpolated_cell_tells_its_stated_error(browser: Browser, report: P
         assert not any("estimated error" in text for text in told)
 
 
+@pytest.mark.exhaustive
 def test_charts_are_zoomed_by_the_wheel_and_read_by_keys(browser: Browser, report: Path) -> None:
     with opened(browser, report, address="#row=few") as page:
         said, range_ = page.page.locator("#announce"), "plot.layout.xaxis.range"
