@@ -27,7 +27,7 @@ SECOND_STEPS = (1e-10, 1e-8, *STEPS)
 do all steps that cross many. So they are short, and taken on few samples."""
 SECOND_SAMPLES = 8
 SECOND_MISMATCH = 0.1
-"""What is cut is mostly all of it; ten million activations of a ReLU6 network leave 0.02 of kinks."""
+"""Wider than for slopes: kinks that even the shortest step crosses are no cut, and what is cut is mostly all of it."""
 DIRECTIONS = 4
 """Random ones; a missing part may be small along one of them."""
 ROUNDING = 1e-9

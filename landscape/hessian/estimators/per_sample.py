@@ -29,7 +29,6 @@ CHECKED = 64
 """Samples on which Taylor passes are held against a product."""
 AGREEMENT = {torch.float32: 1e-3, torch.float64: 1e-8}
 """Difference of vᵀHv that rounding explains, as a share of ‖v‖‖Hv‖."""
-
 BLOCK = 8
 """Probes of one pass, always the same ones together, so that what was asked before decides no last bit."""
 
@@ -96,7 +95,7 @@ class ProbeForms:
         subject = self._hessians.subject
         blocks = range(-(-count // BLOCK))
         rows = subject.rows(subset)
-        if not subject.by_class:  # subsets may share samples, but no samples are shared by all that they have
+        if not subject.by_class:  # subsets by masks are no mixtures of others: each passes its own samples
             parts, shares = [(subset.name, rows)], [1.0]
         else:
             labels, sizes = torch.unique_consecutive(subject.labels[rows], return_counts=True)
