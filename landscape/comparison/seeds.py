@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special  # scipy.stats takes 2 s to load
 
 from landscape.comparison.flatness import (
     NOT_MEASURED,
@@ -129,6 +129,6 @@ def _mean(name: str, pairs: Sequence[Witness]) -> Witness:
     """
     before, after, low, high = np.log([[w.before, w.after, w.low, w.high] for w in pairs]).T
     ratios = after - before
-    half = stats.t.ppf(0.975, len(ratios) - 1) * ratios.std(ddof=1) / np.sqrt(len(ratios))
+    half = special.stdtrit(len(ratios) - 1, 0.975) * ratios.std(ddof=1) / np.sqrt(len(ratios))
     ends = low.mean() - half, high.mean() + half
     return Witness(name, *(float(np.exp(value)) for value in (before.mean(), after.mean(), *ends)))
