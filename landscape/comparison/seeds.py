@@ -80,9 +80,9 @@ def _compare(
 ) -> SeedComparison:
     pairs = _paired(runs, first, second)
     told = [compare_flatness(runs[a], runs[b], rows, split) for a, b in pairs]
-    flatness = [_over(column) for column in zip(*told, strict=True)] or [Flatness(UNKNOWN, reason=FEW_PAIRS)] * len(
-        rows
-    )
+    flatness = [over_pairs(column) for column in zip(*told, strict=True)] or [
+        Flatness(UNKNOWN, reason=FEW_PAIRS)
+    ] * len(rows)
     paired = {position for pair in pairs for position in pair}
     unpaired = tuple(position for position in (*first, *second) if position not in paired)
     return SeedComparison(
@@ -108,8 +108,15 @@ def _seed(runs: Sequence[Run], method: Sequence[int], position: int) -> object:
     return ("place", method.index(position)) if seed is None else seed
 
 
-def _over(pairs: Sequence[Flatness]) -> Flatness:
-    """What the pairs say of one row together: a witness counts where every pair has it."""
+def over_pairs(pairs: Sequence[Flatness]) -> Flatness:
+    """What pairs of seeds say of one row together.
+
+    Args:
+        pairs: One entry a seed.
+
+    Returns:
+        A witness counts where every pair has it; there is no verdict with fewer than `FEWEST_PAIRS`.
+    """
     witnesses = []
     for name in WITNESSES:
         found = [witness for flatness in pairs for witness in flatness.witnesses if witness.name == name]

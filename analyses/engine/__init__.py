@@ -1,0 +1,1 @@
+"""What studies have in common: a study is a declaration, the engine carries it out."""
