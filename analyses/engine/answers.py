@@ -1,9 +1,10 @@
 """Answers to a study's questions: verdicts by the rules that its file stated, from its numbers alone.
 
-A verdict needs five seeds. Of a difference it is `supported` or `refuted` where Student's t says so at 5 % after Holm's
-correction over all of the study's questions of that kind, and from six seeds on the sign flips too, uncorrected.
-`equal` is supported by two one-sided tests (Holm), refuted where the 95 % interval lies beyond the margin. On flatness
-the page's rule speaks, its intervals over seeds; it has margins of its own and is not corrected.
+A verdict needs the seeds that the study was written for, and five at least. Of a difference it is `supported` or
+`refuted` where Student's t says so at 5 % after Holm's correction over all of the study's questions of that kind, and
+from six seeds on the sign flips too, uncorrected. `equal` is supported by two one-sided tests (Holm), refuted where
+the 95 % interval lies beyond the margin. On flatness the page's rule speaks, its intervals over seeds; it has margins
+of its own and is not corrected.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from landscape.comparison.seeds import FEWEST_PAIRS, over_pairs
 SUPPORTED, REFUTED, NOT_SHOWN, TOO_FEW, NOT_RUN, QUICK = (
     "supported", "refuted", "not shown", "too few seeds", "not run", "quick: no verdict",
 )  # fmt: skip
-FEWEST_SEEDS = FEWEST_PAIRS
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,23 @@ def answer(study: Study, numbers: Numbers, *, quick: bool = False) -> tuple[Answ
     Returns:
         One answer a question, in the study's order.
     """
+    needed = seeds_needed(study)
     per_seed = {i: _by_seed(q.about, numbers) for i, q in enumerate(study.questions) if not _on_flatness(q)}
-    raw = {i: _p(study.questions[i], list(told.values())) for i, told in per_seed.items()}
+    raw = {i: _p(study.questions[i], list(told.values()), needed) for i, told in per_seed.items()}
     adjusted = dict(zip(raw, holm(list(raw.values())), strict=True))
     answers = []
     for i, question in enumerate(study.questions):
         if i in per_seed:
-            found = _of_difference(question, list(per_seed[i].values()), adjusted[i])
+            found = _of_difference(question, list(per_seed[i].values()), adjusted[i], needed)
         else:
-            found = _of_flatness(question, numbers)
+            found = _of_flatness(question, numbers, needed)
         answers.append(replace(found, verdict=QUICK) if quick and found.verdict != NOT_RUN else found)
     return tuple(answers)
+
+
+def seeds_needed(study: Study) -> int:
+    """Seeds without which there is no verdict: those of the rule, for each look at fewer would be another chance."""
+    return max(study.seeds, FEWEST_PAIRS)
 
 
 def _on_flatness(question: Question) -> bool:
@@ -106,22 +112,22 @@ def _change(values: Sequence[float]) -> float:
     return float(ranks @ logs / (ranks @ ranks) * (len(logs) - 1))
 
 
-def _p(question: Question, values: Sequence[float]) -> float:
+def _p(question: Question, values: Sequence[float], needed: int) -> float:
     """The p that Holm corrects; 1 of what was not run, so that the family is the study's as written."""
-    if len(values) < FEWEST_SEEDS:
+    if len(values) < needed:
         return 1.0
     if question.says == EQUAL:
         return equivalence_p(values, question.margin)
     return sample_of(values, question.margin).p
 
 
-def _of_difference(question: Question, values: Sequence[float], p: float) -> Answer:
+def _of_difference(question: Question, values: Sequence[float], p: float, needed: int) -> Answer:
     nan = float("nan")
     if not values:
         return Answer(question, NOT_RUN, 0, nan, nan, nan, nan, nan, "")
     sample = sample_of(values, question.margin)
     mean, low, high = (math.exp(x) if is_ratio(question) else x for x in (sample.mean, sample.low, sample.high))
-    if sample.seeds < FEWEST_SEEDS:
+    if sample.seeds < needed:
         verdict, p = TOO_FEW, nan
     elif question.says == EQUAL:
         beyond = sample.low > question.margin or sample.high < -question.margin
@@ -148,7 +154,7 @@ def _by_sides(question: Question, sample: Sample, p: float) -> str:
     return SUPPORTED if (sample.mean > question.margin) == (question.says == ABOVE) else REFUTED
 
 
-def _of_flatness(question: Question, numbers: Numbers) -> Answer:
+def _of_flatness(question: Question, numbers: Numbers, needed: int) -> Answer:
     about, nan = question.about, float("nan")
     assert isinstance(about, Flatness)
     told = numbers.flatness(about.base, about.variant, about.subset, about.split)
@@ -158,7 +164,7 @@ def _of_flatness(question: Question, numbers: Numbers) -> Answer:
     found = over_pairs(pairs)
     figures = "; ".join(f"{w.name} ×{w.ratio:.2f} [{w.low:.2f}, {w.high:.2f}]" for w in found.witnesses)
     said = {FLATTER: "flatter", SHARPER: "sharper", SAME: "equal"}.get(found.verdict)
-    if len(pairs) < FEWEST_SEEDS:
+    if len(pairs) < needed:
         verdict = TOO_FEW
     elif said is None:
         verdict, figures = NOT_SHOWN, f"{figures or found.reason}: {found.verdict or 'no verdict'}"

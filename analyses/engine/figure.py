@@ -42,9 +42,7 @@ def draw_answers(answers: Sequence[Answer], path: Path) -> None:
                     axes.plot([answer.low, answer.high], [row, row], color="#555555")
                 axes.plot([answer.estimate], [row], "o", color="#1f4e8c", markersize=4)
             axes.axvline(1 if ratio else 0, color="#999999", linewidth=0.6)
-            axes.set_yticks(
-                range(len(told)), [f"{a.question.text}\n{a.verdict}, {a.seeds} seeds".replace("$", r"\$") for a in told]
-            )
+            axes.set_yticks(range(len(told)), [_label(answer) for answer in told])
             axes.set_ylim(len(told) - 0.5, -0.5)
             axes.set_xlabel(label)
             if ratio:
@@ -63,3 +61,8 @@ def _axis(answer: Answer) -> str:
     measure = about.measure if isinstance(about, Difference) else ""
     unit = "percent points" if measure.startswith("accuracy") else f"of {measure}"
     return f"difference, {unit}, with the 95 % interval over seeds"
+
+
+def _label(answer: Answer) -> str:
+    seeds = "1 seed" if answer.seeds == 1 else f"{answer.seeds} seeds"
+    return f"{answer.question.text}\n{answer.verdict}, {seeds}".replace("$", r"\$")

@@ -8,9 +8,9 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from analyses.engine.answers import FEWEST_SEEDS, QUICK, Answer
+from analyses.engine.answers import QUICK, Answer, seeds_needed
 from analyses.engine.numbers import GROUPS, Numbers
-from analyses.engine.study import Study
+from analyses.engine.study import CLAIMS, Study
 from analyses.engine.tables import MEANS, means_rows
 
 PAGE = """<!doctype html>
@@ -32,7 +32,7 @@ figure { margin: 1.5rem 0; } svg { max-width: 100%; height: auto; }
 <p>{{ study.asks }}</p>
 {% if quick %}<p class="notice">A quick run: short trainings that exercise the study. It answers nothing.</p>{% endif %}
 <h2>Statements and verdicts</h2>
-<p>The rules were written before the runs, for {{ study.seeds }} seeds; a verdict needs {{ fewest }}.
+<p>The rules were written before the runs; a verdict needs {{ needed }} seeds.
 Intervals are over seeds, 95 %; p is adjusted by Holm over the study's statements on differences.</p>
 <div class="wide" tabindex="0" role="region" aria-label="Statements and verdicts"><table>
 <thead><tr><th>claim</th><th>statement</th><th>verdict</th><th>seeds</th><th>figures</th><th>p</th></tr></thead>
@@ -40,6 +40,7 @@ Intervals are over seeds, 95 %; p is adjusted by Holm over the study's statement
 <td><strong>{{ a.verdict }}</strong></td>
 <td>{{ a.seeds }}</td><td>{{ a.figures }}</td><td class="number">{{ "%.2g" % a.p if a.p == a.p else "" }}</td></tr>
 {% endfor %}</table></div>
+<p>{% for letter, claim in claims.items() %}({{ letter }}) {{ claim }}.{{ " " }}{% endfor %}</p>
 <figure role="img" aria-label="Estimates and intervals of the statements in the table above">{{ figure }}</figure>
 {% for title, rows in means %}{% if rows %}<h2>Test {{ title }}</h2>
 <div class="wide" tabindex="0" role="region" aria-label="Test {{ title }}"><table>
@@ -73,9 +74,10 @@ def study_page(study: Study, answers: Sequence[Answer], numbers: Numbers, figure
         study=study,
         answers=answers,
         quick=any(answer.verdict == QUICK for answer in answers),
-        fewest=FEWEST_SEEDS,
+        needed=seeds_needed(study),
         figure=Markup(drawing[drawing.index("<svg") :]),
         means=[(title, means_rows(numbers, measure)) for measure, title in MEANS],
         groups=GROUPS,
+        claims={letter: claim for letter, claim in CLAIMS.items() if letter in {q.claim for q in study.questions}},
         networks=networks,
     )

@@ -8,6 +8,16 @@ from typing import Any
 
 ABOVE, BELOW, EQUAL, FLATTER, SHARPER = "above", "below", "equal", "flatter", "sharper"
 
+CLAIMS = {
+    "a": "The minima of rare classes are sharp",
+    "b": "Sharpness-aware optimizers do not help the few-shot classes",
+    "c": "BGP flattens the tail and lifts its accuracy",
+    "d": "BGP costs no extra computation",
+    "e": "BGP needs no detailed class priors",
+    "f": "BGP improves any long-tailed loss",
+}
+"""What the abstract says, in our words, by the letter that questions name."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -102,7 +112,7 @@ class Question:
     """A statement, and the rule that supports or refutes it.
 
     Attributes:
-        claim: The letter of the abstract's claim it bears on, `a` to `f`, or empty.
+        claim: The letter of `CLAIMS` that it bears on.
         text: The statement.
         about: What is compared.
         says: `"above"` or `"below"` (the margin), `"equal"` (within the margin), or `"flatter"`, `"sharper"` or

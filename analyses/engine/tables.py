@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 
-from analyses.engine.answers import FEWEST_SEEDS, Answer
+from analyses.engine.answers import Answer
 from analyses.engine.numbers import GROUPS, Numbers
 from analyses.engine.significance import sample_of
 
@@ -38,15 +38,21 @@ def _short(value: float) -> str:
 def answers_table(answers: Sequence[Answer]) -> str:
     """The answers as a Markdown table."""
     lines = [
-        f"A verdict needs {FEWEST_SEEDS} seeds. Intervals are over seeds, 95 %; p is Holm's over the study.",
+        "Intervals are over seeds, 95 %; p is Holm's over the study.",
         "",
         "| claim | statement | verdict | seeds | figures | p |",
         "|---|---|---|---|---|---|",
     ]
     for a in answers:
         p = "" if math.isnan(a.p) else f"{a.p:.2g}"
-        lines.append(f"| {a.question.claim} | {a.question.text} | {a.verdict} | {a.seeds} | {a.figures} | {p} |")
+        cells = (a.question.claim, a.question.text, a.verdict, str(a.seeds), a.figures, p)
+        lines.append(f"| {' | '.join(map(markdown_cell, cells))} |")
     return "\n".join(lines)
+
+
+def markdown_cell(text: str) -> str:
+    """A text as a cell of a Markdown table, in which a bar ends the cell."""
+    return text.replace("|", "\\|")
 
 
 def means_rows(numbers: Numbers, measure: str) -> list[tuple[str, int, list[str]]]:
