@@ -9,6 +9,7 @@ import pytest
 
 from analyses.__main__ import STUDIES
 from analyses.engine.answers import answer
+from analyses.engine.command import parser_of
 from analyses.engine.console import RESULTS, main
 from analyses.engine.findings import findings_table
 from analyses.engine.numbers import read_numbers
@@ -66,6 +67,12 @@ def test_the_list_names_every_study(capsys: pytest.CaptureFixture[str]) -> None:
         main(STUDIES, ["--list"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[2].partition(".")[2] for line in lines] == list(STUDY_OF)
+
+
+def test_the_page_of_studies_tells_every_option() -> None:
+    page = (ROOT / "docs" / "studies.md").read_text()
+    for action in parser_of(STUDIES[0])._actions:
+        assert action.option_strings[-1] in page or action.dest == "help"
 
 
 def test_findings_show_what_the_committed_numbers_say() -> None:

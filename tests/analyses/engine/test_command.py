@@ -114,7 +114,7 @@ def test_the_command_runs_prints_and_writes(monkeypatch, capsys, tmp_path: Path)
     with pytest.raises(SystemExit) as ended:
         main(without_pairs(), ["--quick", "--out", str(tmp_path)])
     told = capsys.readouterr().out
-    assert ended.value.code == 0 and "| c | B is better & flatter | quick: no verdict | 2 |" in told
+    assert ended.value.code == 0 and "| c | B is better & flatter | quick: no verdict | 1 |" in told
     assert "It answers nothing." in (tmp_path / "it-quick" / "report.html").read_text()
     with pytest.raises(SystemExit):
         main(without_pairs(), ["--executor", "print", "--out", str(tmp_path), "--seeds", "3", "--runs", "b"])
