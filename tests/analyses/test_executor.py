@@ -162,3 +162,21 @@ def test_slurm_runs_level_by_level_and_tells_failures(shell, monkeypatch, tmp_pa
 def test_no_jobs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="0 jobs"):
         run([], "local", 0, logs=tmp_path)
+
+
+@pytest.mark.exhaustive
+def test_jobs_survive_submitits_pickling_and_tell_their_failures(monkeypatch, tmp_path: Path) -> None:
+    """submitit's own processes stand for nodes; what it takes and gives back is the same."""
+    import submitit
+
+    real = submitit.AutoExecutor
+    monkeypatch.setattr("submitit.AutoExecutor", lambda folder, cluster: real(folder=folder, cluster="local"))
+    commands = [
+        Command("good", "platform", ()),
+        Command("bad", "analyses.reweighting", ("--seeds", "0")),
+        Command("after", "platform", (), ("good",)),
+        Command("never", "platform", (), ("bad",)),
+    ]
+    failures = run(commands, "slurm", 1, logs=tmp_path, cluster=Cluster({"partition": "x"}, most=2))
+    assert failures == {"bad": Failure(2, "0 seeds are no study: give at least 1")}
+    assert (tmp_path / "after.log").read_text() and not (tmp_path / "never.log").exists()
