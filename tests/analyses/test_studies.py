@@ -75,6 +75,13 @@ def test_the_page_of_studies_tells_every_option() -> None:
         assert action.option_strings[-1] in page or action.dest == "help"
 
 
+def test_the_own_study_of_the_page_is_one() -> None:
+    page = (ROOT / "docs" / "studies.md").read_text()
+    told: dict[str, Study] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], told)  # type: ignore[arg-type]
+    assert len(Layout(told["STUDY"], Path()).parts(8, ("ce", "focal"))) == 16
+
+
 def test_findings_show_what_the_committed_numbers_say() -> None:
     assert findings_table(STUDIES, RESULTS) in (ROOT / "docs" / "findings.md").read_text()
 
