@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,6 @@ class Layout:
     Args:
         study: The study.
         out: The folder of all studies.
-        runs: Names of the variants that are wanted; None for all.
 
     Raises:
         InputError: A variant's settings are not usable.
@@ -82,7 +81,7 @@ class Layout:
         self.study, self._out = study, out
         self._variants = {variant.name: variant for variant in study.variants}
         self._keys = {variant.name: _training_key(study, variant) for variant in study.variants}
-        self._measured_key = _hash([[vars(m) for m in study.measured], OPTIONS, NUMERICS])
+        self._measured_key = _hash([[vars(measured) for measured in self._plain()], OPTIONS, NUMERICS])
 
     def folder(self, variant: str, seed: int) -> Path:
         """The run folder of a variant and seed."""
@@ -107,25 +106,30 @@ class Layout:
             The parts.
         """
         wanted = list(variants)
-        parts: list[Part] = []
+        found: dict[str, Part] = {}  # by the command's name: variants of one configuration share their parts
+        last: dict[Path, str] = {}  # the command that last writes to each file: one at a time does
+
+        def add(part: Part, *after: Path) -> None:
+            if part.command.name not in found:
+                needs = tuple(last[file] for file in after)
+                found[part.command.name] = replace(part, command=replace(part.command, needs=needs))
+                last[part.made] = part.command.name
+
         for seed in range(seeds):
-            last: dict[str, str] = {}  # the command that last writes to each variant's file
             for name in wanted:
-                if not any(part.made.parent == self.folder(name, seed) for part in parts):
-                    parts.append(self._training(name, seed))
-                last[name] = self._training_name(name, seed)
+                add(self._training(name, seed))
+                last.setdefault(self.landscape(name, seed), self._training_name(name, seed))
             for name in wanted:
                 for measured in self._plain():
-                    self._append(parts, last, name, seed, measured, measured.split, None)
+                    add(self._measurement(name, seed, measured), self.landscape(name, seed))
             for pair in self.study.flatness_pairs():
                 if pair.base in wanted and pair.variant in wanted:
-                    for name, other in ((pair.base, pair.variant), (pair.variant, pair.base)):
-                        for analysis in ("hessian", "sharpness"):
-                            measured = Measured(analysis, pair.split, self._matched_subsets(pair))
-                            self._append(
-                                parts, last, name, seed, measured, f"{pair.split}-at-{self._keys[other]}", other
-                            )
-        return parts
+                    files = [self.landscape(name, seed) for name in (pair.base, pair.variant)]
+                    for analysis in OPTIONS:
+                        measured = Measured(analysis, pair.split, self._matched_subsets(pair))
+                        add(self._measurement(pair.base, seed, measured, pair.variant), *files)
+                        add(self._measurement(pair.variant, seed, measured, pair.base), *files[::-1])
+        return list(found.values())
 
     def _plain(self) -> tuple[Measured, ...]:
         """What is measured at the networks' own losses; at least their losses, where some are to be met."""
@@ -148,30 +152,24 @@ class Layout:
     def _training(self, variant: str, seed: int) -> Part:
         folder = self.folder(variant, seed)
         settings = {**_settings(self.study, self._variants[variant]), "seed": seed, "data_seed": seed}
-        command = Command(
-            self._training_name(variant, seed), "training.run", (*_options(settings), "--out", str(folder))
-        )
-        return Part(command, folder / "summary.json")
+        arguments = (*_options(settings), "--out", str(folder))
+        return Part(Command(self._training_name(variant, seed), "training.run", arguments), folder / "summary.json")
 
-    def _append(
-        self, parts: list[Part], last: dict[str, str], variant: str, seed: int, measured: Measured, name: str,
-        other: str | None,
-    ) -> None:  # fmt: skip
-        file = self.landscape(variant, seed)
-        if any((part.made, part.analysis, part.name) == (file, measured.analysis, name) for part in parts):
-            return
+    def _measurement(self, variant: str, seed: int, measured: Measured, other: str | None = None) -> Part:
+        """A measurement at the network's own losses, or at those of another variant's network of the same seed."""
+        file, name = self.landscape(variant, seed), measured.split
+        met: tuple[str, ...] = ()
+        if other is not None:
+            name = f"{name}-at-{self._keys[other]}-{_hash(measured.subsets)}"
+            met = ("--match-loss", str(self.landscape(other, seed)))
         arguments = (
             "--ckpt", str(self.folder(variant, seed) / "checkpoint.pt"), "--split", measured.split,
-            "--subsets", ",".join(measured.subsets), *OPTIONS[measured.analysis], "--out", str(file), "--name", name,
+            "--subsets", ",".join(measured.subsets), *OPTIONS[measured.analysis], *met,
+            "--out", str(file), "--name", name,
         )  # fmt: skip
-        needs: tuple[str, ...] = (last[variant],)
-        if other is not None:
-            arguments += ("--match-loss", str(self.landscape(other, seed)))
-            needs += (last[other],)
         called = f"{self._training_name(variant, seed)}-{measured.analysis}-{name}-{self._measured_key}"
-        last[variant] = called
-        command = Command(called, f"landscape.{measured.analysis}", arguments, needs)
-        parts.append(Part(command, file, measured.analysis, name, may_refuse=other is not None))
+        command = Command(called, f"landscape.{measured.analysis}", arguments)
+        return Part(command, file, measured.analysis, name, may_refuse=other is not None)
 
 
 def _settings(study: Study, variant: Variant) -> dict[str, Any]:

@@ -105,6 +105,16 @@ def test_a_study_shares_its_trainings_with_another_of_the_same_settings() -> Non
     }
 
 
+def test_another_subset_at_equal_loss_is_measured_and_no_old_file_stands_for_it() -> None:
+    more = Question("c", "flatter", Flatness("ce", "sam", "class:9"), "flatter")
+    few = study(questions=(*study().questions, Question("c", "f", Flatness("ce", "sam", "few"), "flatter")))
+    both = study(questions=(*few.questions, more))
+    new = names(both) - names(few)
+    assert len(new) == 2 * 4 and all("ce" in name and "sam" in name and "-at-" in name for name in new)
+    alone = study(questions=(more,))
+    assert not {name for name in names(alone) & names(study()) if not name.endswith(("seed-0", "seed-1"))}
+
+
 def test_variants_of_one_configuration_are_trained_once() -> None:
     twice = study(variants=(Variant("ce", {"method": "ce"}), Variant("again", {"method": "ce"})), questions=())
     trained = [p for p in Layout(twice, Path("out")).parts(1, ("ce", "again")) if p.command.module == "training.run"]
