@@ -25,10 +25,11 @@ def make_scale(group: h5py.Group, dim: str, values: np.ndarray) -> None:
 def attach(dataset: h5py.Dataset, dims: Sequence[str]) -> None:
     """Names a dataset's dimensions; a dimension without a scale gets one that counts from 0."""
     dataset.attrs["dims"] = json.dumps(list(dims))
+    beside = dataset.parent
     for axis, dim in enumerate(dims):
-        if dim not in dataset.parent:
-            make_scale(dataset.parent, dim, np.arange(dataset.shape[axis]))
-        dataset.dims[axis].attach_scale(dataset.parent[dim])
+        if dim not in beside:
+            make_scale(beside, dim, np.arange(dataset.shape[axis]))
+        dataset.dims[axis].attach_scale(beside[dim])
 
 
 def packing(shape: Sequence[int], dtype: np.dtype[Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from foundation.declared import shown
 from foundation.errors import InputError
 from landscape.files.contents import LARGE
 from landscape.files.measurement_model import WAY_OUT, check_attributes, check_dataset, check_root, check_values
-from landscape.files.safe_read import SEAL, attributes_of, check_seal, dims_of, items, naming, read, walk
+from landscape.files.safe_read import SEAL, attributes_of, check_seal, dims_of, items, naming, read, said_of, walk
 from landscape.files.unit_folder import Head, UnitFolder, partial_path
 
 
@@ -250,13 +250,15 @@ def read_measurement(group: h5py.Group, analysis: str, name: str, *, complete: b
     check_attributes(attributes, place)
     data: dict[str, np.ndarray] = {}
     dims: dict[str, tuple[str, ...]] = {}
-    for path, item in walk(group, place, without=LARGE).items():
-        dims[path] = dims_of(item, place)
+    found = walk(group, place, without=LARGE)
+    said = {path: said_of(item) for path, item in found.items()}
+    for path, item in found.items():
+        dims[path] = dims_of(path, found, said[path].get("dims", "[]"), place)
         data[path] = read(item, place)
         check_dataset(analysis, path, dims[path], str if data[path].dtype.kind == "O" else data[path].dtype, place)
     check_values(data, dims, place)
     if attributes.pop(SEAL, None) is not None:
-        check_seal(group, f"{analysis}/{name}", data, place)
+        check_seal(group, f"{analysis}/{name}", data, said, place)
     config, extent, provenance = (attributes.pop(key) for key in ("config", "extent", "provenance"))
     texts = {key: tuple(str(text) for text in data.pop(key)) for key in ("subset", "label", "kind")}
     return Measurement(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -169,6 +170,7 @@ def check_dataset(
         raise InputError(f"{place} has {name} over {', '.join(dims)}, expected is {', '.join(expected)}: {WAY_OUT}")
 
 
+@functools.cache
 def _declared(analysis: str) -> dict[str, tuple[tuple[str, ...], str, str]]:
     found: dict[str, tuple[tuple[str, ...], str, str]] = {}
     for column in TABLE:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -74,7 +75,7 @@ def items(group: h5py.Group, place: str) -> dict[str, h5py.Group | h5py.Dataset]
         raise InputError(f"{place} holds {len(group)} items in {group.name}: {WAY_OUT}")
     found = {}
     for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise InputError(f"{place} has a link to elsewhere as {shown(name)} in {group.name}: {WAY_OUT}")
         item = group[name]
         if not isinstance(item, h5py.Group | h5py.Dataset):
@@ -125,32 +126,51 @@ def read(dataset: h5py.Dataset, place: str) -> np.ndarray:
     Raises:
         InputError: Its bytes are damaged, it is of a kind that no measurement has, or larger than its bytes allow.
     """
-    name, dtype = dataset.name, dataset.dtype
+    dtype, shape = dataset.dtype, dataset.shape
     text = h5py.check_string_dtype(dtype)
-    if dataset.shape is None or (text is None and dtype.kind not in "fiub"):
-        raise InputError(f"{place} has {name} of kind {shown(str(dtype))}, expected are numbers or texts: {WAY_OUT}")
-    if dataset.external or dataset.is_virtual:
-        raise InputError(f"{place} has {name} stored in another file: {WAY_OUT}")
+
+    def refuse(what: str) -> InputError:
+        return InputError(f"{place} has {what.format(dataset.name)}: {WAY_OUT}")
+
+    if shape is None or (text is None and dtype.kind not in "fiub"):
+        raise refuse(f"{{}} of kind {shown(str(dtype))}, expected are numbers or texts")
     properties = dataset.id.get_create_plist()
+    if properties.get_external_count() or properties.get_layout() == h5py.h5d.VIRTUAL:
+        raise refuse("{} stored in another file")
     if not {properties.get_filter(k)[0] for k in range(properties.get_nfilters())} <= _FILTERS:
-        raise InputError(f"{place} has {name} packed by a filter that this package does not use: {WAY_OUT}")
-    size, stored = dataset.size * dtype.itemsize, dataset.id.get_storage_size()
+        raise refuse("{} packed by a filter that this package does not use")
+    size, stored = math.prod(shape) * dtype.itemsize, dataset.id.get_storage_size()
     if size > (MOST_TEXT if text else MOST_BYTES) or size > max(stored * _BEST_RATIO, _SLACK):
-        raise InputError(f"{place} has {name} of {size:.3g} bytes, of which {stored} are there: {WAY_OUT}")
+        raise refuse(f"{{}} of {size:.3g} bytes, of which {stored} are there")
     try:
         if text is None:
             return np.asarray(dataset[()])
         values = dataset.asstr()[()] if text.length is None else np.char.decode(dataset[()], "utf-8")
         return np.asarray(values, dtype=object)
     except (*_HDF5_ERRORS, UnicodeError):
-        raise InputError(f"{place} has damaged bytes in {name}: {WAY_OUT}") from None
+        raise refuse("damaged bytes in {}") from None
 
 
-def dims_of(dataset: h5py.Dataset, place: str) -> tuple[str, ...]:
+def said_of(item: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+    """All attributes but the seal, and those by which HDF5 and netCDF bind scales.
+
+    Args:
+        item: A group or data set.
+
+    Returns:
+        The values as HDF5 gives them, by name.
+    """
+    ours = (name for name in item.attrs if name != SEAL and not name.isupper() and not name.startswith("_"))
+    return {name: item.attrs[name] for name in ours}
+
+
+def dims_of(path: str, found: Mapping[str, h5py.Dataset], told: Any, place: str) -> tuple[str, ...]:
     """The names of a data set's dimensions, each of which has a scale of its length beside it.
 
     Args:
-        dataset: The data set.
+        path: Of the data set.
+        found: It and all data sets beside it, by path.
+        told: What it says of its dimensions, the attribute `dims`.
         place: The file, for the sentence.
 
     Returns:
@@ -159,19 +179,19 @@ def dims_of(dataset: h5py.Dataset, place: str) -> tuple[str, ...]:
     Raises:
         InputError: Names and shape do not agree with the scales.
     """
-    told = plain(dataset.attrs.get("dims", "[]"), place)
-    if dataset.shape is None:
-        raise InputError(f"{place} has {dataset.name} without values: {WAY_OUT}")
-    if not (isinstance(told, list) and all(isinstance(dim, str) for dim in told) and len(told) == len(dataset.shape)):
-        raise InputError(f"{place} has {dataset.name} of shape {dataset.shape} over {shown(told)}: {WAY_OUT}")
-    for dim, length in zip(told, dataset.shape, strict=True):
-        scale = dataset.parent.get(dim) if isinstance(dataset.parent.get(dim, getlink=True), h5py.HardLink) else None
-        if not isinstance(scale, h5py.Dataset) or scale.shape != (length,) or not scale.is_scale:
-            expected = scale.shape if isinstance(scale, h5py.Dataset) else "no scale"
+    shape, names, folder = found[path].shape, plain(told, place), path.rpartition("/")[0]
+    if shape is None:
+        raise InputError(f"{place} has {path} without values: {WAY_OUT}")
+    if not (isinstance(names, list) and all(isinstance(dim, str) for dim in names) and len(names) == len(shape)):
+        raise InputError(f"{place} has {path} of shape {shape} over {shown(names)}: {WAY_OUT}")
+    for dim, length in zip(names, shape, strict=True):
+        scale = found.get(f"{folder}/{dim}" if folder else dim)
+        if scale is None or scale.shape != (length,) or not scale.is_scale:
+            expected = "no scale" if scale is None else scale.shape
             raise InputError(
-                f"{place} has {dataset.name} of length {length} along {shown(dim)}, which has {expected}: {WAY_OUT}"
+                f"{place} has {path} of length {length} along {shown(dim)}, which has {expected}: {WAY_OUT}"
             )
-    return tuple(told)
+    return tuple(names)
 
 
 def attributes_of(item: h5py.Group | h5py.File, place: str) -> dict[str, Any]:
@@ -218,46 +238,46 @@ def seal(group: h5py.Group, key: str, place: str) -> None:
         key: Its path there, `<analysis>/<name>`.
         place: The file, for sentences.
     """
-    data = {path: read(item, place) for path, item in walk(group, place, without=LARGE).items()}
-    group.attrs[SEAL] = _digest(group, key, data)
+    found = walk(group, place, without=LARGE)
+    data = {path: read(item, place) for path, item in found.items()}
+    group.attrs[SEAL] = _digest(group, key, data, {path: said_of(item) for path, item in found.items()})
 
 
-def check_seal(group: h5py.Group, key: str, data: Mapping[str, np.ndarray], place: str) -> None:
+def check_seal(
+    group: h5py.Group, key: str, data: Mapping[str, np.ndarray], said: Mapping[str, Mapping[str, Any]], place: str
+) -> None:
     """Refuses a measurement that was changed after it was written; one without a seal is of an earlier version.
 
     Args:
         group: The measurement.
         key: Its path in the file, `<analysis>/<name>`.
         data: Its data sets and scales as they were read, by path.
+        said: Their attributes, by path: see `said_of`.
         place: The file, for the sentence.
 
     Raises:
         InputError: It was.
     """
     told = group.attrs.get(SEAL)
-    if told is not None and told != _digest(group, key, data):
+    if told is not None and told != _digest(group, key, data, said):
         raise InputError(
             f"{place} was changed after it was written (its contents are not those of its {SEAL}): take a copy that "
             "was not, or measure again"
         )
 
 
-def _digest(group: h5py.Group, key: str, data: Mapping[str, np.ndarray]) -> str:
+def _digest(
+    group: h5py.Group, key: str, data: Mapping[str, np.ndarray], said: Mapping[str, Mapping[str, Any]]
+) -> str:
     found = hashlib.sha256()
     about = {name: group.file.attrs.get(name) for name in _OF_FILE}
-    for part in (key, about, _said(group), *(piece for path in sorted(data) for piece in _pieces(group, path, data))):
+    pieces = (piece for path in sorted(data) for piece in _pieces(path, data[path], said[path]))
+    for part in (key, about, said_of(group), *pieces):
         found.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode())
         found.update(b"\0")
     return found.hexdigest()
 
 
-def _pieces(group: h5py.Group, path: str, data: Mapping[str, np.ndarray]) -> Iterator[Any]:
-    values = data[path]
-    yield [path, list(values.shape), values.dtype.str, _said(group[path])]
+def _pieces(path: str, values: np.ndarray, said: Mapping[str, Any]) -> Iterator[Any]:
+    yield [path, list(values.shape), values.dtype.str, said]
     yield [str(text) for text in values.ravel()] if values.dtype.kind == "O" else np.ascontiguousarray(values).tobytes()
-
-
-def _said(item: h5py.Group | h5py.Dataset) -> dict[str, Any]:
-    """All attributes but the seal, and those by which HDF5 and netCDF bind scales."""
-    ours = (name for name in item.attrs if name != SEAL and not name.isupper() and not name.startswith("_"))
-    return {name: item.attrs[name] for name in ours}

@@ -129,10 +129,14 @@ def write(
     return file
 
 
+_place = tempfile.TemporaryDirectory(prefix="landscape-", ignore_cleanup_errors=True)
+"""Of the runs that were built; it goes with the process."""
+
+
 @functools.cache
 def built(lifted: bool, trace: bool, model: str, norm: float | None, flat: bool, flat_lifted: bool) -> Path:
-    """A run with nothing but ones, once for all tests: publishing takes its time. `flat` leaves slopes out."""
-    file = Path(tempfile.mkdtemp(prefix="landscape-")) / "landscape.h5"
+    """A run with nothing but ones, once for all tests. `flat` leaves slopes out."""
+    file = Path(tempfile.mkdtemp(dir=_place.name)) / "landscape.h5"
     subsets = subsets_of(COUNTS, NAMES)
     ones = np.ones(len(subsets))
     common = {"split": "train", "model": model}

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import h5py
 import numpy as np
 
 from foundation.groups import group_classes
-from landscape.files.target import Target
-from landscape.files.units import Recording, recording
-from landscape.schema import INTERPOLATED, MEASURED
+from landscape.files.safe_read import seal
+from landscape.files.unit_folder import Head, UnitFolder, partial_path
+from landscape.files.units import Recording, table_of
+from landscape.schema import INTERPOLATED, MEASURED, NUMERICS, SCHEMA, SCHEMA_VERSION
 from landscape.subject.subsets import Subset
 from tests.landscape.altered import altered
 
@@ -40,6 +41,14 @@ def subsets_of(counts: Sequence[int], names: Sequence[str], measured: Sequence[i
     return made
 
 
+class Whole(Recording):
+    """A recording that goes into its file in one piece: units and merges, a hundred times as dear, have own tests."""
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+@contextlib.contextmanager
 def open_recording(
     file: Path,
     analysis: str,
@@ -47,9 +56,22 @@ def open_recording(
     subsets: Sequence[Subset],
     extent: Mapping[str, object] | None = None,
     **config: object,
-) -> AbstractContextManager[Any]:
+) -> Iterator[Recording]:
     config = {"split": name, "groups": _groups(subsets), **config}
-    return recording(Target(file, name, _sha256(file), config, PROVENANCE), analysis, subsets=subsets, extent=extent)
+    head = Head(analysis, name, _sha256(file), config, dict(extent or {}), NUMERICS, table_of(subsets), PROVENANCE)
+    folder = UnitFolder(partial_path(file, analysis, name))
+    record = Whole(folder, head, resumed=False, previous=None)
+    yield record
+    if not record.finished:
+        folder.begin(head)
+        record.flush()
+        return
+    with h5py.File(file, "a") as made:
+        made.attrs.update({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "checkpoint_sha256": _sha256(file)})
+        made.attrs["provenance"] = json.dumps(PROVENANCE)
+        group = made.create_group(f"{analysis}/{name}")
+        record.contents.build(group, head.attributes)
+        seal(group, f"{analysis}/{name}", str(file))
 
 
 def _groups(subsets: Sequence[Subset]) -> dict[str, object]:
@@ -68,13 +90,15 @@ def put(record: Recording, name: str, values: object, dims: Sequence[str]) -> No
 
 
 _built: dict[str, Path] = {}
+_place = tempfile.TemporaryDirectory(prefix="landscape-", ignore_cleanup_errors=True)
+"""Of the runs that were built; it goes with the process."""
 
 
 def write_run(file: Path, **options: object) -> Path:
-    """A copy of the run that `build_run` makes of these options; each is built once, for merging takes seconds."""
+    """A copy of the run that `build_run` makes of these options; each is built once."""
     key = repr(sorted(options.items()))
     if key not in _built:
-        _built[key] = build_run(Path(tempfile.mkdtemp(prefix="landscape-")) / "landscape.h5", **options)  # type: ignore[arg-type]
+        _built[key] = build_run(Path(_place.name) / str(len(_built)) / "landscape.h5", **options)  # type: ignore[arg-type]
     file.parent.mkdir(parents=True, exist_ok=True)
     for made in _built[key].parent.iterdir():
         if made.suffix in (".h5", ".jsonl"):
