@@ -128,11 +128,15 @@ def test_a_foreign_package_in_the_way_is_one_sentence(tmp_path, name, command, f
 
 def test_a_foreign_training_is_met_when_a_checkpoint_is_opened(tmp_path, small_run):
     fake(tmp_path, "training", "package")
-    done = beside(tmp_path, "-m", "landscape.sharpness", "--ckpt", small_run / "checkpoint.pt")
+    text = (
+        "import contextlib, sys\n"
+        "from landscape.sharpness.__main__ import main\n"
+        "with contextlib.suppress(SystemExit):\n    main(['--help'])\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = beside(tmp_path, "-c", text, "--ckpt", small_run / "checkpoint.pt")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert done.stderr.startswith("error: another package named 'training'")
-    shown = beside(tmp_path, "-m", "landscape.sharpness", "--help")
-    assert shown.returncode == 0 and "usage:" in shown.stdout
+    assert done.stderr.startswith("error: another package named 'training'") and "usage:" in done.stdout
 
 
 def test_a_program_gets_an_exception(tmp_path):

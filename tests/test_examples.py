@@ -11,7 +11,12 @@ EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.
 NUMBERS = re.compile(r"\d")
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+DEAR = ("resnet18",)  # 13 s of a core; the others take one or two
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=p.stem, marks=[pytest.mark.exhaustive] * (p.stem in DEAR)) for p in EXAMPLES]
+)
 def test_an_example_runs(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     try:

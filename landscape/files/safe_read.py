@@ -266,9 +266,7 @@ def check_seal(
         )
 
 
-def _digest(
-    group: h5py.Group, key: str, data: Mapping[str, np.ndarray], said: Mapping[str, Mapping[str, Any]]
-) -> str:
+def _digest(group: h5py.Group, key: str, data: Mapping[str, np.ndarray], said: Mapping[str, Mapping[str, Any]]) -> str:
     found = hashlib.sha256()
     about = {name: group.file.attrs.get(name) for name in _OF_FILE}
     pieces = (piece for path in sorted(data) for piece in _pieces(path, data[path], said[path]))

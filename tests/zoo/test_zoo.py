@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import warnings
 
@@ -20,6 +21,7 @@ from landscape.sharpness.measure import measure_sharpness
 from landscape.sharpness.result import SharpnessSettings
 from landscape.subject.samples import TensorSamples
 from landscape.subject.subject import Subject
+from landscape.subject.subsets import Subset
 from landscape.surface.measure import measure_surface
 from landscape.surface.result import Surface, SurfaceSettings
 from tests.zoo import layers, modules, sequences
@@ -141,6 +143,13 @@ def weights_of(oracle: Oracle, subset) -> Tensor:
     return members / members.sum()
 
 
+@functools.cache
+def true_hessian(name: str, subset: Subset) -> np.ndarray:
+    """Once for both dtypes and for the sample: its rows are half of a test's time."""
+    oracle = Oracle(name)
+    return oracle.hessian(weights_of(oracle, subset))
+
+
 def subject_of(name: str, dtype: torch.dtype) -> Subject:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -177,8 +186,7 @@ def examine(name: str, dtype: torch.dtype) -> None:
     found = measure_hessian(subject, settings=settings)
     for subset in subject.subsets:
         curvature, weights = found.of(subset.name), weights_of(oracle, subset)
-        hessian, slope = oracle.hessian(weights), oracle.gradient(weights)
-        values = np.linalg.eigvalsh(hessian)
+        values, slope = np.linalg.eigvalsh(true_hessian(name, subset)), oracle.gradient(weights)
         scale = max(np.abs(values).max(), 1e-12 + rough * float(slope.norm()))
         says = f"{name} {subset.name}"
         loss = float((oracle.losses().detach() * weights).sum())

@@ -7,7 +7,7 @@ landscape.line = (({
   page_data: { page },
   plot_panel: { chart },
   scales: { LINEAR, LOG, padded, ticksOf },
-  state: { state },
+  state: { allow, state },
   subsets: { rows },
   theme: { axis, baseLayout, ink, rem, runColor },
   unpack: { unpack },
@@ -18,7 +18,7 @@ landscape.line = (({
       document.getElementById("line").hidden = true;
       return;
     }
-    if (!names.includes(state.line)) state.line = names[0];
+    allow("line", names);
     if (names.length > 1) controlsOf("line").append(select("Line", "line", [["", names.map((name) => [name, name])]]));
     controlsOf("line").append(
       segments("Quantity", "along", [

@@ -7,7 +7,7 @@ landscape.matrix = (({
   page_data: { page },
   plot_panel: { chart },
   scales: { LINEAR, LOG, kneeOf, signed, ticksOf },
-  state: { DEFAULTS, choose, state },
+  state: { allow, choose, state },
   subsets: { rows },
   theme: { axis, baseLayout, diverging, ink, rem, sequential },
   unpack: { unpack },
@@ -60,11 +60,11 @@ landscape.matrix = (({
       document.getElementById("matrix").hidden = true;
       return;
     }
-    if (!known.includes(state.matrix)) state.matrix = DEFAULTS.matrix = known[0];
+    allow("matrix", known);
     const runs = page.runs
       .map((_, run) => run)
       .filter((run) => page.views.some((view) => Object.keys(view.matrices[run]).length));
-    if (!runs.includes(Number(state.matrixRun))) state.matrixRun = DEFAULTS.matrixRun = String(runs[0]);
+    allow("matrixRun", runs.map(String));
     const controls = controlsOf("matrix");
     if (known.length > 1)
       controls.append(select("Show", "matrix", [["", known.map((key) => [key, MATRICES[key].title])]]));

@@ -33,7 +33,15 @@ landscape.state = (({ page_data: { page }, subsets: { classes, groups, measureOf
   };
   const ROW_KEYS = ["row", "pin"];
   const state = { ...DEFAULTS };
+  const allowed = {};
   const listeners = [];
+
+  // What `key` may be on this page; anything else, in a later address too, is the default.
+  function allow(key, values) {
+    allowed[key] = values;
+    if (!values.includes(DEFAULTS[key])) DEFAULTS[key] = values[0];
+    if (!values.includes(state[key])) state[key] = DEFAULTS[key];
+  }
 
   // `act(changed)` runs after every change that touches one of `keys`.
   function whenever(keys, act) {
@@ -83,6 +91,7 @@ landscape.state = (({ page_data: { page }, subsets: { classes, groups, measureOf
     if (!measureOf.has(read.y)) read.y = DEFAULTS.y;
     if (read.x !== "rank" && !measureOf.has(read.x)) read.x = DEFAULTS.x;
     if (!page.views.some((view) => view.name === read.view)) read.view = DEFAULTS.view;
+    for (const [key, values] of Object.entries(allowed)) if (!values.includes(read[key])) read[key] = DEFAULTS[key];
     const changed = Object.keys(read).filter((key) => JSON.stringify(read[key]) !== JSON.stringify(state[key]));
     Object.assign(state, read);
     tell(changed);
@@ -90,5 +99,5 @@ landscape.state = (({ page_data: { page }, subsets: { classes, groups, measureOf
 
   const choose = (row) => change({ row });
 
-  return { DEFAULTS, state, whenever, change, tell, readAddress, choose };
+  return { state, allow, whenever, change, tell, readAddress, choose };
 })(landscape);

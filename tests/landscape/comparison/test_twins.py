@@ -116,7 +116,14 @@ def title(compared: Comparison) -> str:
     return re.sub("<[^>]+>", "", str(headline_of(compared, ()).title)).replace("‑", "-")
 
 
-@pytest.mark.parametrize("change", [layer_rescaled, neuron_rescaled, permuted, head_shifted])
+@pytest.mark.parametrize(
+    "change",
+    [
+        layer_rescaled,
+        head_shifted,
+        *(pytest.param(f, marks=pytest.mark.exhaustive) for f in (neuron_rescaled, permuted)),
+    ],
+)
 def test_the_same_function_is_equally_flat(
     original: tuple[nn.Sequential, Path], change: Callable[[nn.Sequential], None], tmp_path: Path
 ) -> None:

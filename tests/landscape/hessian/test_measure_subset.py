@@ -27,8 +27,15 @@ SUBSETS = ("all", "balanced", "many", "medium", "few", *(f"class:{c}" for c in r
 
 
 @functools.cache
+def in_order(dtype: torch.dtype, activation: type[nn.Module]) -> tuple[HessianResult, list[SubsetCurvature]]:
+    """A measurement, and its curvatures as they became known."""
+    seen: list[SubsetCurvature] = []
+    of = subject(dtype, activation=activation)
+    return measure_hessian(of, settings=SETTINGS, plan=PLAN, on_done=seen.append), seen
+
+
 def measured(dtype: torch.dtype, activation: type[nn.Module] = nn.GELU) -> HessianResult:
-    return measure_hessian(subject(dtype, activation=activation), settings=SETTINGS, plan=PLAN)
+    return in_order(dtype, activation)[0]
 
 
 def truth(name: str, activation: type[nn.Module] = nn.GELU) -> tuple[float, torch.Tensor, np.ndarray, np.ndarray]:
@@ -78,7 +85,7 @@ def test_sums_over_the_whole_spectrum_lie_within_their_errors(name):
 
 
 def test_eigenvalues_held_out_and_sample_by_sample():
-    result, of = measured(torch.float64), standard()
+    result, of = measured(torch.float64), subject(subsets=["all", "class:2"])
     everything = result.of("all").fresh_samples  # 54 samples: halves
     assert (everything.top_error > 0).all() and len(everything.top) == 3 and len(everything.top_samples) == 0
     assert everything.top[0] <= result.of("all").top.outermost * 1.2
@@ -132,7 +139,7 @@ def test_noise_of_float32_products_is_seen_and_small():
 
 def convex(dtype=torch.float64) -> Subject:
     """A linear classifier: its cross-entropy is convex, so there is no negative curvature to find."""
-    return subject(dtype, net=nn.Sequential(nn.Flatten(), nn.Linear(36, 5)))
+    return subject(dtype, net=nn.Sequential(nn.Flatten(), nn.Linear(36, 5)), subsets=["all"])
 
 
 def test_none_found_needs_two_starts():
@@ -151,7 +158,7 @@ def test_without_convergence_nothing_is_decided():
 
 
 def test_more_eigenvalues_than_parameters():
-    of = subject(params=["8.bias"])
+    of = subject(params=["8.bias"], subsets=["all"])
     found = measure_hessian(of, settings=HessianSettings(top=8, bottom=2), plan=PLAN).of("all")
     values = np.linalg.eigvalsh(dense(of, of.subsets[0])[2])
     np.testing.assert_allclose(found.top.values, values[::-1], atol=1e-12)
@@ -162,7 +169,7 @@ def test_more_eigenvalues_than_parameters():
 def test_a_diverged_network_is_reported_not_repaired():
     net = network()
     net[-1].weight.data[0, 0] = float("nan")
-    found = measure_hessian(subject(net=net), settings=SETTINGS, plan=PLAN).of("all")
+    found = measure_hessian(subject(net=net, subsets=["all"]), settings=SETTINGS, plan=PLAN).of("all")
     assert not found.finite and len(found.top.values) == 0 and np.isnan(found.top.outermost)
     assert np.isnan(found.loss) and np.isnan(found.trace.value) and found.negative_curvature.verdict == UNDECIDED
 
@@ -186,17 +193,9 @@ def test_subsets_of_the_same_samples_and_weights_are_measured_once():
         assert first.trace == second.trace
 
 
-@functools.cache
-def in_order() -> list[SubsetCurvature]:
-    """The curvatures of a measurement as they became known."""
-    seen: list[SubsetCurvature] = []
-    measure_hessian(subject(), settings=SETTINGS, plan=PLAN, on_done=seen.append)
-    return seen
-
-
-@pytest.mark.parametrize("known", [1, 4, 7])
+@pytest.mark.parametrize("known", [pytest.param(1, marks=pytest.mark.exhaustive), 4, 7])
 def test_what_is_known_already_is_not_measured_again_and_the_rest_is_the_same(known):
-    whole, seen, again = measured(torch.float64), in_order(), []
+    (whole, seen), again = in_order(torch.float64, nn.GELU), []
     done = {c.subset: c for c in seen[:known]}
     result = measure_hessian(subject(), settings=SETTINGS, plan=PLAN, done=done, on_done=again.append)
     assert [c.subset for c in again] == [c.subset for c in seen[known:]]

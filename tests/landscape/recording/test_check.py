@@ -8,7 +8,7 @@ from torch import nn
 
 import landscape
 from landscape.subject.subject import Subject
-from tests.conftest import run_process
+from tests.conftest import run_command
 from tests.landscape.subject.test_subject import network, samples
 
 
@@ -73,7 +73,7 @@ def test_the_command_says_the_same(tmp_path: Path, build, code):
     mine.write_text(
         f"import torch\nfrom torch import nn\n\nnet = {build}\ndata = torch.ones(6, 4), torch.arange(6) % 3\n"
     )
-    done = run_process("landscape", "check", "--network", f"{mine}:net", "--data", f"{mine}:data", "--device", "cpu",
+    done = run_command("landscape", "check", "--network", f"{mine}:net", "--data", f"{mine}:data", "--device", "cpu",
                        check=False)  # fmt: skip
     assert done.returncode == code, done.stderr
     assert ("NO  loss of each sample" in done.stdout) == bool(code) and "yes network and data" in done.stdout

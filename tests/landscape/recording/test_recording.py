@@ -80,7 +80,7 @@ def test_the_same_call_measures_nothing_again(measured: Path, monkeypatch: pytes
     landscape.measure(subject_of(), measured, **LITTLE)
 
 
-@pytest.mark.parametrize("units", [1, 3, 5, 8])
+@pytest.mark.parametrize("units", [*(pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 3, 8)), 5])
 def test_an_interrupted_call_continues(measured: Path, tmp_path: Path, units: int, monkeypatch) -> None:
     """Stopped after any unit of work, the same call ends with the very numbers of an undisturbed one."""
     left, flush = units, Recording.flush
@@ -121,6 +121,7 @@ def test_a_result_of_other_subsets_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.exhaustive
 def test_every_plane_gets_into_the_file_under_its_own_name(tmp_path: Path) -> None:
     subject = subject_of(batch_norm="recalibrated")
     other = {"other": subject_of(network(3)).vector(), "third": subject_of(network(4)).vector()}

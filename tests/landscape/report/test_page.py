@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -31,6 +32,25 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report([first, second], folder / "report.html").path
 
 
+@pytest.fixture(scope="module")
+def shared(browser: Browser, report: Path) -> Iterator[Opened]:
+    """One open page for tests that leave nothing behind but its state, for opening takes seconds."""
+    with opened(browser, report) as page:
+        yield page
+
+
+@pytest.fixture
+def page(shared: Opened) -> Iterator[Opened]:
+    """The page in its first state: the address is all of it."""
+    at(shared, "")
+    yield shared
+    assert shared.errors == [] and shared.requests == []
+
+
+def at(page: Opened, state: str) -> None:
+    page.page.evaluate(f"location.hash = {state!r}")
+
+
 def heights(page: Opened) -> object:
     return page.plotted("surface", "plot.data.filter((t) => t.z && t.z.length > 1).map((t) => t.z[4].slice(2, 6))")
 
@@ -44,50 +64,49 @@ def numbers(page: Opened, panel: str) -> object:
     )
 
 
-def test_choosing_another_class_changes_every_panel(browser: Browser, report: Path) -> None:
-    with opened(browser, report) as page:
-        before = {panel: numbers(page, panel) for panel in PANELS}
-        surface = heights(page)
-        page.page.locator("#verdicts .tile").nth(3).click()
-        assert page.page.locator("tr.selected td.name").first.inner_text() == "Dress"
-        assert page.page.locator("[role=combobox]").first.input_value() == "Dress"
-        assert page.page.locator("#announce").inner_text() == "Dress, train"
-        assert heights(page) != surface
-        assert all(numbers(page, panel) != before[panel] for panel in PANELS)
-        assert "row=class%3A3" in page.page.url
+def test_choosing_another_class_changes_every_panel(page: Opened) -> None:
+    before = {panel: numbers(page, panel) for panel in PANELS}
+    surface = heights(page)
+    page.page.locator("#verdicts .tile").nth(3).click()
+    assert page.page.locator("tr.selected td.name").first.inner_text() == "Dress"
+    assert page.page.locator("[role=combobox]").first.input_value() == "Dress"
+    assert page.page.locator("#announce").inner_text() == "Dress, train"
+    assert heights(page) != surface
+    assert all(numbers(page, panel) != before[panel] for panel in PANELS)
+    assert "row=class%3A3" in page.page.url
 
 
-def test_a_class_is_chosen_from_table_search_keys_headline_and_address(browser: Browser, report: Path) -> None:
-    with opened(browser, report, address="#row=class%3A5") as page:
-        box = page.page.locator("[role=combobox]").first
-        assert box.input_value() == "Sandal"
-        page.page.locator("tbody tr", has_text="Coat").first.click()
-        assert box.input_value() == "Coat"
-        box.fill("boot")
-        box.press("Enter")
-        assert box.input_value() == "Ankle boot"
-        page.page.locator("h1").click()
-        page.page.keyboard.press("[")
-        assert box.input_value() == "Bag"
-        page.page.locator("#verdicts .tile.selected").first.focus()
-        page.page.keyboard.press("ArrowLeft")
-        assert box.input_value() == "Sneaker"
-        page.page.locator(".answers button.link").first.click()
-        assert box.input_value() in ("Bag", "Ankle boot")
-        page.page.evaluate("location.hash = '#row=few&y=trace'")
-        assert box.input_value() == "few"
-        page.settle("explorer")
-        assert "Hessian trace" in page.page.locator("#explorer .caption").inner_text()
-        points = page.page.locator("#explorer .points path")
-        points.nth(2).scroll_into_view_if_needed()
-        place = points.nth(2).bounding_box()
-        assert place is not None
-        page.page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
-        page.page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
-        assert box.input_value() == "Pullover"
+def test_a_class_is_chosen_from_table_search_keys_headline_and_address(page: Opened) -> None:
+    at(page, "row=class%3A5")
+    box = page.page.locator("[role=combobox]").first
+    assert box.input_value() == "Sandal"
+    page.page.locator("tbody tr", has_text="Coat").first.click()
+    assert box.input_value() == "Coat"
+    box.fill("boot")
+    box.press("Enter")
+    assert box.input_value() == "Ankle boot"
+    page.page.locator("h1").click()
+    page.page.keyboard.press("[")
+    assert box.input_value() == "Bag"
+    page.page.locator("#verdicts .tile.selected").first.focus()
+    page.page.keyboard.press("ArrowLeft")
+    assert box.input_value() == "Sneaker"
+    page.page.locator(".answers button.link").first.click()
+    assert box.input_value() in ("Bag", "Ankle boot")
+    page.page.evaluate("location.hash = '#row=few&y=trace'")
+    assert box.input_value() == "few"
+    page.settle("explorer")
+    assert "Hessian trace" in page.page.locator("#explorer .caption").inner_text()
+    points = page.page.locator("#explorer .points path")
+    points.nth(2).scroll_into_view_if_needed()
+    place = points.nth(2).bounding_box()
+    assert place is not None
+    page.page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    page.page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    assert box.input_value() == "Pullover"
 
 
-@pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 2560)])
+@pytest.mark.parametrize(("dark", "width"), [pytest.param(False, 1280, marks=pytest.mark.exhaustive), (True, 2560)])
 def test_every_control_changes_what_is_shown(browser: Browser, report: Path, dark: bool, width: int) -> None:
     with opened(browser, report, dark=dark, width=width, address="#row=class%3A4") as page:
         assert page.page.locator("html").get_attribute("data-theme") == ("dark" if dark else "light")
@@ -131,67 +150,72 @@ def test_every_control_changes_what_is_shown(browser: Browser, report: Path, dar
             assert word in state or word == "form"
 
 
-def test_the_detail_shows_held_out_figures_and_every_sample_of_a_small_class(browser: Browser, report: Path) -> None:
+def test_the_detail_shows_held_out_figures_and_every_sample_of_a_small_class(page: Opened, report: Path) -> None:
     with h5py.File(report.parent / "ce" / "landscape.h5") as file:
         group = file["hessian/train"]
         held, error = float(group["top_held_out"][5, 0]), 1.959964 * float(group["top_held_out_se"][5, 0])
         single = group["top_samples"][14, :6]
         rank, rank_error = float(group["effective_rank"][5]), 1.959964 * float(group["effective_rank_se"][5])
-    with opened(browser, report, address="#row=class%3A0") as page:
-        detail = page.page.locator("#detail")
-        assert f"held out {figure(held)} ({figure(held - error)} to {figure(held + error)})" in detail.inner_text()
-        interval = f"({figure(rank - rank_error)} to {figure(rank + rank_error)})"
-        assert f"effective rank {figure(rank)} {interval}" in detail.inner_text()
-        assert "found on one half of the samples" in detail.inner_text()
-        assert detail.locator("circle").count() == 0
-        page.page.locator("#verdicts .tile").nth(9).click()
-        assert "held out" not in detail.inner_text().lower()
-        dots = detail.locator(".runs > div").first.locator("svg").first.locator("circle title").all_text_contents()
-        assert dots == [figure(float(value)) for value in single]
-        page.page.locator(".chip").first.click()
-        assert detail.locator("svg").count() == 2
+    at(page, "row=class%3A0")
+    detail = page.page.locator("#detail")
+    assert f"held out {figure(held)} ({figure(held - error)} to {figure(held + error)})" in detail.inner_text()
+    interval = f"({figure(rank - rank_error)} to {figure(rank + rank_error)})"
+    assert f"effective rank {figure(rank)} {interval}" in detail.inner_text()
+    assert "found on one half of the samples" in detail.inner_text()
+    assert detail.locator("circle").count() == 0
+    page.page.locator("#verdicts .tile").nth(9).click()
+    assert "held out" not in detail.inner_text().lower()
+    dots = detail.locator(".runs > div").first.locator("svg").first.locator("circle title").all_text_contents()
+    assert dots == [figure(float(value)) for value in single]
+    page.page.locator(".chip").first.click()
+    assert detail.locator("svg").count() == 2
 
 
-def test_matrices_of_layers_and_shares_show_the_files_numbers(browser: Browser, report: Path) -> None:
+def test_matrices_of_layers_and_shares_show_the_files_numbers(page: Opened, report: Path) -> None:
     with h5py.File(report.parent / "bgp" / "landscape.h5") as file:
         layers, share = file["hessian/train/layer_top"][5:], file["hessian/train/share"][:, 5:]
-    with opened(browser, report, address="#matrix=layer_top&matrixRun=1") as page:
-        np.testing.assert_allclose(page.plotted("matrix", "plot.data[0].z"), np.log10(layers.T), rtol=1e-6)
-        assert page.plotted("matrix", "plot.layout.yaxis.ticktext") == ["conv1", "conv2", "head"]
-        page.page.locator("#matrix select[data-key=matrix]").select_option("share")
-        shown = np.array(page.plotted("matrix", "plot.data[0].z"), dtype=float)
-        np.testing.assert_allclose(shown, share, rtol=1e-6)
-        assert page.plotted("matrix", "plot.layout.yaxis.ticktext") == ["λ₁", "λ₂", "λ₃", "λ₄", "λ₅"][: len(share)]
-        place = page.page.locator("#matrix .nsewdrag").bounding_box()
-        assert place is not None
-        page.page.mouse.move(place["x"] + 0.75 * place["width"], place["y"] + 0.3 * place["height"])
-        page.page.mouse.click(place["x"] + 0.75 * place["width"], place["y"] + 0.3 * place["height"])
-        assert page.page.locator("[role=combobox]").first.input_value() == NAMES[7]
+    at(page, "matrix=layer_top&matrixRun=1")
+    np.testing.assert_allclose(page.plotted("matrix", "plot.data[0].z"), np.log10(layers.T), rtol=1e-6)
+    assert page.plotted("matrix", "plot.layout.yaxis.ticktext") == ["conv1", "conv2", "head"]
+    page.page.locator("#matrix select[data-key=matrix]").select_option("share")
+    shown = np.array(page.plotted("matrix", "plot.data[0].z"), dtype=float)
+    np.testing.assert_allclose(shown, share, rtol=1e-6)
+    assert page.plotted("matrix", "plot.layout.yaxis.ticktext") == ["λ₁", "λ₂", "λ₃", "λ₄", "λ₅"][: len(share)]
+    place = page.page.locator("#matrix .nsewdrag").bounding_box()
+    assert place is not None
+    page.page.mouse.move(place["x"] + 0.75 * place["width"], place["y"] + 0.3 * place["height"])
+    page.page.mouse.click(place["x"] + 0.75 * place["width"], place["y"] + 0.3 * place["height"])
+    assert page.page.locator("[role=combobox]").first.input_value() == NAMES[7]
 
 
-def test_each_class_of_the_summary_sorts_by_its_value(browser: Browser, report: Path) -> None:
-    with opened(browser, report) as page:
-        page.page.locator("#summary [data-value=classes]").click()
-        page.page.locator("th [data-sort=top]").click()
-        texts = page.page.locator("#summary tbody td:nth-child(6)").all_inner_texts()
-        values = [float(re.split(r"[÷×=\s]", text)[0].replace(",", "")) for text in texts]
-        assert values == sorted(values, reverse=True)
-        assert page.page.locator("th[aria-sort=descending]").count() == 1
+def test_each_class_of_the_summary_sorts_by_its_value(page: Opened) -> None:
+    page.page.locator("#summary [data-value=classes]").click()
+    page.page.locator("th [data-sort=top]").click()
+    texts = page.page.locator("#summary tbody td:nth-child(6)").all_inner_texts()
+    values = [float(re.split(r"[÷×=\s]", text)[0].replace(",", "")) for text in texts]
+    assert values == sorted(values, reverse=True)
+    assert page.page.locator("th[aria-sort=descending]").count() == 1
 
 
-def test_every_panel_saves_its_numbers(browser: Browser, report: Path) -> None:
-    with opened(browser, report) as page:
-        for panel in ("verdicts", "summary", *PANELS):
-            lines = list(csv.reader(io.StringIO(saved(page, panel, "CSV").decode("utf-8"))))
-            assert len(lines) > 5
-            assert len({len(line) for line in lines}) == 1
+def test_what_an_address_names_and_the_page_has_not_is_the_default(page: Opened) -> None:
+    for address in ("", "line=elsewhere&matrix=none&matrixRun=7"):
+        page.page.locator("#line [data-value=accuracy]").click()
+        at(page, address)
+        assert page.plotted("line", "plot.data.length") == 2
+        assert page.plotted("matrix", "plot.data[0].z.length") > 1
 
 
-def test_a_surface_saves_its_picture(browser: Browser, report: Path) -> None:
-    with opened(browser, report) as page:
-        page.settle("surface")
-        assert saved(page, "surface", "PNG").startswith(b"\x89PNG")
-        assert b"<svg" in saved(page, "surface", "SVG")[:200]
+def test_every_panel_saves_its_numbers(page: Opened) -> None:
+    for panel in ("verdicts", "summary", *PANELS):
+        lines = list(csv.reader(io.StringIO(saved(page, panel, "CSV").decode("utf-8"))))
+        assert len(lines) > 5
+        assert len({len(line) for line in lines}) == 1
+
+
+def test_a_surface_saves_its_picture(page: Opened) -> None:
+    page.settle("surface")
+    assert saved(page, "surface", "PNG").startswith(b"\x89PNG")
+    assert b"<svg" in saved(page, "surface", "SVG")[:200]
 
 
 def saved(page: Opened, panel: str, form: str) -> bytes:
@@ -268,36 +292,39 @@ def test_a_phone_shows_everything_by_name_without_scrolling_sideways(browser: Br
         assert nameless == []
 
 
-def test_rows_are_chosen_by_the_keyboard_and_every_panel_says_what_it_is(browser: Browser, report: Path) -> None:
-    with opened(browser, report) as page:
-        page.page.locator("#summary td.name button", has_text="Coat").focus()
-        page.page.keyboard.press("Enter")
-        assert page.page.locator("[role=combobox]").first.input_value() == "Coat"
-        panels = page.page.locator("main > .panel:has(.body)").count()
-        assert page.page.locator("main > .panel .what").count() >= panels
-        what = page.page.locator("#spectrum .what")
-        what.locator("summary").focus()
-        page.page.keyboard.press("Enter")
-        assert "eigenvalues" in what.locator("p").inner_text()
+def test_rows_are_chosen_by_the_keyboard_and_every_panel_says_what_it_is(page: Opened) -> None:
+    page.page.locator("#summary td.name button", has_text="Coat").focus()
+    page.page.keyboard.press("Enter")
+    assert page.page.locator("[role=combobox]").first.input_value() == "Coat"
+    panels = page.page.locator("main > .panel:has(.body)").count()
+    assert page.page.locator("main > .panel .what").count() >= panels
+    what = page.page.locator("#spectrum .what")
+    what.locator("summary").focus()
+    page.page.keyboard.press("Enter")
+    assert "eigenvalues" in what.locator("p").inner_text()
 
 
-@pytest.mark.parametrize("width", [390, 1440])
-def test_held_out_intervals_of_four_runs_stay_inside_their_panel(browser: Browser, tmp_path: Path, width: int) -> None:
+def test_held_out_intervals_of_four_runs_stay_inside_their_panel(browser: Browser, tmp_path: Path) -> None:
     files = [
         write_run(tmp_path / f"run-{i}" / "landscape.h5", seed=i, points=5, deep=True, splits=("train",))
         for i in range(4)
     ]
     report = write_report(files, tmp_path / "report.html").path
-    with opened(browser, report, width=width, address="#row=few") as page:
-        assert "held out" in page.page.locator("#detail").inner_text()
-        assert page.page.evaluate("document.documentElement.scrollWidth") <= width
-        boxes = [figure.bounding_box() for figure in page.page.locator("#detail .figure").all()]
-        for i, box in enumerate(boxes):
-            for other in boxes[i + 1 :]:
-                apart = box["x"] + box["width"] <= other["x"] + 1 or other["x"] + other["width"] <= box["x"] + 1
-                assert (
-                    apart or box["y"] + box["height"] <= other["y"] + 1 or other["y"] + other["height"] <= box["y"] + 1
-                )
+    with opened(browser, report, width=390, address="#row=few") as page:
+        for width in (390, 1440):
+            page.page.set_viewport_size({"width": width, "height": 800})
+            assert "held out" in page.page.locator("#detail").inner_text()
+            assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+            boxes = [figure.bounding_box() for figure in page.page.locator("#detail .figure").all()]
+            assert len(boxes) > 4
+            for i, one in enumerate(boxes):
+                assert all(apart(one, other) for other in boxes[i + 1 :])
+
+
+def apart(one: dict[str, float], other: dict[str, float]) -> bool:
+    """Whether two boxes overlap nowhere."""
+    ends = (("x", "width"), ("y", "height"))
+    return any(a[at] + a[size] <= b[at] + 1 for at, size in ends for a, b in ((one, other), (other, one)))
 
 
 def test_a_difference_is_offered_only_over_the_same_points(browser: Browser, report: Path, tmp_path: Path) -> None:
@@ -319,13 +346,13 @@ def test_a_difference_is_offered_only_over_the_same_points(browser: Browser, rep
         assert "blue is lower" in page.page.locator("#surface .caption").inner_text()
 
 
-def test_an_interpolated_cell_tells_its_stated_error(browser: Browser, report: Path) -> None:
-    with opened(browser, report, address="#row=few") as page:
-        told = page.plotted("surface", "plot.data.find((trace) => trace.type === 'contour').text.flat()")
-        assert sum("(interpolated, estimated error 0.01)" in text for text in told) == 29  # 6 lines with 5, but one
-        page.page.locator("#surface select[data-key=quantity]").select_option("accuracy")
-        told = page.plotted("surface", "plot.data.find((trace) => trace.type === 'contour').text.flat()")
-        assert not any("estimated error" in text for text in told)
+def test_an_interpolated_cell_tells_its_stated_error(page: Opened) -> None:
+    at(page, "row=few")
+    told = page.plotted("surface", "plot.data.find((trace) => trace.type === 'contour').text.flat()")
+    assert sum("(interpolated, estimated error 0.01)" in text for text in told) == 29  # 6 lines with 5, but one
+    page.page.locator("#surface select[data-key=quantity]").select_option("accuracy")
+    told = page.plotted("surface", "plot.data.find((trace) => trace.type === 'contour').text.flat()")
+    assert not any("estimated error" in text for text in told)
 
 
 @pytest.mark.exhaustive

@@ -336,6 +336,7 @@ def test_the_command_draws_a_line_with_its_barriers(small_run: Path, tmp_path: P
     assert list(found.data["trajectory/point"]) == ["this checkpoint", str(other)]
 
 
+@pytest.mark.exhaustive
 def test_an_eigen_plane_goes_on_with_the_directions_it_began_with(small_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "l.h5"
     command = ("landscape.surface", "--ckpt", small_run / "checkpoint.pt", *SMALL, "--plane", "eigen", "--out", out)

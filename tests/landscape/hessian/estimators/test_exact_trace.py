@@ -276,6 +276,7 @@ def test_scaled_mixtures_estimate_the_scaled_trace():
     assert traces(of, "few", half_width=1e-4).scaled.value == pytest.approx(exact, rel=1e-11)
 
 
+@functools.cache
 def many_classes():
     counts = tuple(max(1, 12 - c // 4) for c in range(MIXTURES + 4))
     torch.manual_seed(3)
