@@ -83,26 +83,35 @@ class TestMeasuring:
         out = small_run / "checkpoint.pt" / "landscape.h5"
         one_sentence(run_command(module, "--ckpt", small_run / "checkpoint.pt", "--out", out, check=False), "--out")
 
-    def test_sigkill_then_the_same_command_ends_as_if_nothing_had_happened(self, small_run, tmp_path, module):
-        arguments = ("--ckpt", small_run / "checkpoint.pt", *MEASURING[module])
-        whole, broken = tmp_path / "whole.h5", tmp_path / "broken.h5"
-        run_command(module, *arguments, "--out", whole)
-        # Killed after the third unit of work was made durable, or wherever the command makes its third one so.
-        killed = run_process(
-            "tests.kill_at",
-            "landscape.files.units:Recording.flush",
-            4,
-            module,
-            *arguments,
-            "--out",
-            broken,
-            check=False,
-        )
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert list(tmp_path.glob("broken.*.partial/*.unit"))
-        run_command(module, *arguments, "--out", broken)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.h5", "whole.h5"]
-        assert datasets(whole) == datasets(broken)
+
+EXHAUSTIVE = pytest.mark.exhaustive
+"""The Hessian is killed in a test of its own; that of the sharpness takes 6 s more."""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["landscape.surface", *(pytest.param(f"landscape.{name}", marks=EXHAUSTIVE) for name in ("hessian", "sharpness"))],
+)
+def test_sigkill_then_the_same_command_ends_as_if_nothing_had_happened(small_run, tmp_path, module):
+    arguments = ("--ckpt", small_run / "checkpoint.pt", *MEASURING[module])
+    whole, broken = tmp_path / "whole.h5", tmp_path / "broken.h5"
+    run_command(module, *arguments, "--out", whole)
+    # Killed after the third unit of work was made durable, or wherever the command makes its third one so.
+    killed = run_process(
+        "tests.kill_at",
+        "landscape.files.units:Recording.flush",
+        4,
+        module,
+        *arguments,
+        "--out",
+        broken,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert list(tmp_path.glob("broken.*.partial/*.unit"))
+    run_command(module, *arguments, "--out", broken)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.h5", "whole.h5"]
+    assert datasets(whole) == datasets(broken)
 
 
 def datasets(path):

@@ -311,6 +311,7 @@ def test_mixtures_keep_the_signs_too(seeds):
     assert np.mean([abs(f.value - exact) <= f.half_width for f in found]) >= (0.5 if seeds < 20 else 0.85)
 
 
+@pytest.mark.exhaustive
 def test_an_asked_width_takes_all_gradients():
     of = many_classes()
     exact = np.trace(dense(of, named(of, "few"))[2])

@@ -62,6 +62,7 @@ def test_a_mixture_passes_no_sample_that_its_classes_passed(monkeypatch):
         assert np.isfinite(forms.of(subset, COUNT)).all()
 
 
+@pytest.mark.exhaustive
 def test_an_asked_width_is_met_and_holds_the_trace():
     of = standard()
     settings = HessianSettings(top=1, bottom=1, probes=4, trace_rtol=0.3, intervals=False, max_products=6, seed=2)
