@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TextIO
 
 from foundation import endings
 from foundation.errors import InputError, LandscapeError, LostProcessError
+from foundation.ranks import speaks_first
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -69,7 +70,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends the command as every other bad input does: one sentence, exit code 2."""
-        self.exit(InputError.exit_code, f"error: {message} (see {self.prog} --help)\n")
+        said = f"error: {message} (see {self.prog} --help)\n" if speaks_first() else None
+        self.exit(InputError.exit_code, said)
 
 
 def _near(value: str, known: Sequence[str]) -> str:
@@ -115,7 +117,8 @@ def _code_of(work: Callable[[], None]) -> int:
         if isinstance(error, KeyboardInterrupt) or number is not None:
             # Whatever an interrupt became on its way up, such as an error of a library that it fell into.
             number = number or signal.SIGINT
-            print(endings.sentence(number), file=sys.stderr, flush=True)
+            if speaks_first():
+                print(endings.sentence(number), file=sys.stderr, flush=True)
             return 128 + number
         if isinstance(error, BrokenPipeError):  # `… | head` closed our output: nothing is left to say to anyone
             _silence(sys.stdout)
@@ -123,7 +126,8 @@ def _code_of(work: Callable[[], None]) -> int:
         if (said := _sentence(error)) is None:
             raise
         _silence(sys.stdout)
-        print(f"error: {said}", file=sys.stderr, flush=True)
+        if speaks_first():
+            print(f"error: {said}", file=sys.stderr, flush=True)
         if isinstance(error, LostProcessError):
             os._exit(error.exit_code)
         return error.exit_code if isinstance(error, LandscapeError) else 1

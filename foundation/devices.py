@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 from collections.abc import Iterator
 
 import torch
 
 from foundation.errors import InputError
+from foundation.ranks import local_rank, local_ranks
 
 KINDS = ("cpu", "cuda", "mps", "xpu")
 
@@ -17,8 +17,8 @@ KINDS = ("cpu", "cuda", "mps", "xpu")
 def choose_device(name: str = "auto", *, float64: bool = False) -> torch.device:
     """The device to run on: CUDA, then Apple's MPS, then the CPU, unless one is named.
 
-    Under `torchrun` each process takes the GPU of its `LOCAL_RANK`. TF32 is switched off: it moves top
-    eigenvalues in the third digit.
+    Under `torchrun` each process takes the GPU of its `LOCAL_RANK`, unless a number is named. TF32 is switched off: it
+    moves top eigenvalues in the third digit.
 
     Args:
         name: `"auto"` or a torch device such as `"cpu"` or `"cuda:1"`.
@@ -32,9 +32,14 @@ def choose_device(name: str = "auto", *, float64: bool = False) -> torch.device:
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        if local_rank() >= torch.cuda.device_count():
+            raise InputError(
+                f"{local_ranks()} processes share {torch.cuda.device_count()} GPUs: give torchrun "
+                f"--nproc_per_node={torch.cuda.device_count()}"
+            )
+        return torch.device("cuda", local_rank())
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         return torch.device("mps" if torch.backends.mps.is_available() and not float64 else "cpu")
     if float64 and name.startswith("mps"):
         raise InputError(f"device {name!r} has no float64, in which sums are kept: use --device cpu")

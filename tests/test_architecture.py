@@ -15,6 +15,7 @@ ORDER = (
     ("foundation",),
     ("landscape.schema",),
     ("landscape.conversion",),
+    ("landscape.ranks",),
     ("landscape.subject",),
     ("landscape.execution", "landscape.files"),
     ("landscape.evaluation",),

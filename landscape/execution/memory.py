@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from foundation.errors import InputError
+from foundation.ranks import local_ranks
 
 SHARE = 0.5
 """Of the machine's memory, or of what is free on a GPU, where nobody says how much."""
@@ -64,8 +65,9 @@ class Budget:
 
 
 def available(device: torch.device) -> int:
-    """Bytes for graphs and a basis where nobody says how many: a share of the device's."""
-    return int(SHARE * (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else physical()))
+    """Bytes for graphs and a basis where nobody says how many: a share of the device's, or of this rank's part."""
+    own = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else physical() // local_ranks()
+    return int(SHARE * own)
 
 
 def physical() -> int:

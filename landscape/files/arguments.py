@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from landscape.files.foreign_checkpoint import load_weights
 from landscape.files.identity import subject_config, weights_sha256
 from landscape.files.landscape_file import read_landscape
 from landscape.files.target import Target
+from landscape.ranks.start import joined
+from landscape.ranks.team import Team
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import left_out
 
@@ -78,19 +81,23 @@ def add_network_arguments(what: argparse._ArgumentGroup | argparse.ArgumentParse
 
 
 def tell_as_json(
-    arguments: argparse.Namespace, analysis: str, measure: Callable[[argparse.Namespace], Target | None]
+    arguments: argparse.Namespace,
+    analysis: str,
+    measure: Callable[[argparse.Namespace, Team | None], Target | None],
 ) -> None:
     """Runs a measuring command's work; with `--json` stdout holds what was measured as one object and nothing else.
 
     Args:
         arguments: Parsed by a parser that `add_arguments` was applied to.
         analysis: Such as `"hessian"`.
-        measure: The work; it returns where the measurement is, None where nothing was to be measured.
+        measure: The work, with the ranks that share it; it returns where the measurement is, None where nothing was to
+            be measured.
     """
     started = time.monotonic()
-    with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
-        target = measure(arguments)
-    if arguments.json and target is not None:
+    device = choose_device(arguments.device, float64=True)
+    with joined(device) as team, _heard(arguments, team):
+        target = measure(arguments, team)
+    if arguments.json and target is not None and (team is None or team.leads):
         measured = read_landscape(target.file).get(analysis, target.name)
         told = {
             "file": str(target.file),
@@ -99,6 +106,19 @@ def tell_as_json(
             "seconds": round(time.monotonic() - started, 3),
         }
         print(json.dumps(told, ensure_ascii=False), flush=True)
+
+
+@contextlib.contextmanager
+def _heard(arguments: argparse.Namespace, team: Team | None) -> Iterator[None]:
+    """What the block prints goes where it belongs: nowhere from other ranks than the first."""
+    if team is not None and not team.leads:
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+    elif arguments.json:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    else:
+        yield
 
 
 def open_arguments(arguments: argparse.Namespace) -> tuple[Subject, Target]:

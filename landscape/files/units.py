@@ -17,6 +17,7 @@ import numpy as np
 
 from foundation.errors import InputError
 from foundation.files import locked
+from foundation.ranks import rank
 from landscape.files.contents import TABLE
 from landscape.files.landscape_file import Measurement, read_landscape, read_unfinished
 from landscape.files.publish import publish
@@ -91,6 +92,11 @@ class Recording:
             return self.contents.scales[name][0]
         return self.contents.datasets[name].values.copy()
 
+    def refresh(self) -> None:
+        """Takes up what other ranks have finished since."""
+        self.flush()
+        self.contents, self.resumed = self._folder.contents(self._head), True
+
     def note(self, key: str, value: Any) -> None:
         """Says something of the whole measurement; anything but a number or a text is kept as JSON."""
         self._do("note", key, json.dumps(value))
@@ -143,10 +149,7 @@ def recording(
             to another checkpoint, an unfinished part cannot be read, or another process is at work on it.
     """
     file, key = target.file, f"{analysis}/{target.name}"
-    head = Head(
-        analysis, target.name, target.checkpoint_sha256, {**target.config, **(config or {})}, dict(extent or {}),
-        NUMERICS, table_of(subsets), target.provenance,
-    )  # fmt: skip
+    head = _head(target, analysis, subsets, config, extent)
     folder = UnitFolder(partial_path(file, analysis, target.name))
     busy = f"another process is measuring {key} of {str(file)!r}: wait for it or choose another --name"
     # An evaluation takes moments, and every analysis begins with it: whoever comes second waits and finds it there.
@@ -175,6 +178,57 @@ def recording(
             publish(file, key, record.contents, head.attributes, root)
             folder.remove()
             old.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def assisting(
+    target: Target,
+    analysis: str,
+    *,
+    subsets: Sequence[Subset],
+    config: Mapping[str, Any] | None = None,
+    extent: Mapping[str, Any] | None = None,
+) -> Iterator[Recording]:
+    """Opens a measurement that rank 0 is recording, for units that another rank adds to it.
+
+    Args:
+        target: As of `recording`.
+        analysis: Likewise.
+        subsets: Likewise.
+        config: Likewise.
+        extent: Likewise.
+
+    Yields:
+        The recording as rank 0 has begun it.
+
+    Raises:
+        InputError: It is not to be seen from here.
+    """
+    head = _head(target, analysis, subsets, config, extent)
+    folder = UnitFolder(partial_path(target.file, analysis, target.name))
+    if head.identity not in [known.identity for known in folder.heads()]:
+        raise InputError(
+            f"rank {rank()} does not find in {str(folder.path)!r} what rank 0 has begun: give all ranks the same files "
+            "and an --out on a file system that they share"
+        )
+    record = Recording(folder, head, resumed=True, previous=None)
+    try:
+        yield record
+    finally:
+        record.flush()
+
+
+def _head(
+    target: Target,
+    analysis: str,
+    subsets: Sequence[Subset],
+    config: Mapping[str, Any] | None,
+    extent: Mapping[str, Any] | None,
+) -> Head:
+    return Head(
+        analysis, target.name, target.checkpoint_sha256, {**target.config, **(config or {})}, dict(extent or {}),
+        NUMERICS, table_of(subsets), target.provenance,
+    )  # fmt: skip
 
 
 def table_of(subsets: Sequence[Subset]) -> dict[str, list[str | int]]:

@@ -17,6 +17,7 @@ from landscape.hessian.measure import check
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.record import announcement, record_hessian
 from landscape.hessian.result import HessianResult, HessianSettings
+from landscape.ranks.team import Team
 
 
 def build_parser() -> Parser:
@@ -102,7 +103,7 @@ def _command(arguments: argparse.Namespace) -> None:
     tell_as_json(arguments, "hessian", _measure)
 
 
-def _measure(arguments: argparse.Namespace) -> Target | None:
+def _measure(arguments: argparse.Namespace, team: Team | None) -> Target | None:
     settings = HessianSettings(
         top=arguments.top, bottom=arguments.bottom, tol=arguments.tol, probes=arguments.probes,
         trace_rtol=arguments.trace_rtol, slq_vectors=arguments.slq_vectors, max_products=arguments.max_products,
@@ -120,14 +121,20 @@ def _measure(arguments: argparse.Namespace) -> Target | None:
     memory = None if arguments.memory is None else parse_bytes(arguments.memory)
     if arguments.dry_run:
         check_symmetry(subject)
-        print(announcement(subject, settings, choose_plan(subject, memory=memory), 0))
+        print(
+            announcement(
+                subject, settings, choose_plan(subject, memory=memory), 0, ranks=1 if team is None else team.size
+            )
+        )
         return None
     recorded = record_hessian(
         subject, target, settings,
         match_loss=arguments.match_loss, warm_start=arguments.warm_start, checked=arguments.check is not None,
         memory=memory,
-        say=partial(print, flush=True),
+        say=partial(print, flush=True), team=team,
     )  # fmt: skip
+    if team is not None and not team.leads:
+        return target
     if recorded is None:
         print(f"hessian/{target.name} is in {target.file} already: nothing to do")
         return target

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from landscape.hessian.checks import check_symmetry
 from landscape.hessian.measure import collect, measure_hessian
@@ -40,8 +40,38 @@ def measure_matched(
     measured = dict(done or {})
     for subset in subject.subsets:
         if subset.name not in measured:
-            lifted = subject.with_subsets([subset.name]).with_loss(tempered(subject.loss, at[subset.name]))
-            measured[subset.name] = measure_hessian(lifted, settings=settings, plan=plan).curvatures[0]
+            measured[subset.name] = _lifted(subject, subset.name, at, settings, plan)
             if on_done is not None:
                 on_done(measured[subset.name])
     return collect(subject, measured, settings, plan)
+
+
+def measure_some_matched(
+    subject: Subject,
+    names: Iterable[str],
+    at: Mapping[str, float],
+    *,
+    settings: HessianSettings,
+    plan: Plan,
+    on_done: Callable[[SubsetCurvature], None],
+) -> None:
+    """Measures some subsets as `measure_matched` does.
+
+    Args:
+        subject: The run.
+        names: Subsets, named one after the other while they are measured.
+        at: Temperature of each subset.
+        settings: How much to measure.
+        plan: How to compute products.
+        on_done: Called with each curvature as soon as it is known.
+    """
+    check_symmetry(subject)
+    for name in names:
+        on_done(_lifted(subject, name, at, settings, plan))
+
+
+def _lifted(
+    subject: Subject, name: str, at: Mapping[str, float], settings: HessianSettings, plan: Plan
+) -> SubsetCurvature:
+    lifted = subject.with_subsets([name]).with_loss(tempered(subject.loss, at[name]))
+    return measure_hessian(lifted, settings=settings, plan=plan).curvatures[0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -86,40 +87,77 @@ def measure_hessian(
     check_symmetry(subject)
     plan = plan or choose_plan(subject)
     _check_basis(subject, settings, plan)
-    hessians, asked = HessianFactory(subject, plan), settings
-    if backward_passes(subject):  # the trace takes no probes, and ‖H‖ few: they mostly leave 0.02 to 0.1 % open
-        settings = replace(settings, probes=min(settings.probes, settings.slq_vectors))
-    measured = dict(done or {})
-    same = {s.name: (subject.twin(s) or s).name for s in subject.subsets}
-    first = {same[name]: curvature for name, curvature in measured.items() if name in same}
-    pool = _SharedProbes(subject, settings)
-    forms = ProbeForms(hessians, settings.seed)
-    scaled = ProbeForms(hessians, settings.seed, hessians.weight_sizes)
-    traces = SampleTraces(hessians, seed=settings.seed, half_width=settings.trace_rtol)
-    with math_attention(), hessians.workers.alone(subject.size):
+    work = _Work(subject, settings, plan, initial_vectors)
+    measured, first = dict(done or {}), dict[str, SubsetCurvature]()
+    for name, curvature in measured.items():
+        if name in work.same:
+            first.setdefault(work.same[name], curvature)
+    with work.threads():
         for subset in work_order(subject):
-            twin = first.get(same[subset.name])
-            if twin is None or pool.needs(subset, measured):
-                hessian = hessians.of(subset)
-                products = pool.products(subset, hessian)
-                initial = (initial_vectors or {}).get(subset.name)
-                twin = twin or measure_subset(
-                    hessians,
-                    subset,
-                    hessian,
-                    settings,
-                    probe_products=products,
-                    sample_traces=traces,
-                    forms=forms,
-                    scaled_forms=scaled,
-                    initial_vectors=initial,
-                )
-            first.setdefault(same[subset.name], twin)
+            same = work.same[subset.name]
+            twin = first.get(same)
+            if twin is None or work.probes.needs(subset, {name for name, of in work.same.items() if of in first}):
+                hessian = work.hessians.of(subset)
+                products = work.probes.products(subset, hessian)
+                twin = twin or work.measure(subset, hessian, products)
+            first.setdefault(same, twin)
             if subset.name not in measured:
                 measured[subset.name] = replace(twin, subset=subset.name)
                 if on_done is not None:
                     on_done(measured[subset.name])
-    return collect(subject, measured, asked, plan)
+    return collect(subject, measured, settings, plan)
+
+
+@guarded
+def measure_some(
+    subject: Subject,
+    names: Iterable[str],
+    *,
+    settings: HessianSettings,
+    plan: Plan,
+    on_done: Callable[[SubsetCurvature], None],
+    initial_vectors: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Measures some subsets in any order, each to the last bit as `measure_hessian` does by the same plan.
+
+    What a mixture shares with its classes is computed for it alone, by whichever process it falls to.
+
+    Args:
+        subject: The network and the data to measure it on.
+        names: Subsets of `distinct`, named one after the other while they are measured.
+        settings: How much to measure.
+        plan: How to compute products.
+        on_done: Called with each curvature as soon as it is known.
+        initial_vectors: As of `measure_hessian`.
+    """
+    check_symmetry(subject)
+    work = _Work(subject, settings, plan, initial_vectors)
+    subsets = {subset.name: subset for subset in subject.subsets}
+    with work.threads():
+        for name in names:
+            hessian = work.hessians.of(subsets[name])
+            on_done(work.measure(subsets[name], hessian, work.probes.alone(subsets[name], hessian, work.hessians)))
+
+
+def distinct(subject: Subject, done: Iterable[str] = ()) -> list[Subset]:
+    """The subsets that are measured themselves, the largest first; the others have their samples and weights.
+
+    Args:
+        subject: What is measured.
+        done: Names of subsets that are known already.
+    """
+    same = _same(subject)
+    known, found = {same[name] for name in done if name in same}, []
+    for subset in work_order(subject):
+        if same[subset.name] not in known:
+            known.add(same[subset.name])
+            found.append(subset)
+    return sorted(found, key=lambda subset: -subset.measured_count)
+
+
+def _same(subject: Subject) -> dict[str, str]:
+    """One name for all subsets of the same samples and weights, by each of their names."""
+    return {s.name: (subject.twin(s) or s).name for s in subject.subsets}
 
 
 def _check_basis(subject: Subject, settings: HessianSettings, plan: Plan) -> None:
@@ -145,31 +183,77 @@ def work_order(subject: Subject) -> list[Subset]:
     return classes + [s for s in subject.subsets if s.kind != "class"]
 
 
+class _Work:
+    """What the subsets of one measurement share.
+
+    Args:
+        subject: The network and the data.
+        settings: As asked for.
+        plan: How to compute products.
+        initial_vectors: As of `measure_hessian`.
+
+    Attributes:
+        hessians: Makes the Hessian of any subset.
+        probes: Products of random probes.
+        same: See `_same`.
+    """
+
+    def __init__(
+        self, subject: Subject, settings: HessianSettings, plan: Plan, initial_vectors: Mapping[str, Tensor] | None
+    ) -> None:
+        self.hessians, self.same = HessianFactory(subject, plan), _same(subject)
+        if backward_passes(subject):  # the trace takes no probes, and ‖H‖ few: they mostly leave 0.02 to 0.1 % open
+            settings = replace(settings, probes=min(settings.probes, settings.slq_vectors))
+        self._settings, self._initial = settings, initial_vectors or {}
+        self.probes = _SharedProbes(subject, settings)
+        self._forms = ProbeForms(self.hessians, settings.seed)
+        self._scaled = ProbeForms(self.hessians, settings.seed, self.hessians.weight_sizes)
+        self._traces = SampleTraces(self.hessians, seed=settings.seed, half_width=settings.trace_rtol)
+
+    @contextlib.contextmanager
+    def threads(self) -> Iterator[None]:
+        """Second derivatives exist in the block, and threads are where they serve."""
+        with math_attention(), self.hessians.workers.alone(self.hessians.subject.size):
+            yield
+
+    def measure(self, subset: Subset, hessian: HessianOperator, products: Sequence[Tensor] | None) -> SubsetCurvature:
+        """One subset, with the products of the probes where they are known."""
+        return measure_subset(
+            self.hessians,
+            subset,
+            hessian,
+            self._settings,
+            probe_products=products,
+            sample_traces=self._traces,
+            forms=self._forms,
+            scaled_forms=self._scaled,
+            initial_vectors=self._initial.get(subset.name),
+        )
+
+
 class _SharedProbes:
     """Products of random probes with every mixture of class losses, added up from those of its classes."""
 
     def __init__(self, subject: Subject, settings: HessianSettings) -> None:
-        names = {s.classes[0] for s in subject.subsets if s.kind == "class"}
-        like = subject.vector()
+        classes = [s for s in subject.subsets if s.kind == "class"]
+        self._class = {s.classes[0]: s for s in classes}
+        self._like = subject.vector()
         self._shares: dict[str, dict[int, float]] = {}
         counts = torch.bincount(subject.labels, minlength=subject.classes).tolist()
         for subset in subject.subsets:
             present = [c for c in subset.classes if counts[c]]
-            if subset.kind != "class" and names.issuperset(present):
+            if subset.kind != "class" and self._class.keys() >= set(present):
                 weights = torch.split(subject.weights(subset), [counts[c] for c in present])
                 self._shares[subset.name] = {c: float(w.sum()) for c, w in zip(present, weights, strict=True)}
         if len(self._shares) * settings.probes * subject.size * 8 > SHARED_BYTES:
             self._shares.clear()  # each subset takes its own
         count = settings.probes if self._shares else 0
-        self._probes = [probe(subject.size, settings.seed, i).to(like) for i in range(count)]
-        self._sums = {
-            name: [torch.zeros(subject.size, dtype=torch.float64, device=like.device) for _ in self._probes]
-            for name in self._shares
-        }
+        self._probes = [probe(subject.size, settings.seed, i).to(self._like) for i in range(count)]
+        self._sums: dict[str, list[Tensor]] = {}
 
-    def needs(self, subset: Subset, measured: Mapping[str, SubsetCurvature]) -> bool:
-        """Whether an unmeasured mixture waits for this class."""
-        waiting = [shares for name, shares in self._shares.items() if name not in measured]
+    def needs(self, subset: Subset, known: Collection[str]) -> bool:
+        """Whether a mixture that is not known waits for this class."""
+        waiting = [shares for name, shares in self._shares.items() if name not in known]
         return subset.kind == "class" and any(subset.classes[0] in shares for shares in waiting)
 
     def products(self, subset: Subset, hessian: HessianOperator) -> Sequence[Tensor] | None:
@@ -179,7 +263,26 @@ class _SharedProbes:
         if not self._shares:
             return None
         products = list(hessian.block(torch.stack(self._probes)))
-        for name, shares in self._shares.items():
-            for total, product in zip(self._sums[name], products, strict=True):
-                total.add_(product, alpha=shares.get(subset.classes[0], 0.0))
+        for name in self._shares:
+            self._add(name, subset, products)
         return products
+
+    def alone(self, subset: Subset, hessian: HessianOperator, hessians: HessianFactory) -> Sequence[Tensor] | None:
+        """The same where no other subset has been asked before: a mixture asks its classes, in their order."""
+        if subset.kind == "class":
+            return list(hessian.block(torch.stack(self._probes))) if self._shares else None
+        if subset.name not in self._shares:
+            return None
+        self._sums.pop(subset.name, None)
+        for label, member in self._class.items():
+            if label in self._shares[subset.name]:
+                self._add(subset.name, member, list(hessians.of(member).block(torch.stack(self._probes))))
+        return self._sums.pop(subset.name)
+
+    def _add(self, name: str, member: Subset, products: Sequence[Tensor]) -> None:
+        """Adds the products of a class to those of a mixture that holds it."""
+        share = self._shares[name].get(member.classes[0])
+        if share is not None:
+            zeros = [torch.zeros(len(self._like), dtype=torch.float64, device=self._like.device) for _ in self._probes]
+            for total, product in zip(self._sums.setdefault(name, zeros), products, strict=True):
+                total.add_(product, alpha=share)

@@ -19,7 +19,7 @@ from landscape.evaluation.record_matched import match_losses
 from landscape.execution.checks import check_finite
 from landscape.files.landscape_file import Measurement, read_array, read_landscape
 from landscape.files.target import Target
-from landscape.files.units import Recording, recording
+from landscape.files.units import Recording, assisting, recording
 from landscape.hessian.checks import check_symmetry
 from landscape.hessian.estimators.density import POINTS
 from landscape.hessian.estimators.exact_trace import backward_passes
@@ -27,12 +27,13 @@ from landscape.hessian.estimators.fresh_samples import FEWEST
 from landscape.hessian.estimators.gauss_newton import LARGEST_ROWS
 from landscape.hessian.estimators.lanczos import Eigenpairs, ExtremalEigenpairs
 from landscape.hessian.estimators.layerwise import layers
-from landscape.hessian.matched_loss import measure_matched
-from landscape.hessian.measure import measure_hessian
+from landscape.hessian.matched_loss import measure_matched, measure_some_matched
+from landscape.hessian.measure import distinct, measure_hessian, measure_some
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.products.operators import Plan
 from landscape.hessian.record_cross_class import record_check, record_cross_class
 from landscape.hessian.result import CHAIN, HessianResult, HessianSettings, SubsetCurvature
+from landscape.ranks.team import Team, shared
 from landscape.schema import MEASURED, WEIGHT_NORM, Quantity, assemble, quantities
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import describe
@@ -41,6 +42,7 @@ _RENAMED = {"chains": "slq_vectors", "trace_width": "trace_rtol"}
 """Settings that had another name in files of schema version 1."""
 
 
+@shared
 def record_hessian(
     subject: Subject,
     target: Target,
@@ -51,6 +53,7 @@ def record_hessian(
     checked: bool = False,
     memory: int | None = None,
     say: Callable[[str], None] | None = None,
+    team: Team | None = None,
 ) -> HessianResult | None:
     """Measures curvature into a result file, subset by subset, continuing what is there.
 
@@ -64,9 +67,10 @@ def record_hessian(
         checked: Ask PyHessian for the eigenvalue of largest magnitude of every subset too.
         memory: Bytes that graphs and vectors may take; a share of the machine's by default.
         say: Told what it will cost and how PyHessian agrees; without it there is no progress either.
+        team: The ranks that share the work; all of them call this.
 
     Returns:
-        The curvatures; None where the file holds them already.
+        The curvatures; None where the file holds them already, and on all ranks but the first.
 
     Raises:
         InputError: The name is taken, or a file is another checkpoint's or has no losses to match.
@@ -75,31 +79,43 @@ def record_hessian(
     check_symmetry(subject)
     say, quiet = say or (lambda _: None), say is None
     config: dict[str, Any] = {"seed": settings.seed}
-    measure, match = measure_hessian, None
+    measure: Callable[..., HessianResult] = measure_hessian
+    some: Callable[..., None] = measure_some
+    match = None
     if match_loss is not None:
         match = match_losses(subject, match_loss, target)
         config |= match.config
-        subject, measure = match.subject, partial(measure_matched, at=match.temperatures)
+        subject = match.subject
+        measure = partial(measure_matched, at=match.temperatures)
+        some = partial(measure_some_matched, at=match.temperatures)
         if match.unmatched:
             say(match.describe())
     elif warm_start is not None:
-        measure = partial(measure_hessian, initial_vectors=load_warm_start(warm_start, target.name, subject))
+        vectors = load_warm_start(warm_start, target.name, subject)
+        measure, some = partial(measure, initial_vectors=vectors), partial(some, initial_vectors=vectors)
     if match is None:
-        record_evaluation(subject, target)
-    asked = extent(settings) | {"checked": checked}
-    with recording(target, "hessian", subsets=subject.subsets, config=config, extent=asked) as record:
+        record_evaluation(subject, target, team=team)
+    what: dict[str, Any] = {"subsets": subject.subsets, "config": config}
+    what["extent"] = extent(settings) | {"checked": checked}
+    rows = {s.name: i for i, s in enumerate(subject.subsets)}
+    if team is not None and not team.leads:
+        if (names := team.offered()) is not None:
+            with assisting(target, "hessian", **what) as begun:
+                plan, keep = _plan(begun, subject, memory), partial(_write_subset, begun, rows, settings)
+                some(subject, names, settings=settings, plan=plan, on_done=keep)
+        return None
+    with recording(target, "hessian", **what) as record:
         if record is None:
             return None
         create_datasets(record, subject, settings)
         if match is not None:
             match.write(record)
-        plan = _plan(record) or choose_plan(subject, memory=memory)
+        plan = _plan(record, subject, memory)
         record.note("plan", asdict(plan))
         done = load_finished(record, subject, settings)
-        rows = {s.name: i for i, s in enumerate(subject.subsets)}
         for before in done.values():
             write(record, rows[before.subset], before, settings)
-        say(announcement(subject, settings, plan, len(done)))
+        say(announcement(subject, settings, plan, len(done), ranks=1 if team is None else team.size))
         work = {s.name: 0 if subject.twin(s) else s.measured_count for s in subject.subsets}
         left = sum(work.values()) - sum(work[name] for name in done)
         with Progress(f"hessian {target.name}", left, "sample", quiet=quiet) as progress:
@@ -108,6 +124,14 @@ def record_hessian(
                 write(record, rows[measured.subset], measured, settings)
                 progress.advance(work[measured.subset], f"{measured.subset} λ_top {measured.top.outermost:.4g}")
 
+            if team is not None:
+                record.flush()
+                units, keep = distinct(subject, done), partial(_write_subset, record, rows, settings)
+                sizes = [subset.measured_count for subset in units]
+                names = team.dealt([subset.name for subset in units], sizes, progress.advance)
+                some(subject, names, settings=settings, plan=plan, on_done=keep)
+                record.refresh()
+                done = load_finished(record, subject, settings)
             result = measure(subject, settings=settings, plan=plan, done=done, on_done=record_subset)
         if settings.vectors:
             record_cross_class(record, subject, result)
@@ -117,7 +141,7 @@ def record_hessian(
     return result
 
 
-def announcement(subject: Subject, settings: HessianSettings, plan: Plan, done: int) -> str:
+def announcement(subject: Subject, settings: HessianSettings, plan: Plan, done: int, *, ranks: int = 1) -> str:
     """What it will cost: by what trained networks took, for both starts and for the scale-free eigenvalue."""
     samples = sum(s.measured_count for s in subject.subsets if subject.twin(s) is None)
     products = min(40 + 2 * settings.top + 5 * settings.bottom, 2 * subject.size)
@@ -126,21 +150,23 @@ def announcement(subject: Subject, settings: HessianSettings, plan: Plan, done: 
     products += settings.intervals * 3 * (settings.top + settings.bottom)
     products += settings.gauss_newton * (25 + 2 * settings.top + settings.probes)  # of G, and of H − G
     products += settings.layers * 6 * len(layers(subject))
-    seconds = samples * products * plan.sample_seconds
+    seconds = samples * products * plan.sample_seconds / ranks
     held = max(min(plan.keep, s.measured_count) for s in subject.subsets) * plan.sample_bytes
     left = f"{len(subject.subsets) - done} of " if done else ""
+    shared = f" on {ranks} ranks" if ranks > 1 else ""
     return (
         f"Hessian of {left}{describe(subject.subsets)}, {subject.size:,} parameters: "
         f"about {products} products each, {held / 2**20:,.0f} MiB of graphs, "
-        f"{max(seconds / 60, 0.1):.1f} min"
+        f"{max(seconds / 60, 0.1):.1f} min{shared}"
     )
 
 
-def _plan(record: Recording) -> Plan | None:
+def _plan(record: Recording, subject: Subject, memory: int | None) -> Plan:
+    """The plan that the measurement was begun with, or a new one."""
     noted = record.noted("plan")
     if noted is None and record.previous is not None:
         noted = record.previous.attributes.get("plan")
-    return None if noted is None else Plan(**noted)
+    return choose_plan(subject, memory=memory) if noted is None else Plan(**noted)
 
 
 def columns(settings: HessianSettings) -> tuple[Quantity, ...]:
@@ -173,6 +199,12 @@ def write(record: Recording, row: int, curvature: SubsetCurvature, settings: Hes
             array = value.float().cpu().numpy() if isinstance(value, torch.Tensor) else value
             record.write(q.name, (row, slice(0, len(array))), array)
     record.flush()
+
+
+def _write_subset(
+    record: Recording, rows: Mapping[str, int], settings: HessianSettings, measured: SubsetCurvature
+) -> None:
+    write(record, rows[measured.subset], measured, settings)
 
 
 def load_finished(record: Recording, subject: Subject, settings: HessianSettings) -> dict[str, SubsetCurvature]:

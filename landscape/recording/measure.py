@@ -16,6 +16,7 @@ from landscape.files.identity import target_of
 from landscape.files.landscape_file import Landscape, read_landscape
 from landscape.hessian.record import record_hessian
 from landscape.hessian.result import HessianSettings
+from landscape.ranks.team import present_team
 from landscape.sharpness.record import record_sharpness
 from landscape.sharpness.result import SharpnessSettings
 from landscape.subject.subject import Subject
@@ -43,7 +44,9 @@ def measure(
 ) -> Landscape:
     """Measures a subject into a `landscape.h5`, as the commands do; interrupted, the same call continues.
 
-    Loss and accuracy are always measured; what the file holds already is not measured again.
+    Loss and accuracy are always measured; what the file holds already is not measured again. Where a process group of
+    `torch.distributed` exists its ranks share the work: all of them call this with the same arguments, and the file
+    lies where all can write.
 
     Args:
         measured: A subject, or a checkpoint opened by `open_checkpoint`.
@@ -70,15 +73,16 @@ def measure(
     check_finite(subject)
     if say is not None and (said := left_out(subject.absent)):
         say(said)
-    record_evaluation(subject, target)
+    team = present_team()
+    record_evaluation(subject, target, team=team)
     if asked := _settings(hessian, HessianSettings):
-        record_hessian(subject, target, asked, say=say)
+        record_hessian(subject, target, asked, say=say, team=team)
     if asked_sharpness := _settings(sharpness, SharpnessSettings):
-        record_sharpness(subject, target, asked_sharpness, say=say)
+        record_sharpness(subject, target, asked_sharpness, say=say, team=team)
     if asked_surface := _settings(surface, SurfaceSettings):
         kind = plane if isinstance(plane, str) else plane.kind
         at = target if name else replace(target, name=named(target.name, kind, of))
-        record_surface(subject, at, asked_surface, plane=plane, of=of, others=others, say=say)
+        record_surface(subject, at, asked_surface, plane=plane, of=of, others=others, say=say, team=team)
     return read_landscape(target.file)
 
 

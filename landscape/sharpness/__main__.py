@@ -10,6 +10,7 @@ from typing import NoReturn
 from foundation.command import Parser, run
 from landscape.files.arguments import add_arguments, open_arguments, result_path, tell_as_json
 from landscape.files.target import Target
+from landscape.ranks.team import Team
 from landscape.sharpness.record import record_sharpness
 from landscape.sharpness.record_matched import record_matched_sharpness
 from landscape.sharpness.result import SharpnessSettings
@@ -48,7 +49,7 @@ def _command(arguments: argparse.Namespace) -> None:
     tell_as_json(arguments, "sharpness", _measure)
 
 
-def _measure(arguments: argparse.Namespace) -> Target:
+def _measure(arguments: argparse.Namespace, team: Team | None) -> Target:
     settings = SharpnessSettings(
         radii=tuple(sorted(set(arguments.radii))), steps=arguments.steps, draws=arguments.draws, seed=arguments.seed,
         samples_per_class=arguments.samples_per_class,
@@ -56,9 +57,11 @@ def _measure(arguments: argparse.Namespace) -> Target:
     subject, target = open_arguments(arguments)
     say = partial(print, flush=True)
     if arguments.match_loss:
-        result = record_matched_sharpness(subject, target, settings, arguments.match_loss, say=say)
+        result = record_matched_sharpness(subject, target, settings, arguments.match_loss, say=say, team=team)
     else:
-        result = record_sharpness(subject, target, settings, say=say)
+        result = record_sharpness(subject, target, settings, say=say, team=team)
+    if team is not None and not team.leads:
+        return target
     where = f"{target.file}: sharpness/{target.name}"
     print(f"{where} is there already" if result is None else f"{where}: {result.describe()}")
     return target

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from landscape.sharpness.measure import measure_sharpness
 from landscape.sharpness.result import Sharpness, SharpnessSettings
@@ -33,8 +33,33 @@ def measure_matched(
     measured = dict(done or {})
     for subset in subject.subsets:
         if subset.name not in measured:
-            lifted = subject.with_subsets([subset.name]).with_loss(tempered(subject.loss, at[subset.name]))
-            measured[subset.name] = measure_sharpness(lifted, settings=settings)
+            measured[subset.name] = _lifted(subject, subset.name, at, settings)
             if on_done is not None:
                 on_done(measured[subset.name])
     return Sharpness.stacked([measured[subset.name] for subset in subject.subsets])
+
+
+def measure_some_matched(
+    subject: Subject,
+    names: Iterable[str],
+    at: Mapping[str, float],
+    *,
+    settings: SharpnessSettings,
+    on_done: Callable[[Sharpness], None],
+) -> None:
+    """Measures some subsets as `measure_matched` does.
+
+    Args:
+        subject: The run.
+        names: Subsets, named one after the other while they are measured.
+        at: Temperature of each subset.
+        settings: How much to measure.
+        on_done: Called with the result of each subset as soon as it is known.
+    """
+    for name in names:
+        on_done(_lifted(subject, name, at, settings))
+
+
+def _lifted(subject: Subject, name: str, at: Mapping[str, float], settings: SharpnessSettings | None) -> Sharpness:
+    lifted = subject.with_subsets([name]).with_loss(tempered(subject.loss, at[name]))
+    return measure_sharpness(lifted, settings=settings)

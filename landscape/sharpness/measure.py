@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -57,26 +58,21 @@ def measure_sharpness(
         InputError: There are fewer than 2 samples of a class.
     """
     settings = settings or SharpnessSettings()
-    radius = np.asarray(settings.radii, dtype=np.float64)
-    evaluator = Evaluator(subject, samples_per_class=settings.samples_per_class, seed=settings.seed)
-    origin, sizes = subject.vector(), weight_sizes(subject)
-    base = evaluator.losses_at(origin)
+    around = _Around(subject, settings)
     ascents = {ascent.subset: ascent for ascent in done_ascents}
     for subset in subject.subsets:
         if subset.name in ascents:
             continue
         twin = subject.twin(subset)
-        if twin is not None:
-            ascent = replace(ascents[twin.name], subset=subset.name)
-        else:
-            ascent = _ascend(evaluator, subject, subset, origin, sizes, radius, settings.steps)
-        ascents[subset.name] = ascent
+        ascents[subset.name] = (
+            around.ascend(subset) if twin is None else replace(ascents[twin.name], subset=subset.name)
+        )
         if on_ascent is not None:
-            on_ascent(ascent)
+            on_ascent(ascents[subset.name])
     draws = {draw.number: draw for draw in done_draws}
     for number in range(settings.draws):
         if number not in draws:
-            draws[number] = _perturb(evaluator, origin, sizes, base, radius, settings.seed, number)
+            draws[number] = around.perturb(number)
             if on_draw is not None:
                 on_draw(draws[number])
     every = np.stack([draws[number].loss_increase for number in range(settings.draws)], axis=2)
@@ -85,8 +81,8 @@ def measure_sharpness(
     return Sharpness(
         subset=tuple(a.subset for a in ordered),
         settings=settings,
-        radius=radius,
-        loss=evaluator.mean_and_error(base)[0],
+        radius=around.radius,
+        loss=around.loss,
         gradient_norm=np.array([a.gradient_norm for a in ordered]),
         **{key: np.stack([getattr(a, key) for a in ordered]) for key in VALUES},
         draws=every,
@@ -95,6 +91,62 @@ def measure_sharpness(
         # The same samples serve all draws, so that their errors do not average out.
         average_se=np.sqrt(every.var(axis=2, ddof=1) / settings.draws + np.square(errors).mean(axis=2)),
     )
+
+
+@guarded
+def measure_some(
+    subject: Subject,
+    units: Iterable[str | int],
+    *,
+    settings: SharpnessSettings,
+    on_ascent: Callable[[Ascent], None],
+    on_draw: Callable[[Draw], None],
+) -> None:
+    """Measures some ascents and draws in any order, each to the last bit as `measure_sharpness` does.
+
+    Args:
+        subject: What is measured.
+        units: Of `units_of`, named one after the other while they are measured.
+        settings: How much to measure.
+        on_ascent: Called with each subset's ascent as soon as it is done.
+        on_draw: Called with each perturbation's increases as soon as they are known.
+    """
+    around, subsets = _Around(subject, settings), {subset.name: subset for subset in subject.subsets}
+    for unit in units:
+        if isinstance(unit, int):
+            on_draw(around.perturb(unit))
+        else:
+            on_ascent(around.ascend(subsets[unit]))
+
+
+class _Around:
+    """What is measured around the trained weights, a unit at a time."""
+
+    def __init__(self, subject: Subject, settings: SharpnessSettings) -> None:
+        self._subject, self._settings = subject, settings
+        self.radius = np.asarray(settings.radii, dtype=np.float64)
+        self._evaluator = Evaluator(subject, samples_per_class=settings.samples_per_class, seed=settings.seed)
+        self._origin, self._sizes = subject.vector(), weight_sizes(subject)
+
+    @functools.cached_property
+    def _base(self) -> Tensor:
+        return self._evaluator.losses_at(self._origin)
+
+    @property
+    def loss(self) -> np.ndarray:
+        """Of every subset at the trained weights, (S,)."""
+        return self._evaluator.mean_and_error(self._base)[0]
+
+    def ascend(self, subset: Subset) -> Ascent:
+        """The worst case of one subset."""
+        return _ascend(
+            self._evaluator, self._subject, subset, self._origin, self._sizes, self.radius, self._settings.steps
+        )
+
+    def perturb(self, number: int) -> Draw:
+        """One perturbation and its mirror image."""
+        seed = self._settings.seed
+        return _perturb(self._evaluator, self._origin, self._sizes, self._base, self.radius, seed, number)
 
 
 def _ascend(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,20 +13,23 @@ from foundation.progress import Progress
 from landscape.evaluation.record import record_evaluation
 from landscape.execution.checks import check_finite
 from landscape.files.target import Target
-from landscape.files.units import Recording, recording
+from landscape.files.units import Recording, assisting, recording
+from landscape.ranks.team import Team, shared
 from landscape.schema import MEASURED, NON_FINITE, TODO, WEIGHT_NORM, quantities
-from landscape.sharpness.measure import measure_sharpness
+from landscape.sharpness.measure import measure_sharpness, measure_some
 from landscape.sharpness.result import ASCENTS, VALUES, Ascent, Draw, Sharpness, SharpnessSettings
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import describe
 
 
+@shared
 def record_sharpness(
     subject: Subject,
     target: Target,
     settings: SharpnessSettings | None = None,
     *,
     say: Callable[[str], None] | None = None,
+    team: Team | None = None,
 ) -> Sharpness | None:
     """Measures sharpness into a result file, unit by unit, continuing what is there.
 
@@ -33,17 +38,25 @@ def record_sharpness(
         target: Where it goes.
         settings: How much to measure.
         say: Told what it will cost; without it there is no progress either.
+        team: The ranks that share the work; all of them call this.
 
     Returns:
-        The sharpness; None where the file holds it already.
+        The sharpness; None where the file holds it already, and on all ranks but the first.
 
     Raises:
         InputError: The name is taken, or the file is another checkpoint's.
     """
     settings = settings or SharpnessSettings()
     check_finite(subject)
-    record_evaluation(subject, target)
-    with recording(target, "sharpness", subsets=subject.subsets, **identity(settings)) as record:
+    record_evaluation(subject, target, team=team)
+    what: dict[str, Any] = {"subsets": subject.subsets, **identity(settings)}
+    if team is not None and not team.leads:
+        if (units := team.offered()) is not None:
+            with assisting(target, "sharpness", **what) as begun:
+                on_ascent, on_draw = _keepers(begun, subject, settings)
+                measure_some(subject, units, settings=settings, on_ascent=on_ascent, on_draw=on_draw)
+        return None
+    with recording(target, "sharpness", **what) as record:
         if record is None:
             return None
         create_datasets(record, subject, settings)
@@ -54,13 +67,21 @@ def record_sharpness(
         a_draw = draw_work(settings, _samples(subject, settings))
         total = sum(climbs.values()) - sum(climbs[a.subset] for a in ascents) + a_draw * (settings.draws - len(draws))
         with Progress("sharpness", total, "sample forward", quiet=say is None) as progress:
+            on_ascent, on_draw = _keepers(record, subject, settings)
+            if team is not None:
+                record.flush()
+                sizes = _left(subject, settings, ascents, draws)
+                units = team.dealt(list(sizes), list(sizes.values()), progress.advance)
+                measure_some(subject, units, settings=settings, on_ascent=on_ascent, on_draw=on_draw)
+                record.refresh()
+                ascents, draws = _finished(record, subject, settings)
 
             def keep_ascent(ascent: Ascent) -> None:
-                _write_ascent(record, subject, settings, ascent)
+                on_ascent(ascent)
                 progress.advance(climbs[ascent.subset], ascent.subset)
 
             def keep_draw(draw: Draw) -> None:
-                _write_draw(record, settings, draw)
+                on_draw(draw)
                 progress.advance(a_draw, "average")
 
             result = measure_sharpness(
@@ -100,6 +121,22 @@ def samples_of(subject: Subject, settings: SharpnessSettings) -> dict[str, int]:
     return {s.name: sum(counts[c] for c in s.classes if c < len(counts)) for s in subject.subsets}
 
 
+def _left(
+    subject: Subject, settings: SharpnessSettings, ascents: Sequence[Ascent], draws: Sequence[Draw]
+) -> dict[str | int, int]:
+    """Subsets to climb from and numbers of draws that are left to do, with their work, the longest first."""
+    samples, climbed = samples_of(subject, settings), {ascent.subset for ascent in ascents}
+    left: dict[str | int, int] = {
+        s.name: climb_work(settings, samples[s.name])
+        for s in subject.subsets
+        if subject.twin(s) is None and s.name not in climbed
+    }
+    drawn = {draw.number for draw in draws}
+    a_draw = draw_work(settings, _samples(subject, settings))
+    left |= {number: a_draw for number in range(settings.draws) if number not in drawn}
+    return dict(sorted(left.items(), key=lambda unit: -unit[1]))
+
+
 def create_datasets(record: Recording, subject: Subject, settings: SharpnessSettings) -> None:
     """Makes the datasets of a new measurement."""
     sizes = {"subset": len(subject.subsets), "radius": len(settings.radii), "draw": settings.draws}
@@ -111,6 +148,9 @@ def create_datasets(record: Recording, subject: Subject, settings: SharpnessSett
     record.create(
         "status", dims=["subset"], shape=[sizes["subset"]], dtype="i1", meaning="0 to do, 1 measured, 2 not finite"
     )
+    record.create(
+        "draw_status", dims=["draw"], shape=[settings.draws], dtype="i1", meaning="0 to do, 1 measured: of the draws"
+    )
 
 
 def write(record: Recording, result: Sharpness) -> None:
@@ -119,13 +159,20 @@ def write(record: Recording, result: Sharpness) -> None:
         if q.asked(result.settings):
             record.write(q.name, slice(None), q.of(result))
     record.write("status", slice(None), status_of(result))
-    record.note("finished_draws", result.settings.draws)
+    record.write("draw_status", slice(None), MEASURED)
 
 
 def status_of(result: Sharpness) -> np.ndarray:
     """Whether every number of a subset is finite, (S,) status codes."""
     finite = np.isfinite(np.concatenate([getattr(result, key) for key in (*ASCENTS, "average")], axis=1)).all(1)
     return np.where(finite, MEASURED, NON_FINITE)
+
+
+def _keepers(
+    record: Recording, subject: Subject, settings: SharpnessSettings
+) -> tuple[Callable[[Ascent], None], Callable[[Draw], None]]:
+    """What makes an ascent and a draw durable."""
+    return partial(_write_ascent, record, subject, settings), partial(_write_draw, record, settings)
 
 
 def _write_ascent(record: Recording, subject: Subject, settings: SharpnessSettings, ascent: Ascent) -> None:
@@ -143,7 +190,7 @@ def _write_draw(record: Recording, settings: SharpnessSettings, draw: Draw) -> N
     record.write("draws", at, draw.loss_increase)
     if settings.samples_per_class:
         record.write("draws_se", at, draw.loss_increase_se)
-    record.note("finished_draws", draw.number + 1)
+    record.write("draw_status", draw.number, MEASURED)
     record.flush()
 
 
@@ -153,13 +200,14 @@ def _finished(record: Recording, subject: Subject, settings: SharpnessSettings) 
     before: Mapping[str, np.ndarray]
     if record.resumed:
         before = {q.name: record.read(q.name) for q in quantities(Sharpness) if q.asked(settings)}
-        before |= {"status": record.read("status")}
-        finished = int(record.noted("finished_draws") or 0)
+        before |= {name: record.read(name) for name in ("status", "draw_status")}
+        drawn = before["draw_status"]
     elif previous and previous.subset == names and {**previous.extent, "draws": settings.draws} == record.extent:
         before = previous.data
-        finished = min(settings.draws, int(previous.attributes.get("finished_draws", 0)))
+        drawn = before.get("draw_status", np.full(int(previous.attributes.get("finished_draws", 0)), MEASURED))
     else:
         return [], []
+    finished = [int(number) for number in np.flatnonzero(drawn != TODO) if number < settings.draws]
     nothing = np.zeros((len(names), len(settings.radii)))
     ascents = [
         Ascent(name, float(before["gradient_norm"][s]), **{key: before.get(key, nothing)[s] for key in VALUES})
@@ -167,7 +215,7 @@ def _finished(record: Recording, subject: Subject, settings: SharpnessSettings) 
         if before["status"][s] != TODO
     ]
     errors = before.get("draws_se", np.zeros_like(before["draws"]))
-    return ascents, [Draw(k, before["draws"][..., k], errors[..., k]) for k in range(finished)]
+    return ascents, [Draw(k, before["draws"][..., k], errors[..., k]) for k in finished]
 
 
 def _cost(subject: Subject, settings: SharpnessSettings) -> str:

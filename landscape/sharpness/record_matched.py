@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +14,10 @@ from foundation.progress import Progress
 from landscape.evaluation.record_matched import match_losses
 from landscape.execution.checks import check_finite
 from landscape.files.target import Target
-from landscape.files.units import Recording, recording
+from landscape.files.units import Recording, assisting, recording
+from landscape.ranks.team import Team, shared
 from landscape.schema import TODO, assemble, quantities
-from landscape.sharpness.matched_loss import measure_matched
+from landscape.sharpness.matched_loss import measure_matched, measure_some_matched
 from landscape.sharpness.record import (
     climb_work,
     create_datasets,
@@ -28,6 +31,7 @@ from landscape.sharpness.result import Sharpness, SharpnessSettings
 from landscape.subject.subject import Subject
 
 
+@shared
 def record_matched_sharpness(
     subject: Subject,
     target: Target,
@@ -35,6 +39,7 @@ def record_matched_sharpness(
     match_loss: Path,
     *,
     say: Callable[[str], None] | None = None,
+    team: Team | None = None,
 ) -> Sharpness | None:
     """Measures sharpness at another run's losses into a result file, continuing what is there.
 
@@ -44,9 +49,10 @@ def record_matched_sharpness(
         settings: How much to measure, of all samples.
         match_loss: The `landscape.h5` of the other run.
         say: Told what it will cost; without it there is no progress either.
+        team: The ranks that share the work; all of them call this.
 
     Returns:
-        The sharpness; None where the file holds it already.
+        The sharpness; None where the file holds it already, and on all ranks but the first.
 
     Raises:
         InputError: The name is taken, a file is another checkpoint's or has no losses to match, or only some samples
@@ -56,9 +62,17 @@ def record_matched_sharpness(
         raise InputError("--samples-per-class has losses of its own and meets no other's: leave --match-loss out")
     check_finite(subject)
     match = match_losses(subject, match_loss, target)
-    subject, what = match.subject, identity(settings)
+    subject = match.subject
+    what: dict[str, Any] = {"subsets": subject.subsets, **identity(settings)}
     what["config"] |= match.config
-    with recording(target, "sharpness", subsets=subject.subsets, **what) as record:
+    rows = {subset.name: row for row, subset in enumerate(subject.subsets)}
+    if team is not None and not team.leads:
+        if (names := team.offered()) is not None:
+            with assisting(target, "sharpness", **what) as begun:
+                keep = partial(_write_subset, begun, rows)
+                measure_some_matched(subject, names, match.temperatures, settings=settings, on_done=keep)
+        return None
+    with recording(target, "sharpness", **what) as record:
         if record is None:
             return None
         create_datasets(record, subject, settings)
@@ -68,7 +82,6 @@ def record_matched_sharpness(
             if match.unmatched:
                 say(match.describe())
             say(f"sharpness/{target.name}: {_cost(subject, settings)}")
-        rows = {subset.name: row for row, subset in enumerate(subject.subsets)}
         for before in done.values():
             _write_row(record, rows[before.subset[0]], before)
         costs = {
@@ -77,15 +90,27 @@ def record_matched_sharpness(
         }
         left = sum(costs[name] for name in rows if name not in done)
         with Progress("sharpness", left, "sample forward", quiet=say is None) as progress:
+            if team is not None:
+                record.flush()
+                units = sorted((name for name in rows if name not in done), key=lambda name: -costs[name])
+                names = team.dealt(units, [costs[name] for name in units], progress.advance)
+                keep = partial(_write_subset, record, rows)
+                measure_some_matched(subject, names, match.temperatures, settings=settings, on_done=keep)
+                record.refresh()
+                done = _finished(record, subject, settings)
 
-            def keep(measured: Sharpness) -> None:
-                _write_row(record, rows[measured.subset[0]], measured)
+            def keep_one(measured: Sharpness) -> None:
+                _write_subset(record, rows, measured)
                 progress.advance(costs[measured.subset[0]], measured.subset[0])
 
-            result = measure_matched(subject, match.temperatures, settings=settings, done=done, on_done=keep)
+            result = measure_matched(subject, match.temperatures, settings=settings, done=done, on_done=keep_one)
         write(record, result)
         record.finish()
     return result
+
+
+def _write_subset(record: Recording, rows: Mapping[str, int], measured: Sharpness) -> None:
+    _write_row(record, rows[measured.subset[0]], measured)
 
 
 def _write_row(record: Recording, row: int, measured: Sharpness) -> None:

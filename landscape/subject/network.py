@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,11 @@ def private_copy(network: nn.Module, *, dtype: torch.dtype, device: torch.device
         if "quantized" in type(module).__module__:
             raise InputError(f"{name or 'the network'} is quantized and has no derivatives: give the float network")
     for name, parameter in network.named_parameters():
+        if _sharded(parameter):
+            raise InputError(
+                f"parameter {name!r} is sharded by FSDP, which has no second derivatives: give the whole network, with "
+                "what get_model_state_dict gathers (full_state_dict=True)"
+            )
         if is_lazy(parameter):
             raise InputError(f"parameter {name!r} has no shape yet: send one batch through the network first")
         if parameter.is_complex():
@@ -137,6 +143,12 @@ def _unwrapped(module: nn.Module) -> nn.Module:
         if child is not None:
             module._modules[name] = _unwrapped(child)
     return module
+
+
+def _sharded(parameter: Tensor) -> bool:
+    """Whether a parameter's numbers lie on several ranks: a DTensor of `fully_shard`, a flat one of FSDP before it."""
+    loaded = sys.modules.get("torch.distributed.tensor")  # else nobody can have made one
+    return hasattr(parameter, "_is_flat_param") or (loaded is not None and isinstance(parameter, loaded.DTensor))
 
 
 def _stored(network: nn.Module) -> Iterator[Tensor]:

@@ -13,6 +13,7 @@ from foundation.command import Parser, run
 from foundation.errors import InputError
 from landscape.files.arguments import add_arguments, checkpoint_path, open_arguments, other_weights, tell_as_json
 from landscape.files.target import Target
+from landscape.ranks.team import Team
 from landscape.subject.subsets import subset_name
 from landscape.surface.plane_kinds import PLANES, SEVERAL
 from landscape.surface.record import named, record_surface
@@ -81,7 +82,7 @@ def _command(arguments: argparse.Namespace) -> None:
     tell_as_json(arguments, "surface", _measure)
 
 
-def _measure(arguments: argparse.Namespace) -> Target:
+def _measure(arguments: argparse.Namespace, team: Team | None) -> Target:
     kind, of = arguments.plane, arguments.of.split(",") if arguments.of else []
     if bool(arguments.through) != (kind == "checkpoints"):
         raise InputError("--through names the other checkpoints of --plane checkpoints: give both or neither")
@@ -102,8 +103,10 @@ def _measure(arguments: argparse.Namespace) -> Target:
         paths = {path.stem: path for path in sorted(arguments.ckpt.parent.glob("snapshots/*.pt"))}
     others = {name: other_weights(path, arguments, subject) for name, path in paths.items()}
     surface = record_surface(
-        subject, target, settings, plane=kind, of=of, others=others, say=partial(print, flush=True)
+        subject, target, settings, plane=kind, of=of, others=others, say=partial(print, flush=True), team=team
     )
+    if team is not None and not team.leads:
+        return target
     where = f"{target.file}: surface/{target.name}"
     print(f"{where} is there already" if surface is None else f"{where}: {surface.describe()}")
     return target

@@ -19,6 +19,9 @@ from landscape.surface.plane_kinds import SEVERAL, make_plane
 from landscape.surface.refinement import Refinement
 from landscape.surface.result import VALUES, Cell, Surface, SurfaceSettings, barriers
 
+Places = Sequence[tuple[int, int]]
+"""Cells by row and column."""
+
 
 @guarded
 def measure_surface(
@@ -28,6 +31,7 @@ def measure_surface(
     settings: SurfaceSettings | None = None,
     done: Iterable[Cell] = (),
     on_done: Callable[[Cell], None] | None = None,
+    share: Callable[[Places, Callable[[int, int], Cell]], Iterable[Cell]] | None = None,
 ) -> Surface:
     """Measures loss and accuracy of every subset over a plane through weight space.
 
@@ -41,6 +45,8 @@ def measure_surface(
         settings: How much to measure, and how exactly.
         done: Cells of an interrupted run, which are not evaluated again.
         on_done: Called with each cell as soon as it is evaluated.
+        share: Has cells evaluated by several processes: given the places (row, column) that are wanted next and what
+            evaluates one, it returns those that are known then.
 
     Returns:
         The surface.
@@ -64,11 +70,18 @@ def measure_surface(
     status = np.full((len(b), len(a)), TODO, dtype=np.int8)
     refinement = Refinement(status.shape, settings.tolerance)
     wanted = refinement.start()
+
+    def evaluate(row: int, column: int) -> Cell:
+        return _evaluate(evaluator, plane, row, column, float(a[column]), float(b[row]))
+
     while wanted:
+        unknown = [place for place in wanted if place not in cells]
+        if share is not None and unknown:
+            cells |= {(cell.row, cell.column): cell for cell in share(unknown, evaluate)}
         for row, column in wanted:
             cell = cells.get((row, column))
             if cell is None:
-                cell = _evaluate(evaluator, plane, row, column, float(a[column]), float(b[row]))
+                cell = evaluate(row, column)
                 if on_done is not None:
                     on_done(cell)
             for name, array in values.items():
@@ -99,6 +112,34 @@ def measure_surface(
         barrier=barriers(values["loss"][:, 0]) if plane.points and len(b) == 1 else nothing,
         precision_error=nothing if exactly is None else here - exactly.at(plane.origin).loss,
     )
+
+
+@guarded
+def measure_some(
+    subject: Subject,
+    blocks: Iterable[Places],
+    *,
+    plane: Plane,
+    settings: SurfaceSettings,
+    a: np.ndarray,
+    b: np.ndarray,
+    on_done: Callable[[Cell], None],
+) -> None:
+    """Evaluates some cells, each to the last bit as `measure_surface` does.
+
+    Args:
+        subject: What is measured.
+        blocks: Places (row, column), some at a time, named while they are evaluated.
+        plane: What is cut through.
+        settings: How exactly to measure.
+        a: Coordinates of the columns, (A,).
+        b: Of the rows, (B,).
+        on_done: Called with each cell as soon as it is evaluated.
+    """
+    evaluator = evaluator_of(subject, settings)
+    for block in blocks:
+        for row, column in block:
+            on_done(_evaluate(evaluator, plane, row, column, float(a[column]), float(b[row])))
 
 
 def evaluator_of(subject: Subject, settings: SurfaceSettings, *, precision: str | None = None) -> Evaluator:

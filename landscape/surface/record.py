@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,13 +17,14 @@ from foundation.progress import Progress
 from landscape.evaluation.record import record_evaluation
 from landscape.execution.checks import check_finite
 from landscape.files.target import Target
-from landscape.files.units import Recording, recording
+from landscape.files.units import Recording, assisting, recording
 from landscape.hessian.record import load_eigenpairs
+from landscape.ranks.team import Team, shared
 from landscape.schema import MEASURED, NON_FINITE, WEIGHT_NORM, quantities
 from landscape.subject.subject import Subject
 from landscape.subject.subsets import describe, subset_name
 from landscape.surface.axes import automatic_span, axes
-from landscape.surface.measure import evaluator_of, measure_surface, require_fresh_statistics
+from landscape.surface.measure import Places, evaluator_of, measure_some, measure_surface, require_fresh_statistics
 from landscape.surface.plane import Plane
 from landscape.surface.plane_kinds import make_plane
 from landscape.surface.result import VALUES, Cell, Surface, SurfaceSettings
@@ -31,6 +32,7 @@ from landscape.surface.result import VALUES, Cell, Surface, SurfaceSettings
 FLUSH_EVERY = 8  # cells: at most a second of work on a CPU is lost to a kill
 
 
+@shared
 def record_surface(
     subject: Subject,
     target: Target,
@@ -40,6 +42,7 @@ def record_surface(
     of: Sequence[str] = (),
     others: Mapping[str, Tensor] | None = None,
     say: Callable[[str], None] | None = None,
+    team: Team | None = None,
 ) -> Surface | None:
     """Measures a surface into a result file, cell by cell, continuing what is there.
 
@@ -51,9 +54,10 @@ def record_surface(
         of: Of a plane by name: see `make_plane`.
         others: Likewise.
         say: Told what it will cost; without it there is no progress either.
+        team: The ranks that share the work; all of them call this.
 
     Returns:
-        The surface; None where the file holds it already.
+        The surface; None where the file holds it already, and on all ranks but the first.
 
     Raises:
         InputError: A number is out of range, the plane cannot be made, the name is taken, or the file is another
@@ -62,6 +66,12 @@ def record_surface(
     settings, of = settings or SurfaceSettings(), [subset_name(subject.subsets, name) for name in of]
     check_finite(subject)
     what = identity(settings, plane, of, others)
+    if team is not None and not team.leads:
+        record_evaluation(subject, target, team=team)
+        if (blocks := team.offered()) is not None:
+            with assisting(target, "surface", subsets=subject.subsets, **what) as begun:
+                _assist(begun, subject, plane, settings, blocks)
+        return None
     if isinstance(plane, str):
         known = (
             load_eigenpairs(target.file, of[0] if of else "all", subject, target.config) if plane == "eigen" else None
@@ -69,7 +79,7 @@ def record_surface(
         plane = make_plane(subject, plane, of=of, others=others, known=known, seed=settings.seed)
     require_fresh_statistics(subject, plane)
     axes(plane, points=settings.points, span=settings.span or 1.0)  # refuses bad numbers before anything is written
-    record_evaluation(subject, target)
+    record_evaluation(subject, target, team=team)
     with recording(target, "surface", subsets=subject.subsets, **what) as record:
         if record is None:
             return None
@@ -88,10 +98,46 @@ def record_surface(
                 cells.write(cell)
                 progress.advance()
 
-            surface = measure_surface(subject, plane=plane, settings=settings, done=done, on_done=keep)
+            def share(wanted: Places, evaluate: Callable[[int, int], Cell]) -> list[Cell]:
+                assert team is not None
+                record.flush()
+                blocks = _blocks(wanted, team.size)
+                for block in team.dealt(blocks, [len(block) for block in blocks], progress.advance):
+                    for row, column in block:
+                        cells.write(evaluate(row, column))
+                    cells.flush()
+                record.refresh()
+                return _finished(record, a, b)
+
+            surface = measure_surface(
+                subject, plane=plane, settings=settings, done=done, on_done=keep, share=None if team is None else share
+            )
         write(record, surface)
         record.finish()
     return surface
+
+
+def _assist(
+    record: Recording, subject: Subject, plane: str | Plane, settings: SurfaceSettings, blocks: Iterable[Places]
+) -> None:
+    """Evaluates cells of the plane as rank 0 has recorded it."""
+    if isinstance(plane, str):
+        plane = Plane(plane, subject.vector(), (), ())
+    cells, kept = _Cells(record), keep_directions(record, plane)
+
+    def flushed() -> Iterator[Places]:
+        for block in blocks:
+            yield block
+            cells.flush()
+
+    a, b = (record.read(name) for name in ("a", "b"))
+    measure_some(subject, flushed(), plane=kept, settings=settings, a=a, b=b, on_done=cells.write)
+
+
+def _blocks(wanted: Places, ranks: int) -> list[Places]:
+    """Cells to deal: several blocks a rank, so that none waits long for the last."""
+    size = max(1, min(FLUSH_EVERY, len(wanted) // (4 * ranks)))
+    return [wanted[begin : begin + size] for begin in range(0, len(wanted), size)]
 
 
 def named(name: str, plane: str, of: Sequence[str] = ()) -> str:
@@ -173,17 +219,21 @@ class _Cells:
         self._record.write("status", at[1:], cell.status)
         self._pending += 1
         if self._pending == FLUSH_EVERY:
-            self._record.flush()
-            self._pending = 0
+            self.flush()
+
+    def flush(self) -> None:
+        self._record.flush()
+        self._pending = 0
 
 
 def keep_directions(record: Recording, plane: Plane) -> Plane:
     """Writes the directions; a resumed surface takes those it began with, whatever a solver finds today."""
     dtype = "f8" if plane.origin.dtype == torch.float64 else "f4"
-    keys = [f"directions/{number}" for number in range(1, len(plane.directions) + 1)]
-    if record.resumed and record.noted("axes"):
+    names = record.noted("axes") if record.resumed else None
+    keys = [f"directions/{number}" for number in range(1, len(names or plane.axes) + 1)]
+    if names:
         kept = tuple(torch.as_tensor(record.read(key)).to(plane.origin) for key in keys)
-        return replace(plane, directions=kept, axes=tuple(record.noted("axes")))
+        return replace(plane, directions=kept, axes=tuple(names))
     for key, direction, meaning in zip(keys, plane.directions, plane.axes, strict=True):
         record.create(key, dims=["parameter"], shape=direction.shape, dtype=dtype, meaning=meaning)
         record.write(key, slice(None), direction.cpu().numpy())

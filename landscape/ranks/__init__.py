@@ -1,0 +1,1 @@
+"""Several processes that share one measurement, started by `torchrun` or joined in a process group."""
