@@ -10,6 +10,7 @@ import torch
 from torch import distributed
 
 from foundation import ranks
+from foundation.errors import InputError
 from landscape.ranks.team import Team, present_team
 
 
@@ -22,10 +23,18 @@ def joined(device: torch.device) -> Iterator[Team | None]:
 
     Yields:
         The team; None where this process is alone.
+
+    Raises:
+        InputError: The environment speaks of several processes and does not say where they meet.
     """
     if ranks.ranks() == 1 or distributed.is_initialized():
         yield present_team()
         return
+    if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise InputError(
+            f"WORLD_SIZE is {ranks.ranks()} and {missing[0]} is not set: start the ranks with torchrun, or "
+            "unset WORLD_SIZE"
+        )
     if device.type == "cuda":
         torch.cuda.set_device(device)
     else:

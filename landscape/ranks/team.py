@@ -24,8 +24,8 @@ from foundation.errors import InputError, LandscapeError, LostProcessError
 Options = ParamSpec("Options")
 Result = TypeVar("Result")
 
-POLL = 0.02
-"""Seconds between two looks at the store."""
+POLL, LONGEST_POLL = 0.02, 1.0
+"""Seconds between two looks at the store for each rank that looks, and at most."""
 LOST = "another process of this run has ended: the work so far is kept, the same command continues it"
 
 
@@ -146,7 +146,7 @@ class Team:
                 code, sentence = json.loads(self._get("failed", scope))
                 kinds = {InputError.exit_code: InputError}
                 raise LostProcessError(LOST) if sentence == LOST else kinds.get(code, LandscapeError)(sentence)
-        time.sleep(POLL)
+        time.sleep(min(POLL * self.size, LONGEST_POLL))
 
     def _there(self, key: str, scope: str | None = None) -> bool:
         with _reached():

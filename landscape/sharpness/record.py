@@ -69,6 +69,10 @@ def record_sharpness(
         with Progress("sharpness", total, "sample forward", quiet=say is None) as progress:
             on_ascent, on_draw = _keepers(record, subject, settings)
             if team is not None:
+                for ascent in ascents:  # also of a measurement that is continued, where the others find them
+                    on_ascent(ascent)
+                for draw in draws:
+                    on_draw(draw)
                 record.flush()
                 sizes = _left(subject, settings, ascents, draws)
                 units = team.dealt(list(sizes), list(sizes.values()), progress.advance)

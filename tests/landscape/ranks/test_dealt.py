@@ -11,11 +11,11 @@ import torch
 from torch.distributed import HashStore
 
 from foundation.errors import InputError, LostProcessError
-from landscape import HessianSettings, measure, measure_hessian
+from landscape import HessianSettings, SharpnessSettings, measure, measure_hessian
 from landscape.hessian.measure import distinct, measure_some
 from landscape.hessian.products.autotune import choose_plan
 from landscape.hessian.record import columns
-from landscape.ranks.start import threads
+from landscape.ranks.start import joined, threads
 from landscape.ranks.team import Team
 from tests.conftest import ROOT
 from tests.landscape.ranks.together import SETTINGS, differing, measured, run_ranks, subject
@@ -159,6 +159,28 @@ def test_a_measurement_inside_another_fails_with_it():
         raise InputError("no plane")
     with pytest.raises(InputError, match="no plane"), second.measuring(), second.measuring():
         pass
+
+
+def test_an_environment_of_several_processes_that_do_not_meet_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(InputError, match="WORLD_SIZE is 8 and RANK is not set"), joined(torch.device("cpu")):
+        pass
+
+
+def continued(file):
+    for settings in (
+        SharpnessSettings(radii=(0.1,), steps=1, draws=3),
+        SharpnessSettings(radii=(0.1,), steps=1, draws=5),
+    ):
+        measure(subject(subsets=("few", "class:0")), file, sharpness=settings)
+
+
+@pytest.mark.exhaustive
+def test_more_of_the_same_continues(tmp_path):
+    assert run_ranks(continued, tmp_path / "ranks", tmp_path / "two.h5") == [0, 0]
+    continued(tmp_path / "one.h5")
+    assert differing(tmp_path / "one.h5", tmp_path / "two.h5") == []
 
 
 def test_processors_are_divided_among_the_ranks_of_a_machine(monkeypatch):

@@ -45,11 +45,14 @@ def contents(folder):
     return UnitFolder(folder).contents(head)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+FLUSH, PRODUCT = "landscape.files.units:Recording.flush", "landscape.hessian.products.hvp:HessianOperator.block"
+
+
 @pytest.mark.parametrize(
-    ("where", "calls"),
-    [("landscape.files.units:Recording.flush", 4), ("landscape.hessian.products.hvp:HessianOperator.block", 300)],
-)  # fmt: skip
+    ("rank", "where", "calls"),
+    [(0, FLUSH, 6), (1, FLUSH, 2), (0, PRODUCT, 300), (1, PRODUCT, 150)],  # rank 0 flushes and multiplies before, too
+    ids=["rank 0, between units", "rank 1, between units", "rank 0, in a unit", "rank 1, in a unit"],
+)
 def test_a_killed_rank_of_a_hessian(tmp_path, small_run, monkeypatch, rank, where, calls):
     arguments = ["--ckpt", small_run, "--device", "cpu", "--top", "1"]
     kill(rank, where, calls, "hessian", *arguments, "--out", tmp_path / "two.h5")
@@ -73,7 +76,7 @@ def test_a_killed_rank_of_a_hessian(tmp_path, small_run, monkeypatch, rank, wher
 
 def test_a_killed_rank_of_sharpness(tmp_path, small_run, monkeypatch):
     arguments = ["--ckpt", small_run, "--device", "cpu", "--steps", "2", "--draws", "4"]
-    kill(1, "landscape.files.units:Recording.flush", 4, "sharpness", *arguments, "--out", tmp_path / "two.h5")
+    kill(1, FLUSH, 4, "sharpness", *arguments, "--out", tmp_path / "two.h5")
     kept = contents(tmp_path / "two.sharpness.train.partial")
     climbed = {n for n, s in zip(kept.table["subset"], kept.datasets["status"].values, strict=True) if s != TODO}
     again = []
@@ -92,7 +95,7 @@ def test_a_killed_rank_of_sharpness(tmp_path, small_run, monkeypatch):
 
 def test_a_killed_rank_of_a_surface(tmp_path, small_run, monkeypatch):
     arguments = ["--ckpt", small_run, "--device", "cpu", "--points", "15"]
-    kill(1, "landscape.files.units:Recording.flush", 3, "surface", *arguments, "--out", tmp_path / "two.h5")
+    kill(1, FLUSH, 3, "surface", *arguments, "--out", tmp_path / "two.h5")
     kept = contents(tmp_path / "two.surface.train.partial").datasets["status"].values != TODO
     again = []
     evaluate = sys.modules["landscape.surface.measure"]._evaluate
