@@ -14,13 +14,8 @@ SIZES = (16, 64, 256)
 def _variants(size: int) -> tuple[Variant, ...]:
     return (
         Variant(f"ce batch {size}", {"method": "ce", "batch_size": size}),
-        *(
-            Variant(
-                f"bgp {balance} batch {size}",
-                {"method": "bgp", "method_kwargs": {"balance": balance}, "batch_size": size},
-            )
-            for balance in ("batch", "running")
-        ),
+        Variant(f"bgp batch {size}", {"method": "bgp", "batch_size": size}),
+        Variant(f"bgp running {size}", {"method": "bgp", "method_kwargs": {"balance": "running"}, "batch_size": size}),
     )
 
 
@@ -33,7 +28,7 @@ def _asked(size: int) -> tuple[Question, ...]:
             Difference(ce, batch, "accuracy", "few"), ABOVE,
         ),
         Question(
-            "e", f"Running shares of the classes change {few} in batches of {size} by less than 2 points",
+            "e", f"BGP balanced by running class shares has the same {few}, ± 2 points, in batches of {size}",
             Difference(batch, running, "accuracy", "few"), EQUAL, 2.0,
         ),
     )  # fmt: skip
@@ -49,6 +44,7 @@ STUDY = Study(
         "Fashion-MNIST of 600 to 6 images a class and a small convolutional network: one data set, one architecture. A "
         "seed draws weights and training images together.",
         "Learning rate and weight decay are those chosen for batches of 64.",
+        "Cross-entropy and BGP in batches of 64 are the runs of training_length: what they do was known.",
         "The cost of a step is measured by benchmarks.training, not here.",
     ),
 )
