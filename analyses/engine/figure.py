@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from analyses.engine.answers import Answer, is_ratio
 from analyses.engine.study import Difference
 from foundation.files import replacing
 
-WIDTH, LINE = 7.5, 0.42
+WIDTH, LINE = 7.5, 0.5
 """Inches: of the figure, and for each statement."""
+LETTERS = 44
+"""Of a line of a statement."""
 
 
 def draw_answers(answers: Sequence[Answer], path: Path) -> None:
@@ -23,6 +26,7 @@ def draw_answers(answers: Sequence[Answer], path: Path) -> None:
     """
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     from landscape.figures.style import style
 
@@ -47,6 +51,9 @@ def draw_answers(answers: Sequence[Answer], path: Path) -> None:
             axes.set_xlabel(label)
             if ratio:
                 axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axes.xaxis.set_minor_locator(NullLocator())
         if not panels:
             grid[0, 0].set_axis_off()
             grid[0, 0].text(0.5, 0.5, "nothing was run", ha="center")
@@ -57,12 +64,12 @@ def draw_answers(answers: Sequence[Answer], path: Path) -> None:
 def _axis(answer: Answer) -> str:
     about = answer.question.about
     if is_ratio(answer.question):
-        return "ratio, with the 95 % interval over seeds (of the first witness, where there are three)"
+        return "ratio and its 95 % interval over seeds (flatness: the first witness)"
     measure = about.measure if isinstance(about, Difference) else ""
-    unit = "percent points" if measure.startswith("accuracy") else f"of {measure}"
-    return f"difference, {unit}, with the 95 % interval over seeds"
+    unit = "percent points" if measure.startswith("accuracy") else measure
+    return f"difference in {unit}, and its 95 % interval over seeds"
 
 
 def _label(answer: Answer) -> str:
     seeds = "1 seed" if answer.seeds == 1 else f"{answer.seeds} seeds"
-    return f"{answer.question.text}\n{answer.verdict}, {seeds}".replace("$", r"\$")
+    return f"{textwrap.fill(answer.question.text, LETTERS)}\n{answer.verdict}, {seeds}".replace("$", r"\$")

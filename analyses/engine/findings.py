@@ -27,16 +27,17 @@ def findings_table(studies: Sequence[Study], results: Path) -> str:
     answers = [(study, told) for study in studies for told in answer(study, _numbers(study, results))]
     lines: list[str] = []
     for letter, claim in CLAIMS.items():
-        lines += [
-            f"### ({letter}) {claim}",
-            "",
-            "| statement | study | verdict | seeds | figures |",
-            "|---|---|---|---|---|",
+        rows = [
+            (told.question.text, f"`{study.name}`", told.verdict, str(told.seeds), told.figures)
+            for study, told in answers
+            if told.question.claim == letter
         ]
-        for study, told in answers:
-            if told.question.claim == letter:
-                cells = (told.question.text, f"`{study.name}`", told.verdict, str(told.seeds), told.figures)
-                lines.append(f"| {' | '.join(map(markdown_cell, cells))} |")
+        lines += [f"### ({letter}) {claim}", ""]
+        if rows:
+            lines += ["| statement | study | verdict | seeds | figures |", "|---|---|---|---|---|"]
+            lines += [f"| {' | '.join(map(markdown_cell, row))} |" for row in rows]
+        else:
+            lines.append("No study asks about it.")
         lines.append("")
     return "\n".join(lines).rstrip()
 

@@ -37,7 +37,7 @@ Intervals are over seeds, 95 %; p is adjusted by Holm over the study's statement
 <div class="wide" tabindex="0" role="region" aria-label="Statements and verdicts"><table>
 <thead><tr><th>claim</th><th>statement</th><th>verdict</th><th>seeds</th><th>figures</th><th>p</th></tr></thead>
 {% for a in answers %}<tr><td>{{ a.question.claim }}</td><td>{{ a.question.text }}</td>
-<td><strong>{{ a.verdict }}</strong></td>
+<td class="number"><strong>{{ a.verdict }}</strong></td>
 <td>{{ a.seeds }}</td><td>{{ a.figures }}</td><td class="number">{{ "%.2g" % a.p if a.p == a.p else "" }}</td></tr>
 {% endfor %}</table></div>
 <p>{% for letter, claim in claims.items() %}({{ letter }}) {{ claim }}.{{ " " }}{% endfor %}</p>

@@ -91,6 +91,12 @@ class Layout:
         """The file of its measurements."""
         return self.folder(variant, seed) / f"landscape-{self._measured_key}.h5"
 
+    @property
+    def measures_classes(self) -> bool:
+        """Whether any class is measured by itself."""
+        pairs = [pair.subset for pair in self.study.flatness_pairs()]
+        return any(subset.startswith("class:") for subset in (*pairs, *(s for m in self._plain() for s in m.subsets)))
+
     def group(self, variant: str) -> str:
         """A pattern of the names that a page with several variants gives to the runs of one."""
         return f"*{self._keys[variant]}/seed-*"

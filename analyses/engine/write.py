@@ -41,7 +41,8 @@ def write_results(
     tables = "\n\n".join(means_table(numbers, measure, title) for measure, title in MEANS)
     write_text(folder / "study.md", f"# {study.name}\n\n{study.asks}\n\n{answers_table(answers)}\n\n{tables}\n")
     draw_answers(answers, folder / "answers.svg")
-    files = {name: [f for s in range(seeds) if (f := layout.landscape(name, s)).is_file()] for name in variants}
+    chosen = variants if layout.measures_classes else ()  # the page tells classes apart; of groups alone it has little
+    files = {name: [f for s in range(seeds) if (f := layout.landscape(name, s)).is_file()] for name in chosen}
     found = {name: paths for name, paths in files.items() if paths}
     if found:
         groups = {name: layout.group(name) for name in found} if len(found) > 1 else None

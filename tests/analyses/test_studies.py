@@ -88,6 +88,7 @@ def test_findings_show_what_the_committed_numbers_say() -> None:
 
 def test_without_results_every_statement_was_not_run(tmp_path: Path) -> None:
     told = findings_table(STUDIES, tmp_path)
+    assert "No study asks about it." in told.partition("### (d)")[2].partition("### (e)")[0]
     assert told.count("| not run | 0 |") == sum(len(study.questions) for study in STUDIES)
 
 
