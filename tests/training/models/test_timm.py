@@ -146,7 +146,7 @@ def test_a_pretrained_network_is_tuned_to_a_measured_checkpoint(tmp_path, kind):
     pretrained(tmp_path / "lite0.pt", in_channels=1)
     kwargs = {"tuned": kind, "head": "cosine", "scale": 25.0}
     run = train(config(tmp_path / kind, model=LITE, model_kwargs=kwargs, weights=tmp_path / "lite0.pt", method="la",
-                       epochs=4, optimizer="sgd", lr=0.01, warmup=0.0))  # fmt: skip
+                       epochs=2, optimizer="sgd", lr=0.01, warmup=0.0))  # fmt: skip
     after = load_checkpoint(run.checkpoint)
     network = build_model(after.model["name"], **after.model["kwargs"])
     changed = {"bias": "bias", "norm": ("weight", "bias"), "lora": (".a", ".b")}[kind]
