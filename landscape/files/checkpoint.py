@@ -13,6 +13,7 @@ from torch import Tensor
 from foundation.errors import InputError
 from foundation.files import sha256_of
 from foundation.packages import require_own
+from landscape.files.bounded import no_larger_than
 from landscape.files.foreign_checkpoint import bare_name
 from landscape.subject.losses import LossFunction, cross_entropy
 from landscape.subject.subject import Subject
@@ -87,7 +88,8 @@ def open_checkpoint(
     ):
         if value not in known:
             raise InputError(f"unknown {option} {value!r}: choose one of {', '.join(known)}")
-    network = build_model(checkpoint.model["name"], **checkpoint.model["kwargs"])
+    with no_larger_than(checkpoint.state_dict, repr(str(path))):
+        network = build_model(checkpoint.model["name"], **checkpoint.model["kwargs"])
     try:
         network.load_state_dict({bare_name(name): tensor for name, tensor in checkpoint.state_dict.items()})
     except RuntimeError as error:
