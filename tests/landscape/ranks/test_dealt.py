@@ -12,11 +12,13 @@ from torch.distributed import HashStore
 
 from foundation.errors import InputError, LostProcessError
 from landscape import HessianSettings, SharpnessSettings, measure, measure_hessian
+from landscape.files.identity import target_of
 from landscape.hessian.measure import distinct, measure_some
 from landscape.hessian.products.autotune import choose_plan
-from landscape.hessian.record import columns
+from landscape.hessian.record import columns, record_hessian
 from landscape.ranks.start import joined, threads
-from landscape.ranks.team import Team
+from landscape.ranks.team import Team, present_team
+from landscape.sharpness.record_matched import record_matched_sharpness
 from tests.conftest import ROOT
 from tests.landscape.ranks.together import SETTINGS, differing, measured, run_ranks, subject
 
@@ -95,6 +97,23 @@ def test_what_rank_0_refuses_every_rank_raises(tmp_path):
     said = [(tmp_path / "ranks" / f"{rank}.txt").read_text() for rank in (0, 1)]
     assert said[0] == said[1]
     assert said[0].startswith("InputError: ") and "another checkpoint" in said[0]
+
+
+def matched(file, other):
+    run, team = subject(), present_team()
+    target = target_of(run, file)
+    record_hessian(run, target, HessianSettings(top=1, max_products=30), match_loss=other, team=team)
+    sharpness = SharpnessSettings(radii=(0.1,), steps=1, draws=3)
+    record_matched_sharpness(run, target, sharpness, other, team=team)
+
+
+@pytest.mark.exhaustive
+def test_at_matched_loss(tmp_path):
+    other = subject("attention")
+    measure(other, tmp_path / "other.h5")
+    assert run_ranks(matched, tmp_path / "ranks", tmp_path / "two.h5", tmp_path / "other.h5") == [0, 0]
+    matched(tmp_path / "one.h5", tmp_path / "other.h5")
+    assert differing(tmp_path / "one.h5", tmp_path / "two.h5") == []
 
 
 @pytest.mark.exhaustive
