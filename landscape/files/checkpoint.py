@@ -13,7 +13,6 @@ from torch import Tensor
 from foundation.errors import InputError
 from foundation.files import sha256_of
 from foundation.packages import require_own
-from landscape.files.bounded import no_larger_than
 from landscape.files.foreign_checkpoint import bare_name
 from landscape.subject.losses import LossFunction, cross_entropy
 from landscape.subject.subject import Subject
@@ -80,6 +79,7 @@ def open_checkpoint(
     from training.data import open_split
     from training.methods.per_sample import sample_losses
     from training.models import build_model
+    from training.models.bounded import no_larger_than
 
     for option, value, known in (
         ("split", split, SPLITS),

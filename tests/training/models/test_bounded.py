@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from foundation.errors import InputError
-from landscape.files.bounded import no_larger_than
 from tests.conftest import run_command
 from training.models import MODELS, build_model
+from training.models.bounded import no_larger_than
 
 LARGE = {
     "wide": {"widths": [10**6] * 3},
