@@ -2,13 +2,17 @@
 
 import argparse
 import importlib.util
+import itertools
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
 import landscape
 from landscape.__main__ import COMMANDS
+from tests.conftest import SMALL, run_command
 from training.methods.registry import KINDS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -105,6 +109,25 @@ def test_the_whole_tutorial_runs_word_for_word(tmp_path, monkeypatch):
     run_tutorial(tmp_path, monkeypatch, slice(None))
     assert (tmp_path / "report.html").stat().st_size > 1_000_000
     assert landscape.read_landscape(tmp_path / "mine.h5")
+
+
+@pytest.mark.exhaustive
+def test_how_tos_run_word_for_word_where_they_need_no_cluster(tmp_path, monkeypatch):
+    """Every command on `runs/ce` and `runs/bgp`, in the order of the page, and its Python."""
+    text = (DOCS / "how_to.md").read_text().partition("## Transformers")[0]
+    monkeypatch.chdir(tmp_path)
+    for method in ("ce", "bgp"):
+        run_command("training.run", *SMALL, "--method", method, "--out", f"runs/{method}")
+    for command in re.findall(r"^    python -m (.*)$", text, re.MULTILINE):
+        module, *words = shlex.split(command)
+        if "--group" in words:  # runs of several seeds: here of one
+            for method in ("ce", "bgp"):
+                shutil.copytree(f"runs/{method}", f"runs/{method}-0")
+        names = [sorted(str(path) for path in Path().glob(word)) or [word] for word in words]
+        run_command(module, *itertools.chain.from_iterable(names))
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, {})
+    assert Path("report.html").is_file() and Path("figures/table.tex").is_file()
 
 
 def test_every_page_of_the_site_is_in_one_table_of_contents():
