@@ -43,6 +43,10 @@ NOT_THE_CURVATURE = (
     "the second derivative of the network's outputs is not the derivative of their gradient: a custom backward or a "
     "hook computes with values that autograd does not follow (.data, a detach, NumPy); write it in tensor operations"
 )
+NOT_FINITE = (
+    "the second derivative of the network's outputs is not finite (a root, a norm or a power below 2 of a zero on the "
+    "way): add a small constant before it"
+)
 
 _passed: WeakKeyDictionary[nn.Module, list[LossFunction]] = WeakKeyDictionary()
 
@@ -165,6 +169,8 @@ def _check_differences(subject: Subject, double: Double) -> None:
         if inner.requires_grad:
             second = torch.autograd.grad(inner, parameters, materialize_grads=True)
             product = [part * scale for part, scale in zip(second, scales, strict=True)]
+        if not math.isfinite(_norm(product)):
+            raise LandscapeError(NOT_FINITE)
         most = SECOND_MISMATCH * _norm(product) + SECOND_ROUNDING * _norm(graph)
         for step in SECOND_STEPS:
             found = quotient(lambda: slopes(some), step, turns)

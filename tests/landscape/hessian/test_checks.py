@@ -85,6 +85,18 @@ class Cubic(nn.Linear):
         return Cubed.apply(super().forward(inputs.flatten(1)))
 
 
+class Rooted(nn.Linear):
+    def forward(self, inputs):
+        outputs = super().forward(inputs.flatten(1))
+        return (outputs * (outputs > 0)) ** 1.5  # its slope at 0 is 0, its curvature is not
+
+
+def test_a_curvature_that_is_not_finite_is_named_as_that():
+    torch.manual_seed(0)
+    with pytest.raises(LandscapeError, match="not finite .*add a small constant"):
+        check_symmetry(Subject(Rooted(36, 4), samples(), train_counts=[9, 4, 2, 1]))
+
+
 def test_a_curvature_that_is_cut_in_silence_is_refused():
     torch.manual_seed(0)
     with pytest.raises(LandscapeError, match="not the derivative of their gradient"):
