@@ -93,7 +93,7 @@ class Rooted(nn.Linear):
 
 def test_a_curvature_that_is_not_finite_is_named_as_that():
     torch.manual_seed(0)
-    with pytest.raises(LandscapeError, match="not finite .*add a small constant"):
+    with pytest.raises(LandscapeError, match=r"not finite .*add a small constant"):
         check_symmetry(Subject(Rooted(36, 4), samples(), train_counts=[9, 4, 2, 1]))
 
 
