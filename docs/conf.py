@@ -10,11 +10,15 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
+from matplotlib.image import imsave  # noqa: E402
 from reference_pages import write_pages  # noqa: E402
 
 from foundation.packages import package_version  # noqa: E402
 
 write_pages(HERE / "generated", HERE.parent / "examples")
+(HERE / "generated" / "extra" / "pages").mkdir(parents=True, exist_ok=True)
+NO_PICTURE = HERE / "generated" / "no_picture.png"
+imsave(NO_PICTURE, [[[0.93] * 3] * 10] * 7)
 
 project = "longtail-landscape"
 author = "The longtail-landscape authors"
@@ -34,6 +38,7 @@ exclude_patterns = [
     "generated/gallery/*.ipynb",
     "**/sg_execution_times.rst",
 ]
+html_extra_path = ["generated/extra"]  # the examples' pages, as they are
 html_theme = "furo"
 html_title = "longtail-landscape"
 html_show_sphinx = False
@@ -55,7 +60,14 @@ copybutton_exclude = ".linenos, .gp, .go"
 sphinx_gallery_conf = {
     "examples_dirs": "generated/examples",
     "gallery_dirs": "generated/gallery",
-    "plot_gallery": False,  # shown, not run: the tests run each of them
+    "filename_pattern": r"\.py$",  # each is run, unless it is as it was when it was run last
+    "ignore_pattern": r"own_network\.py$",  # written by an example
+    "within_subsection_order": "FileNameSortKey",
+    "default_thumb_file": str(NO_PICTURE),
+    "abort_on_example_error": True,
+    "image_scrapers": ("gallery_scraper.scrape",),
+    "capture_repr": (),  # what is printed, alone
+    "min_reported_time": 3600,
     "download_all_examples": False,
     "show_memory": False,
     "write_computation_times": False,

@@ -12,6 +12,7 @@ import importlib
 import inspect
 import io
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -185,8 +186,9 @@ def _documented(name: str) -> str:
 GALLERY = """Gallery
 =======
 
-One short program for each kind of network and data, the same files as in `examples/`. Each runs in
-seconds on a CPU, as the tests do.
+One short program for each kind of network and data, the same files as in `examples/`. Each was run when this
+site was built; what it printed is shown, with a picture of the file that it wrote or, where it wrote none, of the
+spectra of its subject, measured roughly for this page.
 """
 
 
@@ -219,12 +221,17 @@ PAGES: dict[str, Callable[[], str]] = {
 def write_pages(folder: Path, examples: Path) -> None:
     """Writes each page; one that is as it was is left alone, so that Sphinx does not make it again.
 
+    What an example left in the gallery's folder goes, had its run been ended midway.
+
     Args:
         folder: Made where it is not there.
         examples: What the gallery is made of.
     """
     texts = {folder / name: page() for name, page in PAGES.items()}
     texts |= {folder / "examples" / name: text for name, text in gallery_sources(examples).items()}
+    for path in (folder / "examples").glob("*"):
+        if path not in texts:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path, text in texts.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,9 @@ import shlex
 import shutil
 from pathlib import Path
 
+import matplotlib.image
 import pytest
+import torch
 
 import landscape
 from landscape.__main__ import COMMANDS
@@ -18,12 +20,16 @@ from training.methods.registry import KINDS
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
-@pytest.fixture(scope="module")
-def site():
-    spec = importlib.util.spec_from_file_location("reference_pages", DOCS / "reference_pages.py")
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def site():
+    return load("reference_pages")
 
 
 def test_every_public_name_is_documented_once(site):
@@ -88,6 +94,36 @@ def test_the_gallery_shows_each_example_as_it_is(site):
         title, line = sources[path.name].splitlines()[:2]
         assert line == "=" * len(title.removeprefix('"""'))
         assert sources[path.name].partition('"""\n\n')[2].endswith(path.read_text().partition('"""\n\n')[2])
+
+
+def test_an_example_is_shown_by_what_it_measured_and_leaves_nothing(tmp_path, monkeypatch):
+    """A file that it wrote, else its subject; a page goes beside the site; a network that is refused has no picture."""
+    scraper = load("gallery_scraper")
+    monkeypatch.setattr(scraper, "PAGES", tmp_path / "pages")
+    folder = tmp_path / "examples"
+    folder.mkdir()
+    scraper.PAGES.mkdir()
+    (folder / "graphs.py").write_text("")
+    inputs, labels = torch.randn(12, 3), torch.arange(12) % 2
+
+    def shown(number, **variables):
+        names = iter([tmp_path / f"picture_{number}.png"])
+        found = {"src_file": str(folder / "graphs.py"), "example_globals": variables, "image_path_iterator": names}
+        return scraper.scrape(None, found, {"src_dir": str(tmp_path)})
+
+    def pixels(number):
+        return matplotlib.image.imread(tmp_path / f"picture_{number}.png")
+
+    mine = landscape.Subject(torch.nn.Linear(3, 2), (inputs, labels))
+    assert "picture_1.png" in shown(1, subject=mine) and pixels(1)[..., :3].std() > 0.05
+    landscape.measure(mine, folder / "own.h5")  # loss and accuracy alone
+    (folder / "report.html").write_text("a page")
+    text = shown(2)
+    assert "picture_2.png" in text and "../../pages/graphs.html" in text and pixels(2).shape != pixels(1).shape
+    assert (tmp_path / "pages" / "graphs.html").read_text() == "a page"
+    refused = landscape.Subject(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Softmax(0)), (inputs, labels))
+    assert "picture" not in shown(3, subject=refused)
+    assert [path.name for path in folder.iterdir()] == ["graphs.py"]
 
 
 def run_tutorial(folder, monkeypatch, blocks):
