@@ -32,7 +32,7 @@ figure { margin: 1.5rem 0; } svg { max-width: 100%; height: auto; }
 <p>{{ study.asks }}</p>
 {% if quick %}<p class="notice">A quick run: short trainings that exercise the study. It answers nothing.</p>{% endif %}
 <h2>Statements and verdicts</h2>
-<p>The rules were written before the runs; a verdict needs {{ needed }} seeds.
+<p>How far the rules were written before the runs is told under “Limits”; a verdict needs {{ needed }} seeds.
 Intervals are over seeds, 95 %; p is adjusted by Holm over the study's statements on differences.</p>
 <div class="wide" tabindex="0" role="region" aria-label="Statements and verdicts"><table>
 <thead><tr><th>claim</th><th>statement</th><th>verdict</th><th>seeds</th><th>figures</th><th>p</th></tr></thead>

@@ -1,4 +1,4 @@
-"""What a study is: runs and seeds, measurements, questions and the rules that answer them, written before the runs."""
+"""What a study is: runs and seeds, measurements, questions and the rules that answer them."""
 
 from __future__ import annotations
 

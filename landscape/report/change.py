@@ -33,8 +33,8 @@ def changes(compared: Comparison, other: int) -> list[Markup]:
 
 
 def _at_equal_loss(compared: Comparison, other: int) -> list[Markup]:
-    rows, _ = leading_rows(compared)
     flatness = compared.flatness[other]
+    rows, _ = leading_rows(compared, flatness)
     known = [i for i in rows if flatness[i].verdict != UNKNOWN]
     mark = run_mark(compared.runs, other)
     if not known:

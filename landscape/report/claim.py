@@ -12,6 +12,7 @@ from landscape.comparison.flatness import (
     DISAGREE,
     EQUAL,
     FLATTER,
+    NOT_MEASURED,
     SHARPER,
     UNCERTAIN,
     UNKNOWN,
@@ -21,6 +22,7 @@ from landscape.comparison.formatting import count, factor
 from landscape.comparison.seeds import FEWEST_PAIRS, SeedComparison
 from landscape.report.words import method_mark, run_mark
 
+TOGETHER = "few‑shot classes together"
 _WORDS = {
     FLATTER: "flatter than {first} at {classes}",
     SHARPER: "sharper than {first} at {classes}",
@@ -77,7 +79,7 @@ def _methods(compared: Comparison, seeds: SeedComparison) -> Markup:
 
 def _told(compared: Comparison, flatness: Sequence[Flatness], first: Markup) -> Markup | None:
     """The verdicts at the leading rows in words; None where there is none."""
-    rows, noun = leading_rows(compared)
+    rows, noun = leading_rows(compared, flatness)
     judged = [flatness[i] for i in rows if flatness[i].verdict != UNKNOWN]
     if not judged:
         return None
@@ -90,14 +92,28 @@ def _told(compared: Comparison, flatness: Sequence[Flatness], first: Markup) -> 
     return Markup("; ").join(parts)
 
 
-def leading_rows(compared: Comparison) -> tuple[tuple[int, ...], str]:
-    """The rows that the headline speaks of, and what it calls one of them."""
+def leading_rows(compared: Comparison, flatness: Sequence[Flatness]) -> tuple[tuple[int, ...], str]:
+    """The rows that the headline speaks of, and what it calls one of them.
+
+    Args:
+        compared: What the page compares.
+        flatness: By row; where it knows no class and the few-shot group, the group leads.
+
+    Returns:
+        Positions of the rows, and a noun.
+    """
     classes = [i for i, row in enumerate(compared.rows) if row.kind == "class"]
     few = [i for i in classes if compared.rows[i].group == "few"]
-    return (tuple(few), "few‑shot class") if few else (tuple(classes), "class")
+    rows, noun = (few, "few‑shot class") if few else (classes, "class")
+    group = [i for i, row in enumerate(compared.rows) if (row.kind, row.name) == ("group", "few")]
+    if all(flatness[i].reason == NOT_MEASURED for i in rows) and any(flatness[i].verdict != UNKNOWN for i in group):
+        return tuple(group), TOGETHER
+    return tuple(rows), noun
 
 
 def _of(size: int, total: int, noun: str) -> str:
+    if noun == TOGETHER:
+        return f"the {noun}"
     if size == total:
         return f"the one {noun}" if total == 1 else f"all {count(total, noun)}"
     return f"{size} of {count(total, noun)}"

@@ -216,6 +216,21 @@ def test_classes_of_several_verdicts_are_told_apart_and_ratios_are_those_of_the_
     )
 
 
+def test_a_group_measured_alone_leads_where_no_class_was(tmp_path: Path) -> None:
+    paths = [write(tmp_path, "a"), write(tmp_path, "b", scaled=0.1)]
+    for path in paths:
+        with altered(path) as opened:
+            for analysis in ("hessian", "sharpness"):
+                kinds = opened[f"{analysis}/train/kind"].asstr()[()]
+                opened[f"{analysis}/train/loss"][kinds == "class"] = np.nan
+            opened["evaluation/train/loss"][kinds == "class"] = np.nan
+    assert title(paths) == (
+        "At equal loss b is flatter than a at the few-shot classes together (λ₁ of |w|H|w| ÷10). "
+        "Two networks, one seed each."
+    )
+    assert "few <strong>flatter</strong>" in answered(paths)
+
+
 def test_a_measurement_lifted_to_a_third_network_is_not_taken(tmp_path: Path) -> None:
     lifted = {"to": "c" * 64, "loss": 0.5, "scaled": 0.4}
     paths = [write(tmp_path, "a", loss=0.5), write(tmp_path, "b", loss=0.1, lifted=lifted)]
