@@ -44,8 +44,8 @@ STUDY = Study(
         "Fashion-MNIST of 600 to 6 images a class and a small convolutional network: one data set, one architecture. A "
         "seed draws weights and training images together.",
         "Learning rate and weight decay are those chosen for batches of 64.",
-        "Cross-entropy and BGP in batches of 64 are the runs of training_length: what they do was known. One question was "
-        "reworded before the other runs were made.",
+        "Cross-entropy and BGP in batches of 64 are the runs of training_length: what they do was known. One question "
+        "was reworded before the other runs were made.",
         "The cost of a step is measured by benchmarks.training, not here.",
     ),
 )
