@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import itertools
-import json
 import re
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
-from foundation.errors import InputError
-from landscape.comparison.caveats.collect import caveats_of
 from landscape.comparison.compare import compare
 from landscape.comparison.flatness import (
     ADAPTIVE,
@@ -39,16 +30,9 @@ from landscape.comparison.flatness import (
     Witness,
     judge,
 )
-from landscape.report.headline import headline_of
 from landscape.report.write import write_report
 from tests.landscape.altered import altered
-from tests.landscape.report.synthetic import open_recording, put, subsets_of
-
-COUNTS, NAMES = (300, 60, 12, 8), ("dog", "cat", "owl", "elk")
-SHAS = {
-    name: hashlib.sha256(name.encode()).hexdigest()
-    for name in ("a", "b", *(f"{method}{seed}" for method in "ab" for seed in range(6)))
-}
+from tests.landscape.comparison.flat_runs import SHAS, answered, title, write
 
 
 def witness(ratio: float, error: float = 0.0) -> Witness:
@@ -83,95 +67,10 @@ def test_exchanging_the_networks_exchanges_the_verdict(told: list[tuple[float, f
         assert judge(back) == turned.get(judge(forth), judge(forth))
 
 
-def write(
-    folder: Path,
-    name: str,
-    *,
-    top: float = 1.0,
-    scaled: float = 1.0,
-    loss: float = 0.1,
-    lifted: Mapping[str, object] | None = None,
-    trace: bool = True,
-    error: float = 0.01,
-    model: str = "cnn",
-    norm: float | None = None,
-    slope: float | None = 1.0,
-) -> Path:
-    """A run; `lifted` says what it shows at the other run's loss (`to`, `loss`, `scaled`, `temperature`, `slope`)."""
-    file = folder / name / "landscape.h5"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    told = {"slope": 1.0, "temperature": 2.0, **(lifted or {})}
-    shutil.copy(built(bool(lifted), trace, model, norm, slope is None, told["slope"] is None), file)
-    with altered(file) as opened:
-        opened.attrs["checkpoint_sha256"] = SHAS[name]
-        places = {"train": {"scaled": scaled, "loss": loss, "slope": slope}} | (
-            {"train-matched": told} if lifted else {}
-        )
-        for place, say in places.items():
-            hessian, sharpness = opened[f"hessian/{place}"], opened[f"sharpness/{place}"]
-            values = {
-                hessian: {
-                    "top": top, "top_scaled": say["scaled"], "top_scaled_residual": error * say["scaled"],
-                    "trace_scaled": 3 * say["scaled"], "trace_scaled_se": error * say["scaled"], "loss": say["loss"],
-                },
-                sharpness: {"adaptive": say["scaled"], "loss": say["loss"]},
-            }  # fmt: skip
-            if place == "train":
-                values[opened["evaluation/train"]] = {"loss": loss, "loss_slope": slope}
-            else:
-                for group in (hessian, sharpness):
-                    values[group] |= {"temperature": told["temperature"], "loss_slope": told["slope"]}
-                    group.attrs["config"] = json.dumps(json.loads(group.attrs["config"]) | {"match_loss": told["to"]})
-            for group, numbers in values.items():
-                for key, value in numbers.items():
-                    if key in group:
-                        group[key][...] = value
-    return file
-
-
-_place = tempfile.TemporaryDirectory(prefix="landscape-", ignore_cleanup_errors=True)
-"""Of the runs that were built; it goes with the process."""
-
-
-@functools.cache
-def built(lifted: bool, trace: bool, model: str, norm: float | None, flat: bool, flat_lifted: bool) -> Path:
-    """A run with nothing but ones, once for all tests. `flat` leaves slopes out."""
-    file = Path(tempfile.mkdtemp(dir=_place.name)) / "landscape.h5"
-    subsets = subsets_of(COUNTS, NAMES)
-    ones = np.ones(len(subsets))
-    common = {"split": "train", "model": model}
-    with open_recording(file, "evaluation", "train", subsets, **common) as record:
-        for key in ("loss",) if flat else ("loss", "loss_slope"):
-            put(record, key, ones, ("subset",))
-        record.finish()
-    hessian = ["top_scaled", "top_scaled_residual", *(("trace_scaled", "trace_scaled_se") if trace else ())]
-    for analysis, name in itertools.product(("hessian", "sharpness"), ("train", "train-matched")[: 1 + lifted]):
-        extra = {"match_loss": "c" * 64} if name == "train-matched" else {}
-        with open_recording(file, analysis, name, subsets, **common, **extra) as record:
-            keys = ["loss", *(hessian if analysis == "hessian" else ())]
-            keys += [*(("temperature",) if extra else ()), *(("loss_slope",) if extra and not flat_lifted else ())]
-            for key in keys:
-                put(record, key, ones, ("subset",))
-            if analysis == "hessian":
-                put(record, "top", ones[:, None], ("subset", "rank"))
-                put(record, "status", ones.astype("i1"), ("subset",))
-            else:
-                record.scale("radius", np.array([0.05, 0.1]))
-                put(record, "adaptive", np.ones((len(subsets), 2)), ("subset", "radius"))
-            if norm is not None:
-                record.note("weight_norm", norm)
-            record.finish()
-    return file
-
-
 def judged(paths: Sequence[Path]) -> Flatness:
     """The verdict on the rarest class."""
     compared = compare(paths)
     return compared.flatness[1][-1]
-
-
-def title(paths: Sequence[Path]) -> str:
-    return re.sub("<[^>]+>", "", str(headline_of(compare(paths), ()).title)).replace("‑", "-")
 
 
 def test_raw_curvature_alone_never_makes_a_claim(tmp_path: Path) -> None:
@@ -246,10 +145,6 @@ def test_a_class_without_a_temperature_stands_at_its_own_loss(tmp_path: Path) ->
     assert judged(paths).verdict == UNKNOWN
 
 
-def answered(paths: Sequence[Path]) -> str:
-    return " ".join(headline_of(compare(paths), ()).answers[1].lines)
-
-
 def test_networks_on_opposite_sides_of_their_lowest_losses_are_not_compared(tmp_path: Path) -> None:
     """One loss falls with the temperature and the other rises: a copy with other logits may stand there too."""
     paths = [write(tmp_path, "a", slope=1.0), write(tmp_path, "b", scaled=0.1, slope=-1.0)]
@@ -301,110 +196,3 @@ def test_the_rule_and_every_witness_stand_on_the_page(tmp_path: Path) -> None:
     assert "1 → 0.4 (÷2.5)" in text and "3 → 1.2 (÷2.5)" in text
     assert "weights ‖w‖ 37 → 23 (÷1.61)" in text
     assert any("‖w‖" in caveat and "37" in caveat for caveat in report.caveats)
-
-
-def write_seeds(
-    folder: Path, seeds: int, *, lr: float = 0.1, error: float = 0.0, partners: Sequence[int] | None = None
-) -> tuple[list[Path], np.ndarray]:
-    """Runs of two methods, b flatter by about 2.5 times; the ratios of λ₁. `partners` are the seeds of b."""
-    rng = np.random.default_rng(0)
-    ratios = 0.4 * np.exp(0.1 * rng.standard_normal(seeds))
-    partners = range(seeds) if partners is None else partners
-    paths = []
-    for method, of in (("a", range(seeds)), ("b", partners)):
-        for seed in of:
-            scaled = 1.0 if method == "a" else ratios[seed % seeds]
-            paths.append(write(folder, f"{method}{seed}", scaled=scaled, error=error))
-            recipe = {"method": method, "seed": seed, "out": str(paths[-1]), "lr": lr if seed else 0.1}
-            paths[-1].with_name("config.json").write_text(json.dumps(recipe))
-    return paths, ratios
-
-
-def test_five_pairs_of_seeds_allow_a_sentence_about_methods(tmp_path: Path) -> None:
-    paths, ratios = write_seeds(tmp_path, 5)
-    compared = compare(paths)
-    assert [run.configuration for run in compared.runs] == [0] * 5 + [1] * 5
-    (seeds,) = compared.seeds
-    assert (seeds.first, seeds.second, seeds.unpaired) == ((0, 1, 2, 3, 4), (5, 6, 7, 8, 9), ())
-    theirs = stats.ttest_1samp(np.log(ratios), 0).confidence_interval(0.95)
-    top = seeds.flatness[-1].witnesses[0]
-    np.testing.assert_allclose([top.low, top.high], np.exp([theirs.low, theirs.high]), rtol=1e-9)
-    np.testing.assert_allclose(top.ratio, stats.gmean(ratios))
-    assert seeds.flatness[-1].verdict == FLATTER and seeds.flatness[-1].loss == pytest.approx(0.1)
-    text = title(paths)
-    assert text.startswith("Over 5 pairs of seeds, at equal loss, b is flatter than a at all 2 few-shot classes")
-    report = write_report(paths, tmp_path / "report.html")
-    assert any("“a” (5 seeds) and “b” (5 seeds)" in caveat for caveat in report.caveats)
-    assert "b against a over 5 pairs of seeds" in report.path.read_text()
-
-
-def test_runs_are_paired_by_their_seed_not_by_their_order(tmp_path: Path) -> None:
-    """And runs without a partner are told, not cut."""
-    paths, ratios = write_seeds(tmp_path, 6, partners=(5, 1, 4, 2, 3))
-    (seeds,) = compare(paths).seeds
-    assert (seeds.first, seeds.second) == ((1, 2, 3, 4, 5), (7, 9, 10, 8, 6)) and seeds.unpaired == (0,)
-    assert [round(w, 9) for w in (seeds.flatness[-1].witnesses[0].ratio,)] == [round(stats.gmean(ratios[1:]), 9)]
-    assert title(paths).startswith("Over 5 pairs of seeds") and "1 run without a partner of the same seed." in title(
-        paths
-    )
-    assert any("Without a partner in every comparison: “a0”" in caveat.text for caveat in caveats_of(compare(paths), 0))
-
-
-def test_seeds_that_are_not_shared_make_no_pair(tmp_path: Path) -> None:
-    paths, _ = write_seeds(tmp_path / "a", 2, partners=())
-    assert title(paths) == "At equal loss a1 is as flat as a0 at all 2 few-shot classes. Two seeds of one method."
-    paths, _ = write_seeds(tmp_path / "b", 3, partners=(4,))
-    assert title(paths) == (
-        "a and b share no seed: nothing allows a claim about methods. 4 runs without a partner of the same seed."
-    )
-    paths, _ = write_seeds(tmp_path / "c", 5, partners=(2,))  # no sentence about two networks of one seed each
-    assert title(paths) == (
-        "a and b over 1 pair of seeds: fewer than 5 allow no claim about methods. "
-        "4 runs without a partner of the same seed."
-    )
-    assert {found.verdict for found in compare(paths).seeds[0].flatness} == {UNKNOWN}
-
-
-def test_numerical_errors_of_the_pairs_widen_the_interval(tmp_path: Path) -> None:
-    """Five seeds that agree to the last digit are as uncertain as each of them."""
-    paths, ratios = write_seeds(tmp_path, 5, error=0.2)
-    top = compare(paths).seeds[0].flatness[-1].witnesses[0]
-    theirs = np.exp(stats.ttest_1samp(np.log(ratios), 0).confidence_interval(0.95))
-    np.testing.assert_allclose([top.low, top.high], [theirs[0] * 0.8 / 1.2, theirs[1] * 1.2 / 0.8], rtol=1e-9)
-
-
-def test_fewer_seeds_or_another_configuration_allow_none(tmp_path: Path) -> None:
-    paths, _ = write_seeds(tmp_path / "few", 4)
-    assert title(paths) == "a and b over 4 pairs of seeds: fewer than 5 allow no claim about methods."
-    assert {flatness.verdict for flatness in compare(paths).seeds[0].flatness} == {UNKNOWN}
-    others, _ = write_seeds(tmp_path / "other", 2, lr=0.2)  # the second pair was trained otherwise
-    assert compare(others).seeds == ()
-    assert [run.method for run in compare(others).runs] == ["a (lr 0.1)", "a (lr 0.2)", "b (lr 0.1)", "b (lr 0.2)"]
-    assert title(others[::2]).endswith("Two networks, one seed each.")
-
-
-def test_runs_are_grouped_by_name_where_nothing_else_tells(tmp_path: Path) -> None:
-    paths, _ = write_seeds(tmp_path, 5)
-    for path in paths:
-        path.with_name("config.json").unlink()
-    assert compare(paths).seeds == ()
-    groups = {"CE": "a*", "BGP": "b?"}
-    report = write_report(paths, tmp_path / "report.html", groups=groups)
-    assert report.claim.startswith("Over 5 pairs of seeds, at equal loss, BGP is flatter than CE")
-    assert (compare(paths, groups).seeds[0].first, compare(paths, groups).seeds[0].second) == (
-        (0, 1, 2, 3, 4), (5, 6, 7, 8, 9),
-    )  # fmt: skip
-    with pytest.raises(InputError, match=r"--group CE=c\* fits no run: they are a0, a1"):
-        compare(paths, {"CE": "c*"})
-    with pytest.raises(InputError, match="--group puts 'a0' into CE and all"):
-        compare(paths, {"CE": "a*", "all": "*0"})
-
-
-def test_scattered_seeds_are_no_difference(tmp_path: Path) -> None:
-    paths, _ = write_seeds(tmp_path, 5)
-    for path, scale in zip(paths[5:], (0.1, 9.0, 0.2, 5.0, 1.0), strict=True):
-        with altered(path) as opened:
-            for key in ("hessian/train/top_scaled", "hessian/train/trace_scaled", "sharpness/train/adaptive"):
-                opened[key][...] = scale
-    assert compare(paths).seeds[0].flatness[-1].verdict == UNCERTAIN
-    assert "not told apart from a within the errors" in title(paths)

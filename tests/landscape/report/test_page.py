@@ -250,6 +250,11 @@ def test_cameras_turn_together(browser: Browser, report: Path) -> None:
         assert page.page.locator("#surface .js-plotly-plot").count() == 2
         page.page.locator("#surface #scene canvas").click(position={"x": 150, "y": 200})
         page.page.mouse.wheel(0, -200)
+        frames = 0
+        while page.plotted("surface", eyes) == after:  # the wheel is answered in a later frame
+            page.page.evaluate("() => new Promise(requestAnimationFrame)")
+            assert (frames := frames + 1) < 500
+        page.page.evaluate("() => new Promise(requestAnimationFrame)")
         page.page.locator("#surface .reset").click()
         assert page.plotted("surface", eyes) == pytest.approx(before)
 
