@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import itertools
@@ -72,14 +73,15 @@ def write(
     return file
 
 
-_place = tempfile.TemporaryDirectory(prefix="landscape-", ignore_cleanup_errors=True)
+_place = Path(tempfile.mkdtemp(prefix="landscape-"))
 """Of the runs that were built; it goes with the process."""
+atexit.register(shutil.rmtree, _place, ignore_errors=True)
 
 
 @functools.cache
 def built(lifted: bool, trace: bool, model: str, norm: float | None, flat: bool, flat_lifted: bool) -> Path:
     """A run with nothing but ones, once for all tests. `flat` leaves slopes out."""
-    file = Path(tempfile.mkdtemp(dir=_place.name)) / "landscape.h5"
+    file = Path(tempfile.mkdtemp(dir=_place)) / "landscape.h5"
     subsets = subsets_of(COUNTS, NAMES)
     ones = np.ones(len(subsets))
     common = {"split": "train", "model": model}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import json
@@ -90,15 +91,16 @@ def put(record: Recording, name: str, values: object, dims: Sequence[str]) -> No
 
 
 _built: dict[str, Path] = {}
-_place = tempfile.TemporaryDirectory(prefix="landscape-", ignore_cleanup_errors=True)
+_place = Path(tempfile.mkdtemp(prefix="landscape-"))
 """Of the runs that were built; it goes with the process."""
+atexit.register(shutil.rmtree, _place, ignore_errors=True)
 
 
 def write_run(file: Path, **options: object) -> Path:
     """A copy of the run that `build_run` makes of these options; each is built once."""
     key = repr(sorted(options.items()))
     if key not in _built:
-        _built[key] = build_run(Path(_place.name) / str(len(_built)) / "landscape.h5", **options)  # type: ignore[arg-type]
+        _built[key] = build_run(_place / str(len(_built)) / "landscape.h5", **options)  # type: ignore[arg-type]
     file.parent.mkdir(parents=True, exist_ok=True)
     for made in _built[key].parent.iterdir():
         if made.suffix in (".h5", ".jsonl"):
